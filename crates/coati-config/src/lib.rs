@@ -1,0 +1,3 @@
+//! Every file Coati reads, into one model with source spans, and every error that points at file:line:column.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! An IPsec kernel as a library, sans-IO: SPD, SAD, ESP transforms, replay window, lifetimes.
+
+#![forbid(unsafe_code)]

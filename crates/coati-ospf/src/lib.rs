@@ -1,0 +1,3 @@
+//! The OSPF engine, sans-IO: interfaces, neighbours, flooding, LSDB, SPF, routes.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,102 @@
+//! Security policies (RFC 4301 section 4.4.1), in the words of setkey(8)'s `spdadd … -P`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Mode, ReqId, SaProto, Selector, Usage};
+
+/// The number the data plane gives a policy (`spid` in dumps).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyId(pub u32);
+
+/// Which way packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// To this host.
+    In,
+    /// From this host.
+    Out,
+    /// Through this host (Linux only; `in` elsewhere).
+    Fwd,
+}
+
+impl Direction {
+    /// The word of setkey(8).
+    pub fn setkey_name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Fwd => "fwd",
+        }
+    }
+}
+
+/// What is done to packets that match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Dropped.
+    Discard,
+    /// Let through as they are (`none`, BYPASS of RFC 4301).
+    None,
+    /// Protected by these, the first applied first.
+    Ipsec(Vec<Rule>),
+}
+
+/// One protocol of a bundle: `esp/transport//unique`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// ESP, AH or IPComp.
+    pub proto: SaProto,
+    /// Transport or tunnel.
+    pub mode: Mode,
+    /// Outer addresses, source first: needed for tunnel mode, absent for transport.
+    pub endpoints: Option<(IpAddr, IpAddr)>,
+    /// How strictly, and with whose SA.
+    pub level: Level,
+}
+
+/// How strictly a rule wants its SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The system's default, which is `require` here.
+    Default,
+    /// Protect when an SA is there, else let through.
+    Use,
+    /// Protect or hold the packet.
+    Require,
+    /// As `require`, with an SA of its own, tied by this reqid; 0 asks the data plane to allot one.
+    Unique(ReqId),
+}
+
+/// Order among policies: the smaller value is looked at first. Default 0x8000_0000, as on Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u32);
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(0x8000_0000)
+    }
+}
+
+/// One policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its number; 0 when it is added, the data plane allots one.
+    pub id: PolicyId,
+    /// Which packets.
+    pub selector: Selector,
+    /// Which way.
+    pub direction: Direction,
+    /// Order among policies.
+    pub priority: Priority,
+    /// What to do.
+    pub action: Action,
+    /// What it has done; `used` is when it was last used. Ignored when added.
+    pub usage: Usage,
+}

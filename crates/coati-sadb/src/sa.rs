@@ -1,0 +1,198 @@
+//! Security associations (RFC 4301 section 4.4.2).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AuthAlgorithm, EncAlgorithm, Secret};
+
+/// Security parameters index; host order. 0 to 255 are reserved (RFC 4303 section 2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Spi(pub u32);
+
+impl Spi {
+    /// The first SPI that may be used for an SA.
+    pub const FIRST: u32 = 256;
+
+    /// Whether the SPI lies in the range that RFC 4303 reserves.
+    pub fn is_reserved(self) -> bool {
+        self.0 < Self::FIRST
+    }
+}
+
+impl fmt::Debug for Spi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Spi({:#010x})", self.0)
+    }
+}
+
+impl fmt::Display for Spi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+/// Ties SAs to the policy they were made for; 0 means none. 1–16383 are written by hand, above are allotted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReqId(pub u32);
+
+impl ReqId {
+    /// The last one that configuration may name (IPSEC_MANUAL_REQID_MAX of KAME).
+    pub const MANUAL_MAX: u32 = 0x3fff;
+}
+
+/// The protocol of an SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaProto {
+    /// Encapsulating security payload, IP protocol 50.
+    Esp,
+    /// Authentication header, IP protocol 51.
+    Ah,
+    /// IP payload compression, IP protocol 108.
+    Ipcomp,
+}
+
+impl SaProto {
+    /// The name setkey(8) prints.
+    pub fn setkey_name(self) -> &'static str {
+        match self {
+            Self::Esp => "esp",
+            Self::Ah => "ah",
+            Self::Ipcomp => "ipcomp",
+        }
+    }
+}
+
+/// How an SA wraps its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Whatever the policy asks for (setkey's default).
+    Any,
+    /// Protects the payload and keeps the IP header.
+    Transport,
+    /// Wraps the whole packet in a new one.
+    Tunnel,
+}
+
+impl Mode {
+    /// The name setkey(8) prints.
+    pub fn setkey_name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Transport => "transport",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Where an SA is in its life (RFC 2367 section 1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaState {
+    /// An SPI is reserved, keys are being negotiated.
+    Larval,
+    /// In use.
+    Mature,
+    /// Its soft lifetime is over: still usable, to be replaced.
+    Dying,
+    /// Its hard lifetime is over.
+    Dead,
+}
+
+impl SaState {
+    /// The name setkey(8) prints.
+    pub fn setkey_name(self) -> &'static str {
+        match self {
+            Self::Larval => "larval",
+            Self::Mature => "mature",
+            Self::Dying => "dying",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Limits of an SA; 0 means no limit, as in PF_KEY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes protected.
+    pub bytes: u64,
+    /// Seconds since the SA was added.
+    pub add_seconds: u64,
+    /// Seconds since it was first used.
+    pub use_seconds: u64,
+}
+
+/// What an SA or policy has done so far. Times are seconds since the Unix epoch; 0 means never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Packets protected or verified.
+    pub packets: u64,
+    /// Bytes of them (inner payload).
+    pub bytes: u64,
+    /// When it was added.
+    pub added: u64,
+    /// When it was first used (SA) or last used (policy).
+    pub used: u64,
+}
+
+/// UDP encapsulation of ESP (RFC 3948): ports in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatT {
+    /// Source port of the outer UDP header.
+    pub source_port: u16,
+    /// Destination port of the outer UDP header.
+    pub destination_port: u16,
+}
+
+/// What names an SA: destination, protocol and SPI (RFC 4301 section 4.1); the source narrows it for dumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SaId {
+    /// Source of the outer header.
+    pub source: IpAddr,
+    /// Destination of the outer header.
+    pub destination: IpAddr,
+    /// Protocol.
+    pub proto: SaProto,
+    /// Index chosen by the receiver.
+    pub spi: Spi,
+}
+
+/// One security association, as `setkey add` and IKE hand it over and `setkey -D` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sa {
+    /// Its name.
+    pub id: SaId,
+    /// Transport or tunnel.
+    pub mode: Mode,
+    /// The policy it belongs to.
+    pub reqid: ReqId,
+    /// Encryption.
+    pub enc: EncAlgorithm,
+    /// Encryption key, with the salt behind it for counter modes.
+    pub enc_key: Secret,
+    /// Integrity.
+    pub auth: AuthAlgorithm,
+    /// Integrity key.
+    pub auth_key: Secret,
+    /// Size of the anti-replay window in packets; 0 switches the check off.
+    pub replay_window: u32,
+    /// UDP encapsulation, when a NAT lies between.
+    pub nat_t: Option<NatT>,
+    /// When to ask for a successor.
+    pub soft: Lifetime,
+    /// When to stop.
+    pub hard: Lifetime,
+    /// Where it is in its life; `Mature` when added.
+    pub state: SaState,
+    /// What it has done; ignored when added.
+    pub usage: Usage,
+    /// Highest sequence number sent or received; ignored when added.
+    pub sequence: u64,
+}

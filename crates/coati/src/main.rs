@@ -1,0 +1,5 @@
+//! Coati: joins sites with OSPF over GRE over IPsec transport mode, keyed by IKE.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
