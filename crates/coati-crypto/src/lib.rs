@@ -1,3 +1,23 @@
 //! The only door to the crypto libraries: ciphers, hashes, PRFs, Diffie-Hellman groups, keys that wipe themselves.
+//!
+//! Symmetric primitives are aws-lc-rs' (AES, 3DES, HMAC, SHA), MODP exponentiation is crypto-bigint's, in constant
+//! time. MD5 is here for what the wire demands of it (vendor ids), never for security.
 
 #![forbid(unsafe_code)]
+
+pub mod aead;
+pub mod cbc;
+pub mod dh;
+pub mod hash;
+pub mod mac;
+mod primes;
+mod random;
+
+pub use random::{RandomSource, SeededRandom, SystemRandom};
+pub use zeroize::Zeroizing;
+
+/// Compares in time that depends on the lengths only.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    use subtle::ConstantTimeEq;
+    a.ct_eq(b).into()
+}
