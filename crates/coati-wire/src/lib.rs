@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+mod error;
 pub mod esp;
 pub mod gre;
 pub mod icmp;
@@ -14,3 +15,5 @@ pub mod ipv6;
 pub mod isakmp;
 pub mod ospf;
 pub mod udp;
+
+pub use error::WireError;
