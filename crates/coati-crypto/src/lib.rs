@@ -13,7 +13,7 @@ pub mod mac;
 mod primes;
 mod random;
 
-pub use random::{RandomSource, SeededRandom, SystemRandom};
+pub use random::{FastRandom, RandomSource, SeededRandom, SystemRandom};
 pub use zeroize::Zeroizing;
 
 /// Compares in time that depends on the lengths only.

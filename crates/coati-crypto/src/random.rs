@@ -57,3 +57,22 @@ impl RandomSource for SeededRandom {
         self.0.fill_bytes(out);
     }
 }
+
+/// A fast generator of unpredictable bytes, ChaCha20 with a key from the system: for IVs, one for each thread.
+#[derive(Debug)]
+pub struct FastRandom(SeededRandom);
+
+impl FastRandom {
+    /// A generator keyed by `source`.
+    pub fn keyed_by(source: &mut dyn RandomSource) -> Self {
+        let mut seed = [0; 32];
+        source.fill(&mut seed);
+        Self(SeededRandom(ChaCha20Rng::from_seed(seed)))
+    }
+}
+
+impl RandomSource for FastRandom {
+    fn fill(&mut self, out: &mut [u8]) {
+        self.0.fill(out);
+    }
+}

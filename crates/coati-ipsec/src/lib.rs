@@ -1,3 +1,21 @@
 //! An IPsec kernel as a library, sans-IO: SPD, SAD, ESP transforms, replay window, lifetimes.
+//!
+//! [`Sadb`] is the control side, with a single owner: it answers PF_KEY's requests, keeps time and packets that
+//! wait. Whenever something changed it makes a new [`Snapshot`], which the threads that carry packets read without
+//! locks: only sequence numbers and counters (atomics) and each SA's replay window (a mutex of its own) change in it.
 
 #![forbid(unsafe_code)]
+
+mod counters;
+mod esp;
+pub mod mtu;
+mod packet;
+mod replay;
+mod sadb;
+mod snapshot;
+
+pub use counters::{Counters, Drop};
+pub use packet::{HEADROOM, Packet};
+pub use replay::ReplayWindow;
+pub use sadb::Sadb;
+pub use snapshot::{Outbound, Snapshot};

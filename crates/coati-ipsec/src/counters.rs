@@ -1,0 +1,107 @@
+//! Why packets were dropped, and how often: every drop has a name.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! drops {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Drop { $($(#[$doc])* $name,)* }
+
+        impl Drop {
+            /// All reasons.
+            pub const ALL: &[Drop] = &[$(Drop::$name,)*];
+
+            /// The name of its counter.
+            pub fn name(self) -> &'static str {
+                match self { $(Drop::$name => $text,)* }
+            }
+        }
+    };
+}
+
+drops! {
+    /// Not an IP packet.
+    Malformed => "malformed-packet",
+    /// A fragment, which no policy can judge.
+    Fragment => "fragment",
+    /// A policy says discard.
+    PolicyDiscard => "policy-discard",
+    /// It came in clear though a policy wants it protected.
+    ClearInbound => "clear-where-ipsec-required",
+    /// It came protected, but not as the policy wants.
+    PolicyMismatch => "protected-otherwise-than-policy",
+    /// Nobody has this SPI.
+    UnknownSpi => "esp-unknown-spi",
+    /// The ESP packet is too short or not whole blocks.
+    EspLength => "esp-bad-length",
+    /// The integrity check failed.
+    Forged => "esp-forged",
+    /// The sequence number was seen before.
+    Replayed => "esp-replayed",
+    /// The sequence number lies before the window.
+    TooOld => "esp-before-window",
+    /// The padding is wrong.
+    Padding => "esp-bad-padding",
+    /// The SA has used all its sequence numbers.
+    SequenceExhausted => "esp-sequence-exhausted",
+    /// The SA is dead.
+    DeadSa => "sa-dead",
+    /// Too many packets wait for an SA.
+    HoldFull => "waiting-queue-full",
+    /// It waited too long for an SA.
+    HoldExpired => "waited-too-long",
+    /// No room to put the ESP header before it.
+    Headroom => "no-headroom",
+    /// Not from or to a tunnel of ours.
+    NoTunnel => "gre-unknown-tunnel",
+    /// The GRE header is not what the tunnel expects.
+    BadGre => "gre-bad-header",
+}
+
+/// The counters of a data plane, shared by its threads.
+#[derive(Debug)]
+pub struct Counters {
+    drops: Vec<AtomicU64>,
+    sealed: AtomicU64,
+    opened: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let drops = Drop::ALL.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { drops, sealed: AtomicU64::new(0), opened: AtomicU64::new(0) }
+    }
+}
+
+impl Counters {
+    /// Counts a drop.
+    pub fn dropped(&self, reason: Drop) {
+        if let Some(counter) = self.drops.get(reason as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many packets were dropped for `reason`.
+    pub fn drops(&self, reason: Drop) -> u64 {
+        self.drops.get(reason as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn sealed(&self) {
+        self.sealed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Every counter by name.
+    pub fn all(&self) -> Vec<(String, u64)> {
+        let mut all = vec![
+            ("esp-sealed".to_owned(), self.sealed.load(Ordering::Relaxed)),
+            ("esp-opened".to_owned(), self.opened.load(Ordering::Relaxed)),
+        ];
+        all.extend(Drop::ALL.iter().map(|reason| (reason.name().to_owned(), self.drops(*reason))));
+        all
+    }
+}

@@ -1,0 +1,535 @@
+//! The control side: PF_KEY's requests answered, lifetimes watched, packets held until their SA is there.
+//!
+//! Semantics are those of the KAME kernels (RFC 2367, setkey(8)): GETSPI makes a larval SA, UPDATE gives it keys,
+//! ADD makes one at once; `unique` without a number gets a reqid of its own; policies stay when SAs are flushed, so
+//! that nothing leaves in clear.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use coati_crypto::RandomSource;
+use coati_sadb::{
+    Acquire, Action, AuthAlgorithm, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode, Notification,
+    Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret, Selector, Spi,
+    Usage,
+};
+
+use crate::counters::{Counters, Drop};
+use crate::esp::Transform;
+use crate::packet::Packet;
+use crate::replay::ReplayWindow;
+use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Snapshot, is_supported};
+
+/// SAs in the table at the most.
+const MAX_SAS: usize = 65_536;
+/// Policies in the table at the most.
+const MAX_POLICIES: usize = 16_384;
+/// How long a larval SA waits for its keys.
+const LARVAL_LIFE: Duration = Duration::from_secs(30);
+/// An ACQUIRE is repeated at most this often while packets keep coming.
+const ACQUIRE_INTERVAL: Duration = Duration::from_secs(1);
+/// Packets that wait for one policy at the most; the oldest goes first.
+const MAX_HELD_PACKETS: usize = 64;
+/// Bytes that wait in all at the most.
+const MAX_HELD_BYTES: usize = 1 << 20;
+/// How long a packet waits for its SA.
+const MAX_HELD_TIME: Duration = Duration::from_secs(30);
+/// How often byte and packet limits are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Reports of unknown SPIs a second at the most.
+const MAX_UNKNOWN_SPIS: u32 = 10;
+
+/// SPD and SAD, with a single owner.
+pub struct Sadb {
+    random: Box<dyn RandomSource>,
+    sas: Vec<Entry>,
+    policies: Vec<(Policy, Arc<LiveUsage>)>,
+    next_policy: u32,
+    next_reqid: u32,
+    acquired: HashMap<PolicyId, Instant>,
+    held: HashMap<PolicyId, VecDeque<(Instant, Packet)>>,
+    held_bytes: usize,
+    notifications: VecDeque<Notification>,
+    unknown_spis: (Option<Instant>, u32),
+    counters: Arc<Counters>,
+    snapshot: Arc<Snapshot>,
+    next_tick: Option<Instant>,
+}
+
+struct Entry {
+    sa: Sa,
+    live: Option<Arc<LiveSa>>,
+    added: Instant,
+    soft_done: bool,
+}
+
+impl Sadb {
+    /// Empty tables.
+    pub fn new(random: Box<dyn RandomSource>) -> Self {
+        let counters = Arc::new(Counters::default());
+        Self {
+            random,
+            sas: Vec::new(),
+            policies: Vec::new(),
+            next_policy: 1,
+            next_reqid: ReqId::MANUAL_MAX + 1,
+            acquired: HashMap::new(),
+            held: HashMap::new(),
+            held_bytes: 0,
+            notifications: VecDeque::new(),
+            unknown_spis: (None, 0),
+            snapshot: Arc::new(Snapshot { counters: counters.clone(), ..Snapshot::default() }),
+            counters,
+            next_tick: None,
+        }
+    }
+
+    /// What the packet threads should use from now on.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The counters of all threads.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The policies, in the order they are looked at.
+    pub fn policies(&self) -> Vec<Policy> {
+        self.policies.iter().map(|(policy, usage)| policy_now(policy, usage)).collect()
+    }
+
+    /// Carries `request` out. `wall` is the time in Unix seconds.
+    pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
+        let result = match request {
+            Request::GetSpi { source, destination, proto, mode, reqid } => {
+                self.get_spi(now, wall, source, destination, proto, mode, reqid)
+            }
+            Request::Add(sa) => self.add(now, wall, *sa),
+            Request::Update(sa) => self.update(now, wall, *sa),
+            Request::Delete(id) => self.delete(id),
+            Request::Get(id) => match self.sas.iter().find(|entry| same_sa(&entry.sa.id, &id)) {
+                Some(entry) => Ok(Reply::Sas { sas: vec![entry.now()] }),
+                None => Err(Refusal::NoSa),
+            },
+            Request::Flush(proto) => {
+                self.kill(|sa| proto.is_none_or(|proto| sa.id.proto == proto));
+                Ok(Reply::Done)
+            }
+            Request::Dump(proto) => {
+                let chosen =
+                    self.sas.iter().filter(|entry| proto.is_none_or(|proto| entry.sa.id.proto == proto));
+                Ok(Reply::Sas { sas: chosen.map(Entry::now).collect() })
+            }
+            Request::SpdAdd(policy) => self.spd_add(wall, *policy, false),
+            Request::SpdUpdate(policy) => self.spd_add(wall, *policy, true),
+            Request::SpdDelete(selector, direction) => self.spd_delete(&selector, direction),
+            Request::SpdFlush => {
+                self.policies.clear();
+                self.drop_held(|_| true);
+                Ok(Reply::Done)
+            }
+            Request::SpdDump => Ok(Reply::Policies { policies: self.policies() }),
+        };
+        self.publish(now);
+        result.unwrap_or_else(|refusal| Reply::Refused { refusal })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of SADB_GETSPI and two clocks")]
+    fn get_spi(
+        &mut self,
+        now: Instant,
+        wall: u64,
+        source: IpAddr,
+        destination: IpAddr,
+        proto: SaProto,
+        mode: Mode,
+        reqid: ReqId,
+    ) -> Result<Reply, Refusal> {
+        self.room_for_sa()?;
+        let spi = loop {
+            let spi = Spi(self.random.number());
+            let taken = self.sas.iter().any(|entry| entry.sa.id.spi == spi);
+            if !spi.is_reserved() && !taken {
+                break spi;
+            }
+        };
+        let sa = Sa {
+            id: SaId { source, destination, proto, spi },
+            mode,
+            reqid,
+            enc: EncAlgorithm::Null,
+            enc_key: Secret::default(),
+            auth: AuthAlgorithm::None,
+            auth_key: Secret::default(),
+            replay_window: 0,
+            nat_t: None,
+            soft: Lifetime::default(),
+            hard: Lifetime::default(),
+            state: SaState::Larval,
+            usage: Usage { added: wall, ..Usage::default() },
+            sequence: 0,
+        };
+        self.sas.push(Entry { sa, live: None, added: now, soft_done: false });
+        Ok(Reply::Spi { spi })
+    }
+
+    fn add(&mut self, now: Instant, wall: u64, sa: Sa) -> Result<Reply, Refusal> {
+        self.room_for_sa()?;
+        if self.sas.iter().any(|entry| same_sa(&entry.sa.id, &sa.id)) {
+            return Err(Refusal::Exists);
+        }
+        let entry = Entry::new(now, wall, sa)?;
+        self.acquired.clear();
+        self.sas.push(entry);
+        Ok(Reply::Done)
+    }
+
+    fn update(&mut self, now: Instant, wall: u64, sa: Sa) -> Result<Reply, Refusal> {
+        let found = self.sas.iter_mut().find(|entry| same_sa(&entry.sa.id, &sa.id)).ok_or(Refusal::NoSa)?;
+        if found.sa.state == SaState::Larval {
+            *found = Entry::new(now, wall, sa)?;
+        } else {
+            found.sa.soft = sa.soft;
+            found.sa.hard = sa.hard;
+            found.soft_done = false;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn delete(&mut self, id: SaId) -> Result<Reply, Refusal> {
+        if self.kill(|sa| same_sa(&sa.id, &id)) { Ok(Reply::Done) } else { Err(Refusal::NoSa) }
+    }
+
+    fn kill(&mut self, doomed: impl Fn(&Sa) -> bool) -> bool {
+        let before = self.sas.len();
+        self.sas.retain(|entry| {
+            let doomed = doomed(&entry.sa);
+            if doomed && let Some(live) = &entry.live {
+                live.dead.store(true, Ordering::Relaxed);
+            }
+            !doomed
+        });
+        self.sas.len() != before
+    }
+
+    fn room_for_sa(&self) -> Result<(), Refusal> {
+        if self.sas.len() >= MAX_SAS {
+            return Err(Refusal::NoRoom(format!("there are {MAX_SAS} SAs already")));
+        }
+        Ok(())
+    }
+
+    fn spd_add(&mut self, wall: u64, mut policy: Policy, replace: bool) -> Result<Reply, Refusal> {
+        check_policy(&policy)?;
+        let same = |other: &Policy| other.selector == policy.selector && other.direction == policy.direction;
+        let existing = self.policies.iter().position(|(other, _)| same(other));
+        match existing {
+            Some(_) if !replace => return Err(Refusal::Exists),
+            None if self.policies.len() >= MAX_POLICIES => {
+                return Err(Refusal::NoRoom(format!("there are {MAX_POLICIES} policies already")));
+            }
+            _ => {}
+        }
+        if let Action::Ipsec(rules) = &mut policy.action {
+            for rule in rules {
+                if rule.level == Level::Unique(ReqId(0)) {
+                    rule.level = Level::Unique(ReqId(self.next_reqid));
+                    self.next_reqid = self.next_reqid.checked_add(1).unwrap_or(ReqId::MANUAL_MAX + 1);
+                }
+            }
+        }
+        policy.id = PolicyId(self.next_policy);
+        self.next_policy = self.next_policy.wrapping_add(1).max(1);
+        policy.usage = Usage { added: wall, ..Usage::default() };
+        let entry = (policy, Arc::default());
+        match existing {
+            Some(index) => self.policies[index] = entry,
+            None => self.policies.push(entry),
+        }
+        self.policies.sort_by_key(|(policy, _)| policy.priority);
+        Ok(Reply::Done)
+    }
+
+    fn spd_delete(&mut self, selector: &Selector, direction: Direction) -> Result<Reply, Refusal> {
+        let matches =
+            |(policy, _): &(Policy, _)| policy.selector == *selector && policy.direction == direction;
+        let index = self.policies.iter().position(matches).ok_or(Refusal::NoPolicy)?;
+        let (policy, _) = self.policies.remove(index);
+        self.drop_held(|id| id == policy.id);
+        Ok(Reply::Done)
+    }
+
+    /// Keeps a packet until its policy has an SA, and asks for one. The bounds are 64 packets for a policy,
+    /// 1 MiB in all, 30 seconds; what goes over them is dropped and counted, oldest first.
+    pub fn hold(&mut self, now: Instant, policy: PolicyId, packet: Packet) {
+        let Some(found) =
+            self.policies.iter().find(|(entry, _)| entry.id == policy).map(|(entry, _)| entry.clone())
+        else {
+            self.counters.dropped(Drop::PolicyDiscard);
+            return;
+        };
+        self.acquire(now, &found);
+        let queue = self.held.entry(policy).or_default();
+        self.held_bytes += packet.len();
+        queue.push_back((now, packet));
+        while queue.len() > MAX_HELD_PACKETS || self.held_bytes > MAX_HELD_BYTES {
+            let Some((_, oldest)) = queue.pop_front() else { break };
+            self.held_bytes -= oldest.len();
+            self.counters.dropped(Drop::HoldFull);
+        }
+        self.next_tick.get_or_insert(now + TICK);
+    }
+
+    fn acquire(&mut self, now: Instant, policy: &Policy) {
+        if self
+            .acquired
+            .get(&policy.id)
+            .is_some_and(|at| now.saturating_duration_since(*at) < ACQUIRE_INTERVAL)
+        {
+            return;
+        }
+        let Action::Ipsec(rules) = &policy.action else { return };
+        let Some(rule) = rules.first() else { return };
+        let reqid = match rule.level {
+            Level::Unique(reqid) => reqid,
+            _ => ReqId(0),
+        };
+        let (source, destination) =
+            rule.endpoints.unwrap_or((policy.selector.source.address, policy.selector.destination.address));
+        self.acquired.insert(policy.id, now);
+        self.notifications.push_back(Notification::Acquire(Acquire {
+            policy: policy.id,
+            source,
+            destination,
+            selector: policy.selector,
+            proto: rule.proto,
+            mode: rule.mode,
+            reqid,
+        }));
+    }
+
+    /// The packets that waited and can go now, in their order: to be taken after every request.
+    pub fn take_released(&mut self) -> Vec<Packet> {
+        let mut released = Vec::new();
+        let open: Vec<PolicyId> = self
+            .policies
+            .iter()
+            .filter(|(policy, _)| {
+                self.held.contains_key(&policy.id) && self.snapshot.is_open(&policy.selector)
+            })
+            .map(|(policy, _)| policy.id)
+            .collect();
+        for id in open {
+            for (_, packet) in self.held.remove(&id).unwrap_or_default() {
+                self.held_bytes -= packet.len();
+                released.push(packet);
+            }
+        }
+        released
+    }
+
+    fn drop_held(&mut self, doomed: impl Fn(PolicyId) -> bool) {
+        let ids: Vec<PolicyId> = self.held.keys().copied().filter(|id| doomed(*id)).collect();
+        for (_, packet) in ids.iter().filter_map(|id| self.held.remove(id)).flatten() {
+            self.held_bytes -= packet.len();
+            self.counters.dropped(Drop::PolicyDiscard);
+        }
+    }
+
+    /// Reports that a packet named an SPI that nobody has; at most ten a second are passed on.
+    pub fn unknown_spi(&mut self, now: Instant, source: IpAddr, destination: IpAddr, spi: Spi) {
+        let (since, count) = &mut self.unknown_spis;
+        if since.is_none_or(|since| now.saturating_duration_since(since) >= TICK) {
+            (*since, *count) = (Some(now), 0);
+        }
+        *count += 1;
+        if *count <= MAX_UNKNOWN_SPIS {
+            self.notifications.push_back(Notification::UnknownSpi { source, destination, spi });
+        }
+    }
+
+    /// The next thing to tell the control plane.
+    pub fn poll_notification(&mut self) -> Option<Notification> {
+        self.notifications.pop_front()
+    }
+
+    /// When [`Sadb::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.next_tick
+    }
+
+    /// Ends what has outlived its limits. `wall` is the time in Unix seconds.
+    pub fn handle_timeout(&mut self, now: Instant, wall: u64) {
+        if self.next_tick.is_none_or(|tick| now < tick) {
+            return;
+        }
+        let mut dead = Vec::new();
+        for entry in &mut self.sas {
+            let hard = entry.sa.state == SaState::Larval && now >= entry.added + LARVAL_LIFE
+                || entry.reached(&entry.sa.hard, now, wall)
+                || entry.live.as_ref().is_some_and(|live| live.is_exhausted());
+            let soft = !entry.soft_done
+                && (entry.reached(&entry.sa.soft, now, wall)
+                    || entry.live.as_ref().is_some_and(|live| live.is_nearly_exhausted()));
+            if !hard && !soft {
+                continue;
+            }
+            if entry.sa.state != SaState::Larval {
+                let expire =
+                    Expire { id: entry.sa.id, reqid: entry.sa.reqid, hard, current: entry.current(now) };
+                self.notifications.push_back(Notification::Expire(expire));
+            }
+            entry.soft_done = true;
+            if hard {
+                dead.push(entry.sa.id);
+            } else {
+                entry.sa.state = SaState::Dying;
+            }
+        }
+        self.kill(|sa| dead.contains(&sa.id));
+        for queue in self.held.values_mut() {
+            while queue
+                .front()
+                .is_some_and(|(since, _)| now.saturating_duration_since(*since) >= MAX_HELD_TIME)
+            {
+                let Some((_, packet)) = queue.pop_front() else { break };
+                self.held_bytes -= packet.len();
+                self.counters.dropped(Drop::HoldExpired);
+            }
+        }
+        self.held.retain(|_, queue| !queue.is_empty());
+        self.next_tick = None;
+        self.publish(now);
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let live = |entry: &Entry| entry.live.clone();
+        self.snapshot = Arc::new(Snapshot {
+            inbound: self.sas.iter().filter_map(live).map(|sa| ((sa.spi, sa.destination), sa)).collect(),
+            outbound: self.sas.iter().rev().filter_map(live).collect(),
+            policies: self
+                .policies
+                .iter()
+                .map(|(policy, usage)| LivePolicy { policy: policy.clone(), usage: usage.clone() })
+                .collect(),
+            counters: self.counters.clone(),
+        });
+        if !self.sas.is_empty() || !self.held.is_empty() {
+            self.next_tick.get_or_insert(now + TICK);
+        }
+    }
+}
+
+impl Entry {
+    fn new(now: Instant, wall: u64, mut sa: Sa) -> Result<Self, Refusal> {
+        if sa.id.spi.is_reserved() {
+            return Err(Refusal::Invalid(format!(
+                "SPI {} is reserved: 256 is the first to use",
+                sa.id.spi.0
+            )));
+        }
+        if !is_supported(sa.id.proto, sa.mode) {
+            return Err(Refusal::Unsupported(format!(
+                "the embedded data plane does ESP in transport mode, not {} in {} mode",
+                sa.id.proto.setkey_name(),
+                sa.mode.setkey_name()
+            )));
+        }
+        if sa.id.source.is_ipv4() != sa.id.destination.is_ipv4() {
+            return Err(Refusal::Invalid("source and destination are of different families".into()));
+        }
+        let transform = Transform::new(&sa)?;
+        sa.state = SaState::Mature;
+        sa.usage = Usage { added: wall, ..Usage::default() };
+        let live = LiveSa {
+            spi: sa.id.spi,
+            source: sa.id.source,
+            destination: sa.id.destination,
+            reqid: sa.reqid,
+            mode: sa.mode,
+            transform,
+            sequence: AtomicU64::new(0),
+            replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
+            usage: LiveUsage::default(),
+            dead: AtomicBool::new(false),
+        };
+        Ok(Self { sa, live: Some(Arc::new(live)), added: now, soft_done: false })
+    }
+
+    fn current(&self, now: Instant) -> Lifetime {
+        let usage = self.live.as_ref().map(|live| &live.usage);
+        let load =
+            |counter: fn(&LiveUsage) -> &AtomicU64| usage.map_or(0, |u| counter(u).load(Ordering::Relaxed));
+        Lifetime {
+            packets: load(|u| &u.packets),
+            bytes: load(|u| &u.bytes),
+            add_seconds: now.saturating_duration_since(self.added).as_secs(),
+            use_seconds: load(|u| &u.first),
+        }
+    }
+
+    fn reached(&self, limit: &Lifetime, now: Instant, wall: u64) -> bool {
+        let current = self.current(now);
+        let over = |limit: u64, value: u64| limit != 0 && value >= limit;
+        over(limit.packets, current.packets)
+            || over(limit.bytes, current.bytes)
+            || over(limit.add_seconds, current.add_seconds)
+            || current.use_seconds != 0 && over(limit.use_seconds, wall.saturating_sub(current.use_seconds))
+    }
+
+    /// The SA with its counters as they stand.
+    fn now(&self) -> Sa {
+        let mut sa = self.sa.clone();
+        if let Some(live) = &self.live {
+            sa.usage.packets = live.usage.packets.load(Ordering::Relaxed);
+            sa.usage.bytes = live.usage.bytes.load(Ordering::Relaxed);
+            sa.usage.used = live.usage.first.load(Ordering::Relaxed);
+            sa.sequence = live.sequence.load(Ordering::Relaxed).max(live.highest_received());
+        }
+        sa
+    }
+}
+
+impl LiveSa {
+    fn is_exhausted(&self) -> bool {
+        self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX)
+    }
+
+    /// Nine tenths of the sequence numbers are used: time for a successor.
+    fn is_nearly_exhausted(&self) -> bool {
+        self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX) / 10 * 9
+    }
+}
+
+/// SAs are told apart by destination, protocol and SPI (RFC 4301 section 4.1).
+fn same_sa(a: &SaId, b: &SaId) -> bool {
+    (a.destination, a.proto, a.spi) == (b.destination, b.proto, b.spi)
+}
+
+fn policy_now(policy: &Policy, usage: &LiveUsage) -> Policy {
+    let mut policy = policy.clone();
+    policy.usage.packets = usage.packets.load(Ordering::Relaxed);
+    policy.usage.bytes = usage.bytes.load(Ordering::Relaxed);
+    policy.usage.used = usage.last.load(Ordering::Relaxed);
+    policy
+}
+
+/// What this data plane cannot honour is refused with a sentence, not accepted and ignored.
+fn check_policy(policy: &Policy) -> Result<(), Refusal> {
+    if policy.direction == Direction::Fwd {
+        return Err(Refusal::Unsupported("fwd policies exist on Linux kernels only; use in".into()));
+    }
+    let Action::Ipsec(rules) = &policy.action else { return Ok(()) };
+    match rules.as_slice() {
+        [rule] if is_supported(rule.proto, rule.mode) => Ok(()),
+        [_] => Err(Refusal::Unsupported("the embedded data plane does esp/transport only".into())),
+        _ => Err(Refusal::Unsupported(
+            "the embedded data plane does one protocol for a policy, no bundles".into(),
+        )),
+    }
+}

@@ -1,0 +1,320 @@
+//! What the packet threads see: policies and SAs as they were when the snapshot was made.
+//!
+//! [`Snapshot::outbound`] takes IP packets that are about to leave, [`Snapshot::inbound`] those that came. Policies
+//! are looked at in the order of their priority (RFC 4301 section 5); no policy means no protection is wanted.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coati_crypto::RandomSource;
+use coati_sadb::{Action, Direction, Level, Mode, Policy, PolicyId, ReqId, SaProto, Selector, Spi};
+use coati_wire::ipv4::{self, protocol};
+use coati_wire::{WireError, checksum, esp};
+
+use crate::counters::{Counters, Drop};
+use crate::esp::Transform;
+use crate::packet::Packet;
+use crate::replay::{ReplayError, ReplayWindow};
+
+/// What became of a packet that is about to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// It goes as it is: no policy asks for more.
+    Clear,
+    /// It was sealed in place.
+    Sealed,
+    /// It must not go; it was counted.
+    Dropped(Drop),
+    /// It needs an SA of this policy first.
+    Wait(PolicyId),
+}
+
+/// An SA as the packet threads use it.
+#[derive(Debug)]
+pub(crate) struct LiveSa {
+    pub(crate) spi: Spi,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) reqid: ReqId,
+    pub(crate) mode: Mode,
+    pub(crate) transform: Transform,
+    /// Last sequence number sent.
+    pub(crate) sequence: AtomicU64,
+    pub(crate) replay: Mutex<ReplayWindow>,
+    pub(crate) usage: LiveUsage,
+    /// Set when it must not be used any more, for threads that still hold an older snapshot.
+    pub(crate) dead: AtomicBool,
+}
+
+/// Counters of an SA or a policy. Times are Unix seconds, 0 for never.
+#[derive(Debug, Default)]
+pub(crate) struct LiveUsage {
+    pub(crate) packets: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) first: AtomicU64,
+    pub(crate) last: AtomicU64,
+}
+
+impl LiveUsage {
+    fn add(&self, bytes: usize, wall: u64) {
+        self.packets.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.first.load(Ordering::Relaxed) == 0 {
+            self.first.store(wall, Ordering::Relaxed);
+        }
+        self.last.store(wall, Ordering::Relaxed);
+    }
+}
+
+impl LiveSa {
+    pub(crate) fn highest_received(&self) -> u64 {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner).highest()
+    }
+}
+
+/// A policy as the packet threads use it.
+#[derive(Debug)]
+pub(crate) struct LivePolicy {
+    pub(crate) policy: Policy,
+    pub(crate) usage: Arc<LiveUsage>,
+}
+
+/// An immutable view of SPD and SAD.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub(crate) inbound: HashMap<(Spi, IpAddr), Arc<LiveSa>>,
+    /// Usable SAs, newest first.
+    pub(crate) outbound: Vec<Arc<LiveSa>>,
+    /// In the order they are looked at.
+    pub(crate) policies: Vec<LivePolicy>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The facts of a packet that policies judge.
+struct Facts {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    ports: Option<(u16, u16)>,
+    header_len: usize,
+}
+
+impl Snapshot {
+    /// The counters, which outlive the snapshot.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Judges and seals a batch of IP packets that leave this host; `verdicts` gets one for each. `wall` is the
+    /// time in Unix seconds, `random` gives IVs.
+    pub fn outbound(
+        &self,
+        batch: &mut [Packet],
+        verdicts: &mut Vec<Outbound>,
+        wall: u64,
+        random: &mut dyn RandomSource,
+    ) {
+        verdicts.clear();
+        for packet in batch {
+            let verdict = self.outbound_one(packet, wall, random).unwrap_or_else(|reason| {
+                self.counters.dropped(reason);
+                Outbound::Dropped(reason)
+            });
+            verdicts.push(verdict);
+        }
+    }
+
+    fn outbound_one(
+        &self,
+        packet: &mut Packet,
+        wall: u64,
+        random: &mut dyn RandomSource,
+    ) -> Result<Outbound, Drop> {
+        let facts = Facts::of(packet.bytes())?;
+        let Some(policy) = self.policy(Direction::Out, &facts) else { return Ok(Outbound::Clear) };
+        policy.usage.add(packet.len(), wall);
+        let rules = match &policy.policy.action {
+            Action::None => return Ok(Outbound::Clear),
+            Action::Discard => return Err(Drop::PolicyDiscard),
+            Action::Ipsec(rules) => rules,
+        };
+        let Some(rule) = rules.first() else { return Err(Drop::PolicyMismatch) };
+        let fits = |sa: &&Arc<LiveSa>| {
+            sa.source == facts.source
+                && sa.destination == facts.destination
+                && !sa.dead.load(Ordering::Relaxed)
+                && level_fits(rule.level, sa.reqid)
+        };
+        match self.outbound.iter().find(fits) {
+            Some(sa) => sa.seal(packet, &facts, wall, random).inspect(|()| self.counters.sealed())?,
+            None if rule.level == Level::Use => return Ok(Outbound::Clear),
+            None => return Ok(Outbound::Wait(policy.policy.id)),
+        }
+        Ok(Outbound::Sealed)
+    }
+
+    /// Opens and judges one IP packet that came in: afterwards it is the clear packet. An ESP packet of an SPI
+    /// that nobody has gives [`Drop::UnknownSpi`]. `wall` is the time in Unix seconds.
+    pub fn inbound(&self, packet: &mut Packet, wall: u64) -> Result<(), Drop> {
+        self.inbound_one(packet, wall).inspect_err(|reason| self.counters.dropped(*reason))
+    }
+
+    fn inbound_one(&self, packet: &mut Packet, wall: u64) -> Result<(), Drop> {
+        let facts = Facts::of(packet.bytes())?;
+        if facts.protocol != protocol::ESP {
+            return self.inbound_policy(&facts, None);
+        }
+        let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
+        let (header, _) = esp::Header::parse(body).map_err(|_: WireError| Drop::EspLength)?;
+        let sa = self.inbound.get(&(Spi(header.spi), facts.destination)).ok_or(Drop::UnknownSpi)?;
+        let next_header = sa.open(packet, &facts, header.sequence, wall)?;
+        mend_ipv4(packet, facts.header_len, next_header);
+        self.counters.opened();
+        let inner = Facts::of(packet.bytes())?;
+        self.inbound_policy(&inner, Some(sa))
+    }
+
+    /// RFC 4301 section 5.2, step 4: was it allowed to come this way?
+    fn inbound_policy(&self, facts: &Facts, sa: Option<&LiveSa>) -> Result<(), Drop> {
+        let Some(policy) = self.policy(Direction::In, facts) else { return Ok(()) };
+        let rules = match &policy.policy.action {
+            Action::None => return Ok(()),
+            Action::Discard => return Err(Drop::PolicyDiscard),
+            Action::Ipsec(rules) => rules,
+        };
+        let Some(rule) = rules.first() else { return Err(Drop::PolicyMismatch) };
+        match sa {
+            None if rule.level == Level::Use => Ok(()),
+            None => Err(Drop::ClearInbound),
+            Some(sa) if level_fits(rule.level, sa.reqid) && mode_fits(rule.mode, sa.mode) => Ok(()),
+            Some(_) => Err(Drop::PolicyMismatch),
+        }
+    }
+
+    fn policy(&self, direction: Direction, facts: &Facts) -> Option<&LivePolicy> {
+        self.policies.iter().find(|entry| {
+            entry.policy.direction == direction
+                && entry.policy.selector.matches(facts.source, facts.destination, facts.protocol, facts.ports)
+        })
+    }
+
+    /// Whether packets that match `selector` could leave now: sealed, or clear when no policy is there.
+    pub fn is_open(&self, selector: &Selector) -> bool {
+        let facts = Facts {
+            source: selector.source.address,
+            destination: selector.destination.address,
+            protocol: match selector.upper {
+                coati_sadb::Upper::Proto(number) => number,
+                coati_sadb::Upper::Any => 0,
+            },
+            ports: None,
+            header_len: 0,
+        };
+        let Some(policy) = self.policy(Direction::Out, &facts) else { return true };
+        match &policy.policy.action {
+            Action::None => true,
+            Action::Discard => false,
+            Action::Ipsec(rules) => rules.first().is_some_and(|rule| {
+                rule.level == Level::Use
+                    || self.outbound.iter().any(|sa| {
+                        sa.source == facts.source
+                            && sa.destination == facts.destination
+                            && level_fits(rule.level, sa.reqid)
+                    })
+            }),
+        }
+    }
+}
+
+fn level_fits(level: Level, reqid: ReqId) -> bool {
+    match level {
+        Level::Unique(wanted) => wanted == reqid,
+        _ => true,
+    }
+}
+
+fn mode_fits(wanted: Mode, found: Mode) -> bool {
+    wanted == found || found == Mode::Any || wanted == Mode::Any
+}
+
+impl LiveSa {
+    fn seal(
+        &self,
+        packet: &mut Packet,
+        facts: &Facts,
+        wall: u64,
+        random: &mut dyn RandomSource,
+    ) -> Result<(), Drop> {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        if sequence > u64::from(u32::MAX) {
+            return Err(Drop::SequenceExhausted);
+        }
+        let inner = packet.len() - facts.header_len;
+        self.transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
+        mend_ipv4(packet, facts.header_len, protocol::ESP);
+        self.usage.add(inner, wall);
+        Ok(())
+    }
+
+    fn open(&self, packet: &mut Packet, facts: &Facts, sequence: u32, wall: u64) -> Result<u8, Drop> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(Drop::DeadSa);
+        }
+        let refused = |error| match error {
+            ReplayError::Seen => Drop::Replayed,
+            ReplayError::TooOld => Drop::TooOld,
+        };
+        let window = || self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        window().check(u64::from(sequence)).map_err(refused)?;
+        let next_header = self.transform.open(packet, facts.header_len)?;
+        window().accept(u64::from(sequence)).map_err(refused)?;
+        self.usage.add(packet.len().saturating_sub(facts.header_len), wall);
+        Ok(next_header)
+    }
+}
+
+/// Writes new length, protocol and checksum into the IPv4 header at the front.
+fn mend_ipv4(packet: &mut Packet, header_len: usize, next_header: u8) {
+    let total = u16::try_from(packet.len()).unwrap_or(u16::MAX).to_be_bytes();
+    if let Some(header) = packet.bytes_mut().get_mut(..header_len)
+        && header.len() >= ipv4::HEADER_LEN
+    {
+        header[2..4].copy_from_slice(&total);
+        header[9] = next_header;
+        header[10..12].copy_from_slice(&[0, 0]);
+        let sum = checksum::internet(&[header]).to_be_bytes();
+        header[10..12].copy_from_slice(&sum);
+    }
+}
+
+impl Facts {
+    /// Reads them from an IPv4 packet. IPv6 outside comes with the kernels' back-ends; until then it is malformed.
+    fn of(bytes: &[u8]) -> Result<Self, Drop> {
+        let packet = ipv4::Packet::new(bytes).map_err(|_| Drop::Malformed)?;
+        if packet.is_fragment() {
+            return Err(Drop::Fragment);
+        }
+        let ports = match (packet.protocol(), packet.payload()) {
+            (protocol::TCP | protocol::UDP, [a, b, c, d, ..]) => {
+                Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+            }
+            (protocol::ICMP, [kind, code, ..]) => Some((u16::from(*kind), u16::from(*code))),
+            _ => None,
+        };
+        let v4 = |address: Ipv4Addr| IpAddr::V4(address);
+        Ok(Self {
+            source: v4(packet.source()),
+            destination: v4(packet.destination()),
+            protocol: packet.protocol(),
+            ports,
+            header_len: packet.header_len(),
+        })
+    }
+}
+
+/// The kinds of SA the transform exists for.
+pub(crate) fn is_supported(proto: SaProto, mode: Mode) -> bool {
+    proto == SaProto::Esp && mode != Mode::Tunnel
+}
