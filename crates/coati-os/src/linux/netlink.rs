@@ -1,0 +1,377 @@
+//! Links, addresses and routes by rtnetlink(7): one request, one answer, no threads.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// An interface as the kernel describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// Whether it is up, by the administrator and by the carrier.
+    pub up: bool,
+    /// Loopback.
+    pub loopback: bool,
+    /// Point-to-point.
+    pub point_to_point: bool,
+    /// Can multicast.
+    pub multicast: bool,
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Index of the interface.
+    pub index: u32,
+    /// Ours.
+    pub local: IpAddr,
+    /// The other end of a point-to-point interface.
+    pub peer: Option<IpAddr>,
+    /// Length of the network's prefix in bits.
+    pub prefix_len: u8,
+}
+
+/// A route of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination network.
+    pub destination: Ipv4Addr,
+    /// Length of its prefix in bits.
+    pub prefix_len: u8,
+    /// Next hop; none when directly attached.
+    pub gateway: Option<Ipv4Addr>,
+    /// Interface index.
+    pub interface: u32,
+    /// Kernel metric; lower wins.
+    pub metric: u32,
+    /// Who made it: [`PROTOCOL_OSPF`] or [`PROTOCOL_STATIC`].
+    pub protocol: u8,
+}
+
+/// RTPROT_OSPF.
+pub const PROTOCOL_OSPF: u8 = 188;
+/// RTPROT_STATIC.
+pub const PROTOCOL_STATIC: u8 = 4;
+
+/// A connection to the kernel's routing tables.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// Opens it in the network namespace of this thread.
+    pub fn new() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | flags;
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut buffer = vec![0; request.buffer_len()];
+        request.serialize(&mut buffer);
+        self.socket.send(&buffer, 0)?;
+        let mut answers = Vec::new();
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            for message in messages(&datagram) {
+                let message = message?;
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::Done(_) => return Ok(answers),
+                    NetlinkPayload::Error(error) => {
+                        return match error.code {
+                            None => Ok(answers),
+                            Some(_) => Err(error.to_io()),
+                        };
+                    }
+                    NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// All interfaces.
+    pub fn links(&mut self) -> io::Result<Vec<Link>> {
+        let answers = self.request(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
+        Ok(answers.iter().filter_map(link_of).collect())
+    }
+
+    /// The interface of this name.
+    pub fn link(&mut self, name: &str) -> io::Result<Link> {
+        self.links()?
+            .into_iter()
+            .find(|link| link.name == name)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {name}")))
+    }
+
+    /// All addresses.
+    pub fn addresses(&mut self) -> io::Result<Vec<Address>> {
+        let answers = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
+        Ok(answers.iter().filter_map(address_of).collect())
+    }
+
+    /// Makes a pair of veth interfaces; the second goes to the network namespace of process `pid`.
+    pub fn add_veth(&mut self, name: &str, peer: &str, pid: u32) -> io::Result<()> {
+        let mut other = LinkMessage::default();
+        other.attributes.push(LinkAttribute::IfName(peer.to_owned()));
+        other.attributes.push(LinkAttribute::NetNsPid(pid));
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        link.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+        ]));
+        self.request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
+    }
+
+    /// Gives the interface another name; it must be down.
+    pub fn rename(&mut self, index: u32, name: &str) -> io::Result<()> {
+        self.set_link(
+            index,
+            vec![LinkAttribute::IfName(name.to_owned())],
+            LinkFlags::empty(),
+            LinkFlags::empty(),
+        )
+    }
+
+    /// Sets the MTU, in bytes.
+    pub fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
+        self.set_link(index, vec![LinkAttribute::Mtu(mtu)], LinkFlags::empty(), LinkFlags::empty())
+    }
+
+    /// Takes the interface up or down.
+    pub fn set_up(&mut self, index: u32, up: bool) -> io::Result<()> {
+        let flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        self.set_link(index, vec![], flags, LinkFlags::Up)
+    }
+
+    /// Lets the interface carry multicast; Linux leaves that off on tunnels.
+    pub fn set_multicast(&mut self, index: u32) -> io::Result<()> {
+        self.set_link(index, vec![], LinkFlags::Multicast, LinkFlags::Multicast)
+    }
+
+    fn set_link(
+        &mut self,
+        index: u32,
+        attributes: Vec<LinkAttribute>,
+        flags: LinkFlags,
+        mask: LinkFlags,
+    ) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.flags = flags;
+        link.header.change_mask = mask;
+        link.attributes = attributes;
+        self.request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK).map(|_| ())
+    }
+
+    /// Puts an address on an interface.
+    pub fn add_address(&mut self, address: &Address) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address.local);
+        message.header.prefix_len = address.prefix_len;
+        message.header.index = address.index;
+        message.attributes.push(AddressAttribute::Local(address.local));
+        message.attributes.push(AddressAttribute::Address(address.peer.unwrap_or(address.local)));
+        self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
+            .map(|_| ())
+    }
+
+    /// Adds a route, or replaces the one with the same destination and metric.
+    pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(route_message(route));
+        self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(|_| ())
+    }
+
+    /// Removes a route; that it is gone already is no error.
+    pub fn delete_route(&mut self, route: &Route) -> io::Result<()> {
+        match self.request(RouteNetlinkMessage::DelRoute(route_message(route)), NLM_F_ACK) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// The IPv4 routes of the main table that `protocol` made.
+    pub fn routes(&mut self, protocol: u8) -> io::Result<Vec<Route>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        let answers = self.request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)?;
+        Ok(answers.iter().filter_map(route_of).filter(|route| route.protocol == protocol).collect())
+    }
+}
+
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = io::Result<NetlinkMessage<RouteNetlinkMessage>>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+            Ok(message) => {
+                // Messages are aligned to 4 bytes; a length of 0 would never end.
+                let length = (message.header.length as usize).next_multiple_of(4).max(16);
+                bytes = bytes.get(length..).unwrap_or(&[]);
+                Some(Ok(message))
+            }
+            Err(error) => {
+                bytes = &[];
+                Some(Err(io::Error::other(format!("netlink: {error}"))))
+            }
+        }
+    })
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
+    let RouteNetlinkMessage::NewLink(link) = message else { return None };
+    let flags = link.header.flags;
+    let mut found = Link {
+        index: link.header.index,
+        name: String::new(),
+        mtu: 0,
+        up: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        loopback: flags.contains(LinkFlags::Loopback),
+        point_to_point: flags.contains(LinkFlags::Pointopoint),
+        multicast: flags.contains(LinkFlags::Multicast),
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => found.name = name.clone(),
+            LinkAttribute::Mtu(mtu) => found.mtu = *mtu,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+fn address_of(message: &RouteNetlinkMessage) -> Option<Address> {
+    let RouteNetlinkMessage::NewAddress(address) = message else { return None };
+    let (mut local, mut other) = (None, None);
+    for attribute in &address.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => other = Some(*ip),
+            _ => {}
+        }
+    }
+    let mine = local.or(other)?;
+    Some(Address {
+        index: address.header.index,
+        local: mine,
+        peer: other.filter(|ip| *ip != mine),
+        prefix_len: address.header.prefix_len,
+    })
+}
+
+fn route_message(route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = route.prefix_len;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::from(route.protocol);
+    message.header.scope = if route.gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
+    message.header.kind = RouteType::Unicast;
+    if route.prefix_len > 0 {
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(route.destination)));
+    }
+    if let Some(gateway) = route.gateway {
+        message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
+    }
+    if route.interface != 0 {
+        message.attributes.push(RouteAttribute::Oif(route.interface));
+    }
+    if route.metric != 0 {
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    message
+}
+
+fn route_of(message: &RouteNetlinkMessage) -> Option<Route> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let mut found = Route {
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix_len: route.header.destination_prefix_length,
+        gateway: None,
+        interface: 0,
+        metric: 0,
+        protocol: u8::from(route.header.protocol),
+    };
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => found.destination = *address,
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => found.gateway = Some(*address),
+            RouteAttribute::Oif(index) => found.interface = *index,
+            RouteAttribute::Priority(metric) => found.metric = *metric,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// Tells when links or addresses change; what changed is asked with [`Netlink`].
+#[derive(Debug)]
+pub struct Monitor(Socket);
+
+impl Monitor {
+    /// Opens it in the network namespace of this thread.
+    pub fn new() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR) as u32))?;
+        socket.set_non_blocking(true)?;
+        Ok(Self(socket))
+    }
+
+    /// Takes everything that has been reported since; whether there was anything.
+    pub fn drain(&self) -> bool {
+        let mut any = false;
+        let mut buffer: Vec<u8> = Vec::with_capacity(65_536);
+        loop {
+            buffer.clear();
+            match self.0.recv(&mut buffer, 0) {
+                Ok(_) => any = true,
+                // The kernel drops reports when nobody reads them: then everything may have changed.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => any = true,
+                Err(_) => return any,
+            }
+        }
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+}

@@ -1,0 +1,78 @@
+//! Processes: no core dumps, death of the parent, waiting for descriptors.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// No core dump of this process, and no look into its memory by others of the same user: it holds keys.
+pub fn forbid_core_dumps() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: setrlimit reads one rlimit; prctl with PR_SET_DUMPABLE takes integers only.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &none);
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+}
+
+/// This process is ended when its parent is.
+pub fn die_with_parent() {
+    // SAFETY: prctl with PR_SET_PDEATHSIG takes integers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+}
+
+/// Sends SIGTERM, or SIGKILL when `hard`, to a process of ours.
+pub fn end(pid: u32, hard: bool) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: kill takes integers only.
+    if unsafe { libc::kill(pid, if hard { libc::SIGKILL } else { libc::SIGTERM }) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Whether a process of this number exists.
+pub fn exists(pid: u32) -> bool {
+    // SAFETY: kill takes integers only; signal 0 is sent to nobody.
+    libc::pid_t::try_from(pid).is_ok_and(|pid| unsafe { libc::kill(pid, 0) } == 0)
+}
+
+/// Waits until one of `descriptors` can be read or has ended, or `timeout` is over; which ones can.
+pub fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<libc::pollfd> = descriptors
+        .iter()
+        .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    poll(&mut polled, timeout)?;
+    Ok(polled.iter().map(|fd| fd.revents != 0).collect())
+}
+
+/// Waits until something can be written.
+pub(crate) fn wait_writable(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let mut polled = [libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
+    poll(&mut polled, Some(Duration::from_secs(1)))
+}
+
+fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let timeout = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
+    });
+    let pointer = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `polled` is borrowed mutably for the call and its length is given; `pointer` is null or points to a
+    // timespec that outlives the call; no signal mask.
+    let result =
+        unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, pointer, std::ptr::null()) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The user this process acts as.
+pub fn user() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}

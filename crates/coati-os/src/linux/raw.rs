@@ -1,0 +1,237 @@
+//! Raw IPv4 sockets (raw(7)): ESP and GRE with headers of our own, OSPF on one interface.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Packets that one system call carries at the most.
+pub const BATCH: usize = 64;
+
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// A raw socket for one IP protocol. It is never connected: a connected one would hide other peers' packets, and the
+/// kernel would answer those with "protocol unreachable".
+#[derive(Debug)]
+pub struct RawSocket(Socket);
+
+impl RawSocket {
+    /// Opens it; packets are sent with IPv4 headers of our own. Needs CAP_NET_RAW.
+    pub fn new(protocol: u8) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
+        socket.set_nonblocking(true)?;
+        socket.set_header_included_v4(true)?;
+        // As large as the system allows: less is no error.
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        let _ = socket.set_send_buffer_size(RECEIVE_BUFFER);
+        Ok(Self(socket))
+    }
+
+    /// Sends whole IPv4 packets in as few calls as the kernel allows. Packets that cannot go (no route, too big) are
+    /// skipped; the number sent and the last error are returned.
+    pub fn send_batch<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> (usize, Option<io::Error>) {
+        let mut sent = 0;
+        let mut failed = None;
+        let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH);
+        let mut packets = packets.peekable();
+        while packets.peek().is_some() {
+            batch.clear();
+            batch.extend(packets.by_ref().take(BATCH));
+            let mut rest = batch.as_slice();
+            while !rest.is_empty() {
+                match self.send_some(rest) {
+                    Ok(count) => {
+                        sent += count;
+                        rest = rest.get(count..).unwrap_or(&[]);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if let Err(error) = super::process::wait_writable(self.0.as_fd()) {
+                            return (sent, Some(error));
+                        }
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        rest = rest.get(1..).unwrap_or(&[]);
+                    }
+                }
+            }
+        }
+        (sent, failed)
+    }
+
+    fn send_some(&self, packets: &[&[u8]]) -> io::Result<usize> {
+        let mut addresses = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; BATCH];
+        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+        // SAFETY: mmsghdr is plain data; all zeroes is a valid value of it.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        let count = packets.len().min(BATCH);
+        for (((packet, address), vector), message) in
+            packets.iter().zip(&mut addresses).zip(&mut vectors).zip(&mut messages)
+        {
+            // SAFETY: sockaddr_in was zeroed, which is a valid value of it.
+            let address = unsafe { address.assume_init_mut() };
+            address.sin_family = libc::AF_INET as libc::sa_family_t;
+            if let Some(destination) = packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) {
+                address.sin_addr.s_addr = u32::from_ne_bytes(destination);
+            }
+            vector.iov_base = packet.as_ptr().cast_mut().cast();
+            vector.iov_len = packet.len();
+            message.msg_hdr.msg_name = std::ptr::from_mut(address).cast();
+            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            message.msg_hdr.msg_iov = vector;
+            message.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: the first `count` messages point to addresses, vectors and packets that outlive the call; the
+        // kernel only reads what msg_iov points to.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.0.as_raw_fd(),
+                messages.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Receives up to [`BATCH`] packets, IPv4 header included, into `buffers`, and returns their lengths in `lengths`.
+    pub fn receive_batch(&self, buffers: &mut [Vec<u8>], lengths: &mut Vec<usize>) -> io::Result<()> {
+        lengths.clear();
+        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+        // SAFETY: mmsghdr is plain data; all zeroes is a valid value of it.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        let count = buffers.len().min(BATCH);
+        for ((buffer, vector), message) in buffers.iter_mut().zip(&mut vectors).zip(&mut messages) {
+            vector.iov_base = buffer.as_mut_ptr().cast();
+            vector.iov_len = buffer.len();
+            message.msg_hdr.msg_iov = vector;
+            message.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: the first `count` messages point to buffers that are borrowed mutably for the whole call and are
+        // as long as they say.
+        let received = unsafe {
+            libc::recvmmsg(
+                self.0.as_raw_fd(),
+                messages.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        lengths.extend(messages.iter().take(received).map(|message| message.msg_len as usize));
+        Ok(())
+    }
+}
+
+impl AsFd for RawSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A raw socket for OSPF (protocol 89) on one interface, member of AllSPFRouters.
+#[derive(Debug)]
+pub struct OspfSocket(Socket);
+
+/// AllSPFRouters, RFC 2328 appendix A.1.
+const ALL_SPF_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 5);
+
+impl OspfSocket {
+    /// Opens it on the interface of this name and index; `address` is ours there, the source of what is sent.
+    pub fn new(name: &str, index: u32, address: Ipv4Addr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(89)))?;
+        socket.set_nonblocking(true)?;
+        socket.bind_device(Some(name.as_bytes()))?;
+        socket.join_multicast_v4_n(&ALL_SPF_ROUTERS, &socket2::InterfaceIndexOrAddress::Index(index))?;
+        socket.set_multicast_loop_v4(false)?;
+        socket.set_multicast_all_v4(false)?;
+        socket.set_multicast_ttl_v4(1)?;
+        socket.set_multicast_if_v4(&address)?;
+        socket.set_ttl_v4(1)?;
+        // Internetwork control, RFC 2328 appendix A.1.
+        socket.set_tos_v4(0xc0)?;
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        Ok(Self(socket))
+    }
+
+    /// Sends one OSPF packet; the kernel writes the IP header.
+    pub fn send(&self, destination: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
+        self.0.send_to(packet, &SocketAddr::from((destination, 0)).into()).map(|_| ())
+    }
+
+    /// Receives one packet, IPv4 header included.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::io::Read;
+        (&self.0).read(buffer)
+    }
+}
+
+impl AsFd for OspfSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends one ICMP echo request and returns the socket that its answer comes to, for [`receive_ping`].
+pub fn send_ping(destination: Ipv4Addr, message: &[u8]) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+    socket.send_to(message, &SocketAddr::V4(SocketAddrV4::new(destination, 0)).into())?;
+    Ok(socket)
+}
+
+/// Waits for one ICMP message, at most as long as the socket's read timeout; IPv4 header included.
+pub fn receive_ping(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    use std::io::Read;
+    let mut socket = socket;
+    socket.read(buffer)
+}
+
+/// The UDP socket for IKE on one of our addresses.
+pub fn ike_socket(address: IpAddr, port: u16) -> io::Result<std::net::UdpSocket> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&SocketAddr::new(address, port).into())?;
+    Ok(socket.into())
+}
+
+/// An AF_PACKET socket that sees every packet of one interface, both ways, Ethernet header included.
+#[derive(Debug)]
+pub struct CaptureSocket(Socket);
+
+impl CaptureSocket {
+    /// Opens it on the interface of this index. Needs CAP_NET_RAW.
+    pub fn new(index: u32) -> io::Result<Self> {
+        let everything = libc::ETH_P_ALL as u16;
+        let socket =
+            Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(everything.to_be()))))?;
+        // SAFETY: sockaddr_ll is plain data; all zeroes is a valid value of it.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = everything.to_be();
+        address.sll_ifindex = i32::try_from(index).unwrap_or(0);
+        // SAFETY: the address is a sockaddr_ll of the length given and outlives the call.
+        let result = unsafe {
+            libc::bind(
+                socket.as_raw_fd(),
+                std::ptr::from_ref(&address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(socket))
+    }
+
+    /// Waits at most `timeout` for a packet; `WouldBlock` when none came.
+    pub fn receive(&self, buffer: &mut [u8], timeout: std::time::Duration) -> io::Result<usize> {
+        use std::io::Read;
+        self.0.set_read_timeout(Some(timeout))?;
+        (&self.0).read(buffer)
+    }
+}
