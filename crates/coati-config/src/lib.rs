@@ -1,3 +1,17 @@
 //! Every file Coati reads, into one model with source spans, and every error that points at file:line:column.
+//!
+//! One module for each format: [`racoon`], [`psk`], [`setkey`], [`rc_conf`], [`ospfd`]. [`site`] reads the folder that
+//! holds them and checks one against the other. Nothing here opens a file: texts are handed in.
 
 #![forbid(unsafe_code)]
+
+mod diagnostic;
+mod lexer;
+pub mod ospfd;
+pub mod psk;
+pub mod racoon;
+pub mod rc_conf;
+pub mod setkey;
+pub mod site;
+
+pub use diagnostic::{Diagnostic, Place, Severity, Source, Span};

@@ -1,0 +1,246 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A file's text under its name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Name for people, usually its path.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+impl Source {
+    /// A file's text under its name.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: text.into() })
+    }
+
+    /// Where `span` begins.
+    pub fn place(&self, span: Span) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        Place { file: self.name.clone(), line, column }
+    }
+}
+
+/// A piece of a text, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// First byte behind.
+    pub end: usize,
+}
+
+impl Span {
+    /// From the beginning of `self` to the end of `other`.
+    pub fn to(self, other: Span) -> Span {
+        Span { start: self.start, end: other.end.max(self.start) }
+    }
+}
+
+/// A point in a file; lines and columns count from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the file.
+    pub file: String,
+    /// Line.
+    pub line: usize,
+    /// Column, in characters.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It works; somebody should know.
+    Note,
+    /// It works, but not as well or not as safely as it could.
+    Warning,
+    /// It cannot work.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// One remark about a file. `Display` gives `file:line:column: error: message`, [`Diagnostic::render`] the lines
+/// around it too.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file.
+    pub source: Arc<Source>,
+    /// The words it is about.
+    pub span: Span,
+    /// What it is, one sentence without a full stop.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A remark without advice.
+    pub fn new(severity: Severity, source: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
+        Self { severity, source: source.clone(), span, message: message.into(), help: None }
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Where it begins.
+    pub fn place(&self) -> Place {
+        self.source.place(self.span)
+    }
+
+    /// The one line, and below it the text with the place underlined and the advice.
+    pub fn render(&self, colour: bool) -> String {
+        use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source as Text};
+        let (kind, tint) = match self.severity {
+            Severity::Note => (ReportKind::Advice, Color::Cyan),
+            Severity::Warning => (ReportKind::Warning, Color::Yellow),
+            Severity::Error => (ReportKind::Error, Color::Red),
+        };
+        let span = self.span.start..self.span.end.max(self.span.start + 1);
+        let name = self.source.name.clone();
+        let config =
+            Config::new().with_color(colour).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
+        let mut label = Label::new((name.clone(), span.clone()));
+        if let Some(help) = &self.help {
+            label = label.with_message(help);
+        }
+        let report = Report::build(kind, (name.clone(), span))
+            .with_config(config)
+            .with_message(&self.message)
+            .with_label(label.with_color(tint))
+            .finish();
+        let mut out = format!("{self}\n").into_bytes();
+        match report.write((name, Text::from(self.source.text.as_str())), &mut out) {
+            Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+            Err(_) => format!("{self}\n"),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place(), self.severity, self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects remarks on one file.
+#[derive(Debug)]
+pub(crate) struct Remarks<'a> {
+    pub(crate) source: &'a Arc<Source>,
+    pub(crate) list: Vec<Diagnostic>,
+}
+
+impl<'a> Remarks<'a> {
+    pub(crate) fn new(source: &'a Arc<Source>) -> Self {
+        Self { source, list: Vec::new() }
+    }
+
+    pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Error, self.source, span, message)
+    }
+
+    pub(crate) fn warn(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.list.push(Diagnostic::new(Severity::Warning, self.source, span, message).help(help));
+    }
+
+    /// An unknown word, with the words allowed there and the one that was probably meant.
+    pub(crate) fn unknown(&self, span: Span, what: &str, word: &str, allowed: &[&str]) -> Diagnostic {
+        let error = self.error(span, format!("unknown {what} `{word}`"));
+        match nearest(word, allowed) {
+            Some(meant) => error.help(format!("did you mean `{meant}`?")),
+            None => error.help(format!("allowed here: {}", allowed.join(", "))),
+        }
+    }
+}
+
+/// The allowed word that differs in the fewest letters, when it is at most a third of them.
+fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
+    let best = allowed.iter().min_by_key(|candidate| distance(word, candidate))?;
+    (distance(word, best) * 3 <= word.chars().count().max(3)).then_some(*best)
+}
+
+/// Insertions, deletions and replacements of letters that lead from `a` to `b`; words beyond 64 letters are far from
+/// everything.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
+    if a.len() > 64 || b.len() > 64 {
+        return usize::MAX / 4;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, above) in b.iter().zip(row.iter_mut().skip(1)) {
+            let best = (left + 1).min(*above + 1).min(diagonal + usize::from(x != y));
+            diagonal = std::mem::replace(above, best);
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("lifetime", "lifetime"), 0);
+        assert_eq!(distance("liftime", "lifetime"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(
+            nearest("encription_algorithm", &["hash_algorithm", "encryption_algorithm"]),
+            Some("encryption_algorithm")
+        );
+        assert_eq!(nearest("zzz", &["passive", "log"]), None);
+    }
+
+    #[test]
+    fn the_rendering_points_at_the_word() {
+        let source = Source::new("racoon.conf", "log info;\npasive on;\n");
+        let remarks = Remarks::new(&source);
+        let span = Span { start: 10, end: 16 };
+        let diagnostic = remarks.unknown(span, "statement", "pasive", &["passive"]);
+        assert_eq!(
+            diagnostic.to_string(),
+            "racoon.conf:2:1: error: unknown statement `pasive` (did you mean `passive`?)"
+        );
+        let text = diagnostic.render(false);
+        assert!(text.contains("pasive on;"), "{text}");
+        assert!(text.contains("did you mean"), "{text}");
+    }
+}

@@ -1,0 +1,274 @@
+//! The files of one router together: read, and checked one against the other, before anything is touched.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use coati_sadb::{Action, Direction, Policy, Request, Upper};
+
+use crate::diagnostic::{Diagnostic, Severity, Source, Span};
+use crate::ospfd::{self, OspfConf};
+use crate::psk::{self, PreSharedKey};
+use crate::racoon::{self, RacoonConf, RemoteWho};
+use crate::rc_conf::{self, RcConf};
+use crate::setkey::{self, Statement};
+
+/// The texts of the files; those that do not exist are `None`.
+#[derive(Clone, Debug, Default)]
+pub struct SiteFiles {
+    /// rc.conf.
+    pub rc_conf: Option<Arc<Source>>,
+    /// racoon.conf.
+    pub racoon_conf: Option<Arc<Source>>,
+    /// psk.txt.
+    pub psk_txt: Option<Arc<Source>>,
+    /// setkey.conf.
+    pub setkey_conf: Option<Arc<Source>>,
+    /// ospfd.conf or frr.conf.
+    pub ospfd_conf: Option<Arc<Source>>,
+}
+
+/// What the files say. A part whose file is not there is absent, and the router does without it.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    /// Interfaces and tunnels.
+    pub rc: RcConf,
+    /// IKE, with its keys.
+    pub racoon: Option<RacoonConf>,
+    /// Pre-shared keys.
+    pub keys: Vec<PreSharedKey>,
+    /// Policies and manual SAs.
+    pub statements: Vec<Statement>,
+    /// OSPF.
+    pub ospf: Option<OspfConf>,
+}
+
+impl Site {
+    /// Reads and checks all files; the router may start when no remark is an error.
+    pub fn read(files: &SiteFiles) -> (Self, Vec<Diagnostic>) {
+        let mut site = Self::default();
+        let mut remarks = Vec::new();
+        if let Some(source) = &files.rc_conf {
+            let (rc, list) = rc_conf::parse(source);
+            site.rc = rc;
+            remarks.extend(list);
+        }
+        if let Some(source) = &files.racoon_conf {
+            match racoon::parse(source) {
+                Ok((conf, list)) => {
+                    site.racoon = Some(conf);
+                    remarks.extend(list);
+                }
+                Err(error) => remarks.push(error),
+            }
+        }
+        if let Some(source) = &files.psk_txt {
+            let (keys, list) = psk::parse(source);
+            site.keys = keys;
+            remarks.extend(list);
+        }
+        if let Some(source) = &files.setkey_conf {
+            match setkey::parse(source) {
+                Ok(statements) => site.statements = statements,
+                Err(error) => remarks.push(error),
+            }
+        }
+        if let Some(source) = &files.ospfd_conf {
+            let (conf, list) = ospfd::parse(source);
+            if conf.enabled {
+                site.ospf = Some(conf);
+            }
+            remarks.extend(list);
+        }
+        site.cross_check(files, &mut remarks);
+        (site, remarks)
+    }
+
+    /// The policies that the statements leave behind.
+    pub fn policies(&self) -> impl Iterator<Item = (&Policy, &Statement)> {
+        self.statements.iter().filter_map(|statement| match &statement.request {
+            Request::SpdAdd(policy) | Request::SpdUpdate(policy) => Some((&**policy, statement)),
+            _ => None,
+        })
+    }
+
+    /// The pre-shared key of a peer, as racoon finds it: by address, else `*`.
+    pub fn key_of(&self, peer: IpAddr) -> Option<&PreSharedKey> {
+        let name = peer.to_string();
+        self.keys.iter().find(|key| key.identity == name || key.identity == "*")
+    }
+
+    fn cross_check(&self, files: &SiteFiles, remarks: &mut Vec<Diagnostic>) {
+        if let (Some(source), Some(racoon)) = (&files.setkey_conf, &self.racoon) {
+            self.check_policies(source, racoon, remarks);
+        }
+        if let (Some(source), Some(racoon)) = (&files.racoon_conf, &self.racoon) {
+            self.check_keys(source, racoon, files.psk_txt.is_some(), remarks);
+        }
+        if let Some(source) = &files.rc_conf {
+            self.check_tunnels(source, remarks);
+        }
+        if let (Some(source), Some(ospf)) = (&files.ospfd_conf, &self.ospf)
+            && !self.rc.tunnels.is_empty()
+        {
+            for tunnel in &self.rc.tunnels {
+                let by_network =
+                    ospf.networks.iter().any(|network| network.prefix.contains(tunnel.address.into()));
+                let by_name = ospf.interfaces.iter().any(|i| i.name == tunnel.name && i.area.is_some());
+                if !by_network && !by_name {
+                    let message = format!("no network statement covers {} ({})", tunnel.name, tunnel.address);
+                    remarks.push(Diagnostic::new(Severity::Warning, source, Span::default(), message).help(
+                        format!(
+                            "add under router ospf: network {}/{} area 0",
+                            tunnel.address, tunnel.prefix_len
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn check_policies(&self, source: &Arc<Source>, racoon: &RacoonConf, remarks: &mut Vec<Diagnostic>) {
+        for (policy, statement) in self.policies() {
+            if policy.direction != Direction::Out || !matches!(policy.action, Action::Ipsec(_)) {
+                continue;
+            }
+            let peer = policy.selector.destination.address;
+            let span = line_span(source, statement.place.line);
+            let fits = |who: RemoteWho| match who {
+                RemoteWho::Address(address, _) => address == peer,
+                RemoteWho::Anonymous => true,
+            };
+            if !racoon.remotes.iter().any(|remote| fits(remote.who)) {
+                remarks.push(
+                    Diagnostic::new(
+                        Severity::Error,
+                        source,
+                        span,
+                        format!(
+                            "this policy needs keys from {peer}, but racoon.conf has no remote section for it"
+                        ),
+                    )
+                    .help(format!("add `remote {peer} {{ … }}` to racoon.conf")),
+                );
+            }
+            if racoon.sainfos.is_empty() {
+                remarks.push(
+                    Diagnostic::new(
+                        Severity::Error,
+                        source,
+                        span,
+                        "this policy needs a sainfo, but racoon.conf has none",
+                    )
+                    .help("add `sainfo anonymous { … }` to racoon.conf"),
+                );
+            }
+        }
+    }
+
+    fn check_keys(
+        &self,
+        source: &Arc<Source>,
+        racoon: &RacoonConf,
+        psk_read: bool,
+        remarks: &mut Vec<Diagnostic>,
+    ) {
+        for remote in &racoon.remotes {
+            if let RemoteWho::Address(address, _) = remote.who
+                && psk_read
+                && self.key_of(address).is_none()
+            {
+                remarks.push(
+                    Diagnostic::new(
+                        Severity::Error,
+                        source,
+                        line_span(source, remote.place.line),
+                        format!("psk.txt has no key for {address}"),
+                    )
+                    .help(format!("add a line to psk.txt: {address} KEY")),
+                );
+            }
+        }
+    }
+
+    fn check_tunnels(&self, source: &Arc<Source>, remarks: &mut Vec<Diagnostic>) {
+        for tunnel in &self.rc.tunnels {
+            let covers = |policy: &Policy| {
+                policy.selector.matches(tunnel.local.into(), tunnel.remote.into(), 47, None)
+                    && policy.direction == Direction::Out
+                    && policy.selector.upper != Upper::Proto(4)
+            };
+            let protected = self.policies().any(|(policy, _)| covers(policy));
+            if !self.statements.is_empty() && !protected {
+                let span = line_span(source, tunnel.place.line);
+                let message = format!(
+                    "{} goes from {} to {}, but no policy in setkey.conf protects that",
+                    tunnel.name, tunnel.local, tunnel.remote
+                );
+                remarks.push(Diagnostic::new(Severity::Error, source, span, message).help(format!(
+                    "add: spdadd {}/32 {}/32 gre -P out ipsec esp/transport//unique;",
+                    tunnel.local, tunnel.remote
+                )));
+            }
+        }
+    }
+}
+
+/// The whole line of this number.
+fn line_span(source: &Source, line: usize) -> Span {
+    let mut start = 0;
+    for (index, text) in source.text.split('\n').enumerate() {
+        if index + 1 == line {
+            return Span { start, end: start + text.len() };
+        }
+        start += text.len() + 1;
+    }
+    Span::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed() -> SiteFiles {
+        let file = |name: &str, text: &str| Some(Source::new(name, text));
+        SiteFiles {
+            rc_conf: file("rc.conf", include_str!("../../../examples/seed/freebsd-a/rc.conf")),
+            racoon_conf: file("racoon.conf", include_str!("../../../examples/seed/freebsd-a/racoon.conf")),
+            psk_txt: file("psk.txt", include_str!("../../../examples/seed/freebsd-a/psk.txt")),
+            setkey_conf: file("setkey.conf", include_str!("../../../examples/seed/freebsd-a/setkey.conf")),
+            ospfd_conf: file("ospfd.conf", include_str!("../../../examples/seed/freebsd-a/ospfd.conf")),
+        }
+    }
+
+    fn changed(which: fn(&mut SiteFiles) -> &mut Option<Arc<Source>>, from: &str, to: &str) -> Vec<String> {
+        let mut files = seed();
+        let slot = which(&mut files);
+        let old = slot.take().unwrap();
+        assert!(old.text.contains(from), "{from}");
+        *slot = Some(Source::new(old.name.clone(), old.text.replace(from, to)));
+        let (_, remarks) = Site::read(&files);
+        remarks.iter().filter(|r| r.severity > Severity::Note).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_how_to_has_no_errors() {
+        let (site, remarks) = Site::read(&seed());
+        let errors: Vec<_> = remarks.iter().filter(|r| r.severity == Severity::Error).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(site.policies().count(), 2);
+        assert!(site.key_of("198.51.100.1".parse().unwrap()).is_some());
+        assert!(site.ospf.is_some());
+    }
+
+    #[test]
+    fn files_that_contradict_each_other() {
+        let texts = changed(|f| &mut f.racoon_conf, "remote 198.51.100.1", "remote 198.51.100.9");
+        assert!(texts.iter().any(|t| t.contains("no remote section")), "{texts:?}");
+        assert!(texts.iter().any(|t| t.contains("psk.txt has no key for 198.51.100.9")), "{texts:?}");
+        let texts =
+            changed(|f| &mut f.rc_conf, "tunnel 192.0.2.1 198.51.100.1", "tunnel 192.0.2.1 198.51.100.7");
+        assert!(texts.iter().any(|t| t.contains("no policy in setkey.conf protects")), "{texts:?}");
+        let texts = changed(|f| &mut f.ospfd_conf, "network 203.0.113.0/30 area 0", "");
+        assert!(texts.iter().any(|t| t.contains("no network statement covers gre0")), "{texts:?}");
+    }
+}

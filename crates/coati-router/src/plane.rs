@@ -1,0 +1,144 @@
+//! The control side of the embedded data plane: SPD, SAD and tunnels behind PF_KEY's vocabulary.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use coati_crypto::RandomSource;
+use coati_ipsec::{Counters, Packet, Sadb};
+use coati_sadb::{Notification, Policy, PolicyId, Port, Prefix, Reply, Request, Selector, Spi, Upper};
+
+use crate::forwarder::{Forwarder, Tables, Tunnel};
+
+/// What the data plane tells the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlaneEvent {
+    /// A message of PF_KEY's kind.
+    Notification(Notification),
+    /// Packets can leave through the tunnel now, or no longer.
+    Tunnel {
+        /// Its index.
+        index: usize,
+        /// Whether they can.
+        up: bool,
+    },
+}
+
+/// SPD, SAD and tunnels, with a single owner.
+pub struct Plane {
+    sadb: Sadb,
+    tables: Arc<ArcSwap<Tables>>,
+    tunnels: Vec<(Tunnel, bool)>,
+    releasing: Forwarder,
+    events: VecDeque<PlaneEvent>,
+}
+
+impl Plane {
+    /// Empty databases, and these tunnels. `randomness` gives a source of its own to whoever needs one.
+    pub fn new(tunnels: Vec<Tunnel>, mut randomness: impl FnMut() -> Box<dyn RandomSource>) -> Self {
+        let tables = Arc::new(ArcSwap::from_pointee(Tables::default()));
+        let releasing = Forwarder::new(tables.clone(), randomness().as_mut());
+        let mut plane = Self {
+            sadb: Sadb::new(randomness()),
+            tables,
+            tunnels: tunnels.into_iter().map(|tunnel| (tunnel, false)).collect(),
+            releasing,
+            events: VecDeque::new(),
+        };
+        plane.publish();
+        plane
+    }
+
+    /// What the packet threads read.
+    pub fn tables(&self) -> Arc<ArcSwap<Tables>> {
+        self.tables.clone()
+    }
+
+    /// The counters of all threads.
+    pub fn counters(&self) -> &Arc<Counters> {
+        self.sadb.counters()
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> Vec<Policy> {
+        self.sadb.policies()
+    }
+
+    /// Whether packets can leave through the tunnel of this index.
+    pub fn is_tunnel_up(&self, index: usize) -> bool {
+        self.tunnels.get(index).is_some_and(|(_, up)| *up)
+    }
+
+    /// Carries a request out. `wall` is in Unix seconds.
+    pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
+        let reply = self.sadb.request(now, wall, request);
+        self.publish();
+        reply
+    }
+
+    /// Keeps a packet until its policy has an SA.
+    pub fn hold(&mut self, now: Instant, policy: PolicyId, packet: Packet) {
+        self.sadb.hold(now, policy, packet);
+    }
+
+    /// A packet thread met an SPI that nobody has.
+    pub fn unknown_spi(&mut self, now: Instant, source: IpAddr, destination: IpAddr, spi: Spi) {
+        self.sadb.unknown_spi(now, source, destination, spi);
+    }
+
+    /// Packets for the wire that have waited for their SA until now.
+    pub fn take_released(&mut self, now: Instant, wall: u64) -> Vec<Packet> {
+        let mut batch = self.sadb.take_released();
+        let mut waiting = Vec::new();
+        self.releasing.release(&mut batch, &mut waiting, wall);
+        for (policy, packet) in waiting {
+            self.sadb.hold(now, policy, packet);
+        }
+        batch
+    }
+
+    /// The next thing to tell the control plane.
+    pub fn poll_event(&mut self) -> Option<PlaneEvent> {
+        self.events.pop_front().or_else(|| self.sadb.poll_notification().map(PlaneEvent::Notification))
+    }
+
+    /// When [`Plane::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.sadb.next_timeout()
+    }
+
+    /// Ends what has outlived its limits.
+    pub fn handle_timeout(&mut self, now: Instant, wall: u64) {
+        self.sadb.handle_timeout(now, wall);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.sadb.snapshot().clone();
+        if Arc::ptr_eq(&snapshot, &self.tables.load().ipsec) {
+            return;
+        }
+        for (index, (tunnel, up)) in self.tunnels.iter_mut().enumerate() {
+            let now_up = snapshot.is_open(&outer_selector(tunnel));
+            if now_up != *up {
+                *up = now_up;
+                self.events.push_back(PlaneEvent::Tunnel { index, up: now_up });
+            }
+        }
+        let tunnels = self.tunnels.iter().map(|(tunnel, _)| tunnel.clone()).collect();
+        self.tables.store(Arc::new(Tables { ipsec: snapshot, tunnels }));
+    }
+}
+
+/// The packets that the tunnel makes.
+fn outer_selector(tunnel: &Tunnel) -> Selector {
+    Selector {
+        source: Prefix::host(tunnel.local.into()),
+        source_port: Port::Any,
+        destination: Prefix::host(tunnel.remote.into()),
+        destination_port: Port::Any,
+        upper: Upper::GRE,
+    }
+}
