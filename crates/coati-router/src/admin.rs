@@ -176,3 +176,27 @@ pub enum Milestone {
     /// OSPF's routes are in the kernel.
     Routes,
 }
+
+impl Milestone {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstPacket => "first packet waits for an SA",
+            Self::MainMode => "IKE main mode",
+            Self::IsakmpSa => "ISAKMP SA established",
+            Self::QuickMode => "quick mode",
+            Self::SaPair => "ESP SA pair mature",
+            Self::TunnelUp => "GRE tunnel up",
+            Self::FirstInbound => "first packet out of the tunnel",
+            Self::OspfFull => "OSPF neighbour Full",
+            Self::Routes => "routes in the kernel",
+        }
+    }
+}
+
+impl Status {
+    /// When `what` happened first, in Unix microseconds.
+    pub fn reached(&self, what: Milestone) -> Option<u64> {
+        self.milestones.iter().find(|milestone| milestone.what == what).map(|milestone| milestone.at)
+    }
+}

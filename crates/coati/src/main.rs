@@ -1,5 +1,118 @@
 //! Coati: joins sites with OSPF over GRE over IPsec transport mode, keyed by IKE.
+//!
+//! This file is the command line: each word leads to a module of the same name. Called as `setkey`, `racoonctl`
+//! or `racoon` (links to the program), it is that program.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod check;
+mod client;
+mod clock;
+mod daemon;
+mod files;
+mod lab;
+mod setkey;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Joins sites with OSPF over GRE over IPsec transport mode, keyed by IKE.
+#[derive(Debug, Parser)]
+#[command(
+    name = "coati",
+    version,
+    after_help = "\
+Examples:
+  coati lab                       both sites of the how-to, on this machine, with real packets
+  coati check /usr/local/etc      read the files and say what will not work
+  coati up /usr/local/etc         run this router
+  coati status                    the chain at a glance, and where it is broken
+  coati show ip ospf neighbor
+  coati setkey -D                 (or by a link named setkey)
+"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring up both sites of an example in network namespaces of this machine.
+    Lab(lab::LabArgs),
+    /// Run this router in the foreground.
+    #[command(after_help = "Example:\n  coati up /usr/local/etc --log /var/log/racoon.log")]
+    Up(daemon::UpArgs),
+    /// Read and cross-check the files, explain what will not work; touch nothing.
+    #[command(after_help = "Example:\n  coati check examples/seed/freebsd-a")]
+    Check(check::CheckArgs),
+    /// The whole chain at a glance.
+    #[command(after_help = "Example:\n  coati status --json | jq .neighbours")]
+    Status(SocketArgs),
+    /// Views of the running router in FRR's words: `ip ospf neighbor|interface|database|route`, each also `json`.
+    #[command(after_help = "Examples:\n  coati show ip ospf neighbor\n  coati show ip ospf route json")]
+    Show(ShowArgs),
+    /// setkey(8): SAs and policies by hand.
+    #[command(disable_help_flag = true)]
+    Setkey {
+        /// As setkey(8) takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SocketArgs {
+    /// The daemon's socket, where it is not found by itself.
+    #[arg(short, long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Machine-readable output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The daemon's socket, where it is not found by itself.
+    #[arg(short, long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Machine-readable output, like a last word `json`.
+    #[arg(long)]
+    json: bool,
+    /// What to show.
+    #[arg(required = true, value_name = "WORD")]
+    words: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let called = args.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
+    let rest = args.get(1..).unwrap_or(&[]);
+    if called == Some("setkey") {
+        return setkey::run(rest);
+    }
+    // Nodes of the lab start before any thread: they make namespaces.
+    if let Some(word) = rest.first()
+        && let Some(code) = lab::node_command(word, rest.get(1..).unwrap_or(&[]))
+    {
+        return code;
+    }
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
+        .init();
+    match cli.command {
+        Command::Lab(args) => lab::run(&args),
+        Command::Up(args) => daemon::up(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::status(args.socket.as_deref(), args.json),
+        Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),
+        Command::Setkey { args } => setkey::run(&args),
+    }
+}

@@ -154,6 +154,12 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
     }
 
+    /// Moves an interface to the network namespace of process `pid`, under this name.
+    pub fn move_link(&mut self, index: u32, name: &str, pid: u32) -> io::Result<()> {
+        let attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::NetNsPid(pid)];
+        self.set_link(index, attributes, LinkFlags::empty(), LinkFlags::empty())
+    }
+
     /// Gives the interface another name; it must be down.
     pub fn rename(&mut self, index: u32, name: &str) -> io::Result<()> {
         self.set_link(

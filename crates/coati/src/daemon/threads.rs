@@ -1,0 +1,154 @@
+//! The threads that carry packets: one for each tunnel's outgoing side, one for everything that comes in.
+//!
+//! Both work in batches and never wait for the control thread; what that must see goes to it by a channel, and a byte
+//! in a socket pair wakes it.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+use coati_ipsec::Packet;
+use coati_os::process::wait_readable;
+use coati_os::raw::{BATCH, RawSocket};
+use coati_os::tun::Tun;
+use coati_router::{Arrival, Forwarder};
+use coati_sadb::PolicyId;
+
+use crate::clock::unix_seconds;
+
+/// What the packet threads hand to the control thread.
+#[derive(Debug)]
+pub enum FromThreads {
+    /// A packet that needs an SA first.
+    Waiting(PolicyId, Packet),
+    /// An SPI that nobody has.
+    UnknownSpi(Arrival),
+    /// The first packet has come out of a tunnel.
+    FirstInbound,
+    /// Sending failed: the first time, and then each time the error changes.
+    SendError(io::Error),
+}
+
+/// How a thread reaches the control thread.
+#[derive(Debug)]
+pub struct ToControl {
+    /// What to say.
+    pub sender: Sender<FromThreads>,
+    /// Wakes it.
+    pub wake: UnixStream,
+}
+
+impl ToControl {
+    /// A second way for another thread.
+    pub fn another(&self) -> io::Result<Self> {
+        Ok(Self { sender: self.sender.clone(), wake: self.wake.try_clone()? })
+    }
+
+    fn send(&self, message: FromThreads) {
+        if self.sender.send(message).is_ok() {
+            // A full pipe means that a wake-up is on its way already.
+            let _ = (&self.wake).write(&[1]);
+        }
+    }
+}
+
+/// Longest packet that is read at once.
+const MAX_PACKET: usize = 65_536;
+
+/// From the tunnel of this index to the internet. Ends when the other end of `stop` is closed.
+pub fn outgoing(
+    index: usize,
+    tun: Arc<Tun>,
+    wire: Arc<RawSocket>,
+    mut forwarder: Forwarder,
+    control: ToControl,
+    stop: UnixStream,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("out-{index}")).spawn(move || {
+        let mut buffer = vec![0; MAX_PACKET];
+        let (mut batch, mut waiting) = (Vec::with_capacity(BATCH), Vec::new());
+        let mut pool: Vec<Packet> = Vec::new();
+        let mut last_error = None;
+        loop {
+            match wait_readable(&[tun.as_fd(), stop.as_fd()], None).as_deref() {
+                Ok([_, false]) => {}
+                _ => return,
+            }
+            while batch.len() < BATCH {
+                let Ok(length) = tun.read(&mut buffer) else { break };
+                let bytes = buffer.get(..length).unwrap_or(&[]);
+                let mut packet = pool.pop().unwrap_or_else(|| Packet::new(&[]));
+                packet.refill(bytes);
+                batch.push(packet);
+            }
+            forwarder.encapsulate(index, &mut batch, &mut waiting, unix_seconds());
+            for (policy, packet) in waiting.drain(..) {
+                control.send(FromThreads::Waiting(policy, packet));
+            }
+            let (_, failed) = wire.send_batch(batch.iter().map(Packet::bytes));
+            report(&control, failed, &mut last_error);
+            pool.append(&mut batch);
+            pool.truncate(BATCH);
+        }
+    })
+}
+
+fn report(control: &ToControl, failed: Option<io::Error>, last: &mut Option<io::ErrorKind>) {
+    let kind = failed.as_ref().map(io::Error::kind);
+    if kind != *last {
+        *last = kind;
+        if let Some(error) = failed {
+            control.send(FromThreads::SendError(error));
+        }
+    }
+}
+
+/// From the internet, protocols 50 and 47, to the tunnels. Ends when the other end of `stop` is closed.
+pub fn incoming(
+    sockets: [Arc<RawSocket>; 2],
+    tuns: Vec<Arc<Tun>>,
+    mut forwarder: Forwarder,
+    control: ToControl,
+    stop: UnixStream,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("in".into()).spawn(move || {
+        let mut buffers: Vec<Vec<u8>> = (0..BATCH).map(|_| vec![0; MAX_PACKET]).collect();
+        let mut lengths = Vec::new();
+        let mut packet = Packet::new(&[]);
+        let mut any = false;
+        loop {
+            let [esp, gre] = &sockets;
+            let ready = match wait_readable(&[esp.as_fd(), gre.as_fd(), stop.as_fd()], None) {
+                Ok(ready) if ready.get(2) == Some(&false) => ready,
+                _ => return,
+            };
+            for (socket, ready) in sockets.iter().zip(ready) {
+                if !ready || socket.receive_batch(&mut buffers, &mut lengths).is_err() {
+                    continue;
+                }
+                let wall = unix_seconds();
+                for (buffer, length) in buffers.iter().zip(&lengths) {
+                    packet.refill(buffer.get(..*length).unwrap_or(&[]));
+                    match forwarder.decapsulate(&mut packet, wall) {
+                        Arrival::Tunnel(index) => {
+                            if let Some(tun) = tuns.get(index) {
+                                // A full queue drops the packet, as in any router.
+                                let _ = tun.write(packet.bytes());
+                            }
+                            if !std::mem::replace(&mut any, true) {
+                                control.send(FromThreads::FirstInbound);
+                            }
+                        }
+                        arrival @ Arrival::UnknownSpi { .. } => {
+                            control.send(FromThreads::UnknownSpi(arrival))
+                        }
+                        Arrival::Dropped(_) => {}
+                    }
+                }
+            }
+        }
+    })
+}

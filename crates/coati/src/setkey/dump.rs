@@ -1,0 +1,233 @@
+//! `setkey -D` and `setkey -DP`, character by character as ipsec-tools prints them (pfkey_dump of libipsec).
+
+use std::fmt::Write;
+
+use coati_config::setkey::upper_name;
+use coati_sadb::{
+    Action, AuthAlgorithm, EncAlgorithm, Level, Policy, Port, Prefix, ReqId, Rule, Sa, Secret, Upper,
+};
+
+use crate::clock::local;
+
+/// `setkey -D`. `now` is in Unix seconds; `mask` hides keys.
+pub fn sas_text(sas: &[Sa], now: u64, pid: u32, mask: bool) -> String {
+    if sas.is_empty() {
+        return "No SAD entries.\n".to_owned();
+    }
+    let mut text = String::new();
+    for (index, sa) in sas.iter().enumerate() {
+        // The kernel counts down to 0 with the last message.
+        let sequence = (index + 1) % sas.len();
+        let _ = sa_text(&mut text, sa, now, sequence, pid, mask);
+    }
+    text
+}
+
+fn sa_text(out: &mut String, sa: &Sa, now: u64, sequence: usize, pid: u32, mask: bool) -> std::fmt::Result {
+    writeln!(out, "{} {} ", sa.id.source, sa.id.destination)?;
+    writeln!(
+        out,
+        "\t{} mode={} spi={}(0x{:08x}) reqid={}(0x{:08x})",
+        sa.id.proto.setkey_name(),
+        sa.mode.setkey_name(),
+        sa.id.spi.0,
+        sa.id.spi.0,
+        sa.reqid.0,
+        sa.reqid.0
+    )?;
+    if !sa.enc_key.is_empty() || sa.enc != EncAlgorithm::Null {
+        writeln!(out, "\tE: {} {}", sa.enc.setkey_name(), key_text(&sa.enc_key, mask))?;
+    }
+    if sa.auth != AuthAlgorithm::None {
+        writeln!(out, "\tA: {} {}", sa.auth.setkey_name(), key_text(&sa.auth_key, mask))?;
+    }
+    writeln!(
+        out,
+        "\tseq=0x{:08x} replay={} flags=0x00000000 state={} ",
+        sa.sequence,
+        sa.replay_window / 8,
+        sa.state.setkey_name()
+    )?;
+    writeln!(out, "\tcreated: {}\tcurrent: {}", time(sa.usage.added), time(now))?;
+    writeln!(
+        out,
+        "\tdiff: {}(s)\thard: {}(s)\tsoft: {}(s)",
+        now.saturating_sub(sa.usage.added),
+        sa.hard.add_seconds,
+        sa.soft.add_seconds
+    )?;
+    writeln!(
+        out,
+        "\tlast: {}\thard: {}(s)\tsoft: {}(s)",
+        time(sa.usage.used),
+        sa.hard.use_seconds,
+        sa.soft.use_seconds
+    )?;
+    writeln!(
+        out,
+        "\tcurrent: {}(bytes)\thard: {}(bytes)\tsoft: {}(bytes)",
+        sa.usage.bytes, sa.hard.bytes, sa.soft.bytes
+    )?;
+    writeln!(out, "\tallocated: {}\thard: {}\tsoft: {}", sa.usage.packets, sa.hard.packets, sa.soft.packets)?;
+    writeln!(out, "\tsadb_seq={sequence} pid={pid} refcnt=0")
+}
+
+/// Groups of four bytes, each with a blank before it; a new line after each 32 bytes.
+fn key_text(key: &Secret, mask: bool) -> String {
+    if mask {
+        return format!(" ({} bits, hidden)", key.len() * 8);
+    }
+    let mut text = String::new();
+    for (index, byte) in key.expose().iter().enumerate() {
+        if index != 0 && index % 32 == 0 {
+            text.push('\n');
+        }
+        if index % 4 == 0 {
+            text.push(' ');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// "Oct 16 22:55:06 2011", or as many blanks.
+fn time(seconds: u64) -> String {
+    if seconds == 0 { " ".repeat(20) } else { local(seconds, "%b %e %H:%M:%S %Y") }
+}
+
+/// `setkey -DP`, in the form without `prio` where the priority is the default one.
+pub fn policies_text(policies: &[Policy], pid: u32) -> String {
+    if policies.is_empty() {
+        return "No SPD entries.\n".to_owned();
+    }
+    let mut text = String::new();
+    for (index, policy) in policies.iter().enumerate() {
+        let sequence = (index + 1) % policies.len();
+        let _ = policy_text(&mut text, policy, sequence, pid);
+    }
+    text
+}
+
+fn policy_text(out: &mut String, policy: &Policy, sequence: usize, pid: u32) -> std::fmt::Result {
+    let selector = &policy.selector;
+    let ports = !matches!(selector.upper, Upper::Proto(1 | 47 | 58));
+    let range = |prefix: &Prefix, port: Port| {
+        let mut text = prefix.address.to_string();
+        if !prefix.is_host() {
+            let _ = write!(text, "/{}", prefix.length);
+        }
+        match port {
+            Port::Any if ports => text.push_str("[any]"),
+            Port::Is(number) if ports => {
+                let _ = write!(text, "[{number}]");
+            }
+            _ => {}
+        }
+        text
+    };
+    writeln!(
+        out,
+        "{} {} {}",
+        range(&selector.source, selector.source_port),
+        range(&selector.destination, selector.destination_port),
+        upper_name(selector.upper)
+    )?;
+    let action = match &policy.action {
+        Action::Discard => "discard",
+        Action::None => "none",
+        Action::Ipsec(_) => "ipsec",
+    };
+    writeln!(out, "\t{} {}{action}", policy.direction.setkey_name(), priority(policy.priority.0))?;
+    if let Action::Ipsec(rules) = &policy.action {
+        for rule in rules {
+            writeln!(out, "\t{}", rule_text(rule))?;
+        }
+    }
+    writeln!(out, "\tcreated: {}  lastused: {}", time(policy.usage.added), time(policy.usage.used))?;
+    writeln!(out, "\tlifetime: 0(s) validtime: 0(s)")?;
+    writeln!(out, "\tspid={} seq={sequence} pid={pid}", policy.id.0)?;
+    writeln!(out, "\trefcnt=1")
+}
+
+fn priority(value: u32) -> String {
+    let (name, base) = match value {
+        0x8000_0000 => return String::new(),
+        ..0x6000_0000 => ("high", 0x4000_0000i64),
+        0x6000_0000..0xa000_0000 => ("def", 0x8000_0000),
+        _ => ("low", 0xc000_0000),
+    };
+    match base - i64::from(value) {
+        0 => format!("prio {name} "),
+        offset if offset > 0 => format!("prio {name} + {offset} "),
+        offset => format!("prio {name} - {} ", -offset),
+    }
+}
+
+fn rule_text(rule: &Rule) -> String {
+    let ends =
+        rule.endpoints.map_or(String::new(), |(source, destination)| format!("{source}-{destination}"));
+    let level = match rule.level {
+        Level::Default => "default".to_owned(),
+        Level::Use => "use".to_owned(),
+        Level::Require => "require".to_owned(),
+        Level::Unique(ReqId(0)) => "unique".to_owned(),
+        Level::Unique(ReqId(id)) => format!("unique{}{id}", if id <= ReqId::MANUAL_MAX { ':' } else { '#' }),
+    };
+    format!("{}/{}/{ends}/{level}", rule.proto.setkey_name(), rule.mode.setkey_name())
+}
+
+#[cfg(test)]
+mod tests {
+    use coati_config::Source;
+    use coati_config::setkey::parse;
+    use coati_sadb::{PolicyId, Request};
+
+    use super::*;
+
+    /// The layout of a real racoon's SA dump, blank by blank; the times are replaced, they depend on the zone.
+    #[test]
+    fn an_sa_as_ipsec_tools_prints_it() {
+        let text = "add 192.0.2.1 192.0.2.2 esp 57526472 -m transport -u 16384 -r 4 -lh 14400 -ls 11520 -E aes-cbc \
+                    0x0834acab5313a02ad98e9e545d6a4963 -A hmac-sha1 0xfe285f53f25dd542e802b95f80a07573533cc2ef;";
+        let statements = parse(&Source::new("t", text)).unwrap();
+        let Request::Add(sa) = &statements[0].request else { panic!() };
+        let wanted = "192.0.2.1 192.0.2.2 \n\
+            \tesp mode=transport spi=57526472(0x036dc8c8) reqid=16384(0x00004000)\n\
+            \tE: aes-cbc  0834acab 5313a02a d98e9e54 5d6a4963\n\
+            \tA: hmac-sha1  fe285f53 f25dd542 e802b95f 80a07573 533cc2ef\n\
+            \tseq=0x00000000 replay=4 flags=0x00000000 state=mature \n\
+            \tcreated:                     \tcurrent:                     \n\
+            \tdiff: 0(s)\thard: 14400(s)\tsoft: 11520(s)\n\
+            \tlast:                     \thard: 0(s)\tsoft: 0(s)\n\
+            \tcurrent: 0(bytes)\thard: 0(bytes)\tsoft: 0(bytes)\n\
+            \tallocated: 0\thard: 0\tsoft: 0\n\
+            \tsadb_seq=0 pid=1019 refcnt=0\n";
+        assert_eq!(sas_text(&[(**sa).clone()], 0, 1019, false), wanted);
+        assert!(!sas_text(&[(**sa).clone()], 0, 1, true).contains("0834acab"));
+        assert_eq!(sas_text(&[], 0, 1, false), "No SAD entries.\n");
+    }
+
+    #[test]
+    fn policies_in_the_form_of_the_how_to() {
+        let text = "spdadd 198.51.100.1/32 192.0.2.1/32 gre -P in ipsec esp/transport//unique;\
+                    spdadd 10.0.0.0/24[80] 10.1.0.0/16 tcp -P out prio high + 5 ipsec esp/tunnel/192.0.2.1-192.0.2.2/require ah/transport//use;";
+        let policies: Vec<Policy> = parse(&Source::new("t", text))
+            .unwrap()
+            .into_iter()
+            .map(|statement| match statement.request {
+                Request::SpdAdd(policy) => Policy { id: PolicyId(8), ..*policy },
+                _ => panic!(),
+            })
+            .collect();
+        assert_eq!(
+            policies_text(&policies, 7),
+            "198.51.100.1 192.0.2.1 gre\n\tin ipsec\n\tesp/transport//unique\n\
+             \tcreated:                       lastused:                     \n\
+             \tlifetime: 0(s) validtime: 0(s)\n\tspid=8 seq=1 pid=7\n\trefcnt=1\n\
+             10.0.0.0/24[80] 10.1.0.0/16[any] tcp\n\tout prio high + 5 ipsec\n\
+             \tesp/tunnel/192.0.2.1-192.0.2.2/require\n\tah/transport//use\n\
+             \tcreated:                       lastused:                     \n\
+             \tlifetime: 0(s) validtime: 0(s)\n\tspid=8 seq=0 pid=7\n\trefcnt=1\n"
+        );
+    }
+}
