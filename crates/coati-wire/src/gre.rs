@@ -97,13 +97,13 @@ impl Repr {
         let flags = if self.checksum { CHECKSUM } else { 0 }
             | self.key.map_or(0, |_| KEY)
             | self.sequence.map_or(0, |_| SEQUENCE);
-        let mut words: [u32; 4] = [u32::from(flags) << 16 | u32::from(self.protocol), 0, 0, 0];
-        let mut count = 1 + usize::from(self.checksum);
-        for value in [self.key, self.sequence].into_iter().flatten() {
-            words[count] = value;
-            count += 1;
-        }
-        for (chunk, word) in header.chunks_exact_mut(4).zip(words) {
+        let words = [
+            Some(u32::from(flags) << 16 | u32::from(self.protocol)),
+            self.checksum.then_some(0),
+            self.key,
+            self.sequence,
+        ];
+        for (chunk, word) in header.chunks_exact_mut(4).zip(words.into_iter().flatten()) {
             chunk.copy_from_slice(&word.to_be_bytes());
         }
         if self.checksum {
