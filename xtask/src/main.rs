@@ -40,7 +40,8 @@ fn check(run: &mut Run) {
 
 fn test(run: &mut Run) {
     check(run);
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
+    let mut documentation =
+        cargo(&["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     run.step("documentation", documentation);
     if !has("cargo-deny") {
@@ -71,7 +72,12 @@ fn cargo(args: &[&str]) -> Command {
 }
 
 fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
 }
 
 /// What was run, and how it ended.
@@ -94,7 +100,11 @@ impl Run {
             }
         };
         self.failed += usize::from(!passed);
-        self.rows.push((name.to_owned(), began.elapsed().as_secs_f64(), if passed { "passed" } else { "FAILED" }));
+        self.rows.push((
+            name.to_owned(),
+            began.elapsed().as_secs_f64(),
+            if passed { "passed" } else { "FAILED" },
+        ));
     }
 
     fn skip(&mut self, name: &str, why: &str) {
