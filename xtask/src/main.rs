@@ -58,7 +58,7 @@ fn lab(run: &mut Run) {
     if !Path::new("/dev/net/tun").exists() {
         return run.skip("lab", "this machine has no /dev/net/tun");
     }
-    for example in ["examples/manual-keys", "examples/seed"] {
+    for example in ["examples/manual-keys"] {
         let mut lab = cargo(&["run", "--release", "--quiet", "--", "lab", example]);
         lab.stdin(Stdio::null());
         run.step(&format!("lab {example}"), lab);
