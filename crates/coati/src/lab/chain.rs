@@ -70,17 +70,14 @@ impl Watch<'_> {
                 return false;
             }
             let status = |site: &str| ask_status(Some(&self.lab.socket(site)));
-            match (status("a"), status("b")) {
-                (Ok(a), Ok(b)) => {
-                    self.print_milestones(&a);
-                    if done(&a, &b) {
-                        self.say(what);
-                        return true;
-                    }
-                    last = Some((a, b));
+            // Before they listen there is no answer.
+            if let (Ok(a), Ok(b)) = (status("a"), status("b")) {
+                self.print_milestones(&a);
+                if done(&a, &b) {
+                    self.say(what);
+                    return true;
                 }
-                // Not listening yet.
-                _ => {}
+                last = Some((a, b));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
