@@ -1,0 +1,230 @@
+//! What all exchanges share: configuration, randomness, queues to the owner, timers, SA pairs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use coati_crypto::RandomSource;
+use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selector};
+
+use crate::config::{Config, Peer};
+use crate::event::Event;
+use crate::job::Job;
+use crate::pair::{Pair, Want};
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// From this address and port.
+    pub local: SocketAddr,
+    /// To this one.
+    pub remote: SocketAddr,
+    /// UDP payload.
+    pub payload: Vec<u8>,
+}
+
+/// Names a request for the data plane until its answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestTag(pub(crate) u64);
+
+/// Why something was asked of the data plane.
+#[derive(Clone, Debug)]
+pub(crate) enum Purpose {
+    /// The SPI of a quick mode.
+    QuickSpi { phase1: u64, message_id: u32 },
+    /// An SA of a pair.
+    Install(IpAddr),
+    /// How much a pair has received: DPD asks nothing of a peer that talks.
+    Traffic { phase1: u64, pair: u64 },
+}
+
+/// What a timer is about. Timers are never removed: who is called looks whether it still applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// The last message of phase 1.
+    MainMode(u64),
+    /// The last message of a quick mode.
+    QuickMode(u64, u32),
+    /// A quick mode that is done is forgotten.
+    ForgetQuick(u64, u32),
+    /// A half-open phase 1 is given up.
+    HalfOpen(u64),
+    /// What waits for this phase 1 is begun.
+    Waiting(u64),
+    /// Phase 1 is renewed.
+    Renew(u64),
+    /// Phase 1 is over.
+    Expire(u64),
+    /// Phase 1 has been replaced.
+    Retire(u64),
+    /// Dead peer detection.
+    Dpd(u64),
+    /// The responder of a pair renews it, since the initiator did not.
+    RekeyLate(u64),
+    /// A replaced pair is deleted.
+    RetirePair(u64),
+}
+
+/// Whom an exponentiation is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobOwner {
+    pub(crate) phase1: u64,
+    /// 0 is phase 1 itself.
+    pub(crate) message_id: u32,
+}
+
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) random: Box<dyn RandomSource>,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) pairs: BTreeMap<u64, Pair>,
+    /// The explained failure of each peer that was last.
+    pub(crate) failures: BTreeMap<IpAddr, String>,
+    /// Datagrams that were dropped, by reason.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
+    pub(crate) transmits: VecDeque<Transmit>,
+    pub(crate) requests: VecDeque<(RequestTag, Request)>,
+    pub(crate) purposes: HashMap<u64, Purpose>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) jobs: VecDeque<Job>,
+    pub(crate) job_owners: HashMap<u64, JobOwner>,
+    timers: BinaryHeap<Reverse<(Instant, Timer)>>,
+    last_id: u64,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, random: Box<dyn RandomSource>) -> Self {
+        Self {
+            config,
+            random,
+            policies: Vec::new(),
+            pairs: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            transmits: VecDeque::new(),
+            requests: VecDeque::new(),
+            purposes: HashMap::new(),
+            events: VecDeque::new(),
+            jobs: VecDeque::new(),
+            job_owners: HashMap::new(),
+            timers: BinaryHeap::new(),
+            last_id: 0,
+        }
+    }
+
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(crate) fn set_timer(&mut self, at: Instant, timer: Timer) {
+        self.timers.push(Reverse((at, timer)));
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        match self.timers.peek() {
+            Some(Reverse((at, _))) if *at <= now => self.timers.pop().map(|Reverse((_, timer))| timer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn send(&mut self, local: SocketAddr, remote: SocketAddr, payload: Vec<u8>) {
+        self.transmits.push_back(Transmit { local, remote, payload });
+    }
+
+    /// Asks the data plane; the answer to a request with a purpose is acted upon.
+    pub(crate) fn ask(&mut self, request: Request, purpose: Option<Purpose>) {
+        let tag = self.next_id();
+        if let Some(purpose) = purpose {
+            self.purposes.insert(tag, purpose);
+        }
+        self.requests.push_back((RequestTag(tag), request));
+    }
+
+    pub(crate) fn drop_datagram(&mut self, why: &'static str) {
+        *self.dropped.entry(why).or_default() += 1;
+    }
+
+    /// Remembers and tells a failure, once as long as it stays the same.
+    pub(crate) fn fail(&mut self, remote: IpAddr, explanation: String) {
+        if self.failures.get(&remote) != Some(&explanation) {
+            self.failures.insert(remote, explanation.clone());
+            self.events.push_back(Event::Failure { remote, explanation });
+        }
+    }
+
+    pub(crate) fn peer(&self, index: usize) -> Option<&Peer> {
+        self.config.peers.get(index)
+    }
+
+    /// Random bytes.
+    pub(crate) fn random_bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.random.fill(&mut bytes);
+        bytes
+    }
+
+    /// What the outbound policy with this selector wants.
+    pub(crate) fn want_of(&self, selector: &Selector) -> Option<Want> {
+        let out = self
+            .policies
+            .iter()
+            .find(|policy| policy.direction == Direction::Out && policy.selector == *selector)?;
+        let Action::Ipsec(rules) = &out.action else { return None };
+        let rule = rules.first()?;
+        let (local, remote) =
+            rule.endpoints.unwrap_or((selector.source.address, selector.destination.address));
+        let reversed = selector.reversed();
+        let inbound = self
+            .policies
+            .iter()
+            .find(|policy| policy.direction == Direction::In && policy.selector == reversed)
+            .and_then(|policy| match &policy.action {
+                Action::Ipsec(rules) => rules.first(),
+                _ => None,
+            });
+        Some(Want {
+            selector: *selector,
+            local,
+            remote,
+            mode: rule.mode,
+            reqid_out: reqid(rule.level),
+            reqid_in: inbound.map_or(reqid(rule.level), |rule| reqid(rule.level)),
+        })
+    }
+
+    /// The pair that packets of this policy leave with.
+    pub(crate) fn live_pair(&self, selector: &Selector) -> Option<(u64, &Pair)> {
+        let mut live = self.pairs.iter().filter(|(_, pair)| !pair.retired && pair.want.selector == *selector);
+        live.next_back().map(|(id, pair)| (*id, pair))
+    }
+
+    /// Removes a pair and its SAs. Returns the inbound SPI, which the peer has to be told.
+    pub(crate) fn remove_pair(&mut self, id: u64, why: &'static str) -> Option<SaId> {
+        let pair = self.pairs.remove(&id)?;
+        self.ask(Request::Delete(pair.inbound), None);
+        if !pair.retired {
+            self.ask(Request::Delete(pair.outbound), None);
+        }
+        self.events.push_back(Event::PairDeleted { inbound: pair.inbound, outbound: pair.outbound, why });
+        Some(pair.inbound)
+    }
+
+    pub(crate) fn job_for(&mut self, phase1: u64, message_id: u32) -> u64 {
+        let id = self.next_id();
+        self.job_owners.insert(id, JobOwner { phase1, message_id });
+        id
+    }
+}
+
+fn reqid(level: Level) -> ReqId {
+    match level {
+        Level::Unique(reqid) => reqid,
+        _ => ReqId(0),
+    }
+}

@@ -1,0 +1,265 @@
+//! Informational exchanges: Delete, notifications, dead peer detection (RFC 2408 sections 3.14, 3.15; RFC 3706).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use coati_sadb::Spi;
+use coati_wire::isakmp::{Delete, Header, Notification, exchange, flag, kind};
+
+use super::message;
+use super::phase1::Phase1;
+use super::proposal::PROTO_ESP;
+use crate::config::Dpd;
+use crate::core::{Core, Timer};
+
+const DOI_IPSEC: u32 = 1;
+const PROTO_ISAKMP: u8 = 1;
+
+/// What an informational message asks of the engine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Informed {
+    /// Nothing more.
+    Nothing,
+    /// The peer has removed SAs that it received with.
+    EspDeleted(Vec<Spi>),
+    /// The peer has removed ISAKMP SAs: their cookies.
+    IsakmpDeleted(Vec<Vec<u8>>),
+    /// The peer has started anew.
+    InitialContact,
+}
+
+/// A notification in clear, without keys: a hint for the peer's operator.
+pub(crate) fn complain(
+    core: &mut Core,
+    local: SocketAddr,
+    remote: SocketAddr,
+    cookies: [[u8; 8]; 2],
+    what: u16,
+) {
+    let notification = Notification {
+        doi: DOI_IPSEC,
+        protocol: PROTO_ISAKMP,
+        spi: cookies.concat(),
+        kind: what,
+        data: Vec::new(),
+    };
+    let message_id = nonzero(core);
+    let list = [(kind::NOTIFICATION, notification.emit())];
+    let bytes = message::clear(cookies, exchange::INFORMATIONAL, message_id, &list);
+    core.send(local, remote, bytes);
+}
+
+/// A message with keys.
+fn send(core: &mut Core, sa: &Phase1, list: &[(u8, Vec<u8>)]) {
+    let Some(keys) = sa.keys.as_ref().filter(|_| sa.is_established()) else { return };
+    let message_id = nonzero(core);
+    let chain = message::with_hash(keys, message_id, &[], list);
+    let mut iv = keys.phase2_iv(message_id);
+    let bytes = message::sealed(sa, keys, &mut iv, exchange::INFORMATIONAL, message_id, chain);
+    core.send(sa.local, sa.remote, bytes);
+}
+
+fn nonzero(core: &mut Core) -> u32 {
+    core.random.number().max(1)
+}
+
+/// Notifies about the ISAKMP SA itself.
+pub(crate) fn notify(core: &mut Core, sa: &Phase1, what: u16, data: Vec<u8>) {
+    let notification =
+        Notification { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spi: sa.cookies.concat(), kind: what, data };
+    send(core, sa, &[(kind::NOTIFICATION, notification.emit())]);
+}
+
+/// Notifies about a quick mode.
+pub(crate) fn notify_esp(core: &mut Core, sa: &Phase1, what: u16, spi: &[u8]) {
+    let notification =
+        Notification { doi: DOI_IPSEC, protocol: PROTO_ESP, spi: spi.to_vec(), kind: what, data: Vec::new() };
+    send(core, sa, &[(kind::NOTIFICATION, notification.emit())]);
+}
+
+/// Tells the peer that these SAs, which it sends with, are gone.
+pub(crate) fn delete_esp(core: &mut Core, sa: &Phase1, spis: &[Spi]) {
+    let spis = spis.iter().map(|spi| spi.0.to_be_bytes().to_vec()).collect();
+    send(core, sa, &[(kind::DELETE, Delete { doi: DOI_IPSEC, protocol: PROTO_ESP, spis }.emit())]);
+}
+
+/// Tells the peer that this ISAKMP SA is gone.
+pub(crate) fn delete_isakmp(core: &mut Core, sa: &Phase1) {
+    let delete = Delete { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spis: vec![sa.cookies.concat()] };
+    send(core, sa, &[(kind::DELETE, delete.emit())]);
+}
+
+/// Reads an informational message.
+pub(crate) fn handle_message(
+    core: &mut Core,
+    now: Instant,
+    sa: &mut Phase1,
+    header: &Header,
+    body: &[u8],
+) -> Vec<Informed> {
+    if header.flags & flag::ENCRYPTED == 0 {
+        hint(core, sa, header, body);
+        return Vec::new();
+    }
+    let Some(keys) = sa.keys.as_ref().filter(|_| sa.is_established()) else {
+        core.drop_datagram("informational message before keys");
+        return Vec::new();
+    };
+    let iv = keys.phase2_iv(header.message_id);
+    let opened = keys.decrypt(&iv, body);
+    let list = opened
+        .as_ref()
+        .and_then(|(plain, _)| message::check_hash(keys, header.message_id, &[], header.next_payload, plain));
+    let Some(list) = list else {
+        core.drop_datagram("informational message with a wrong hash");
+        return Vec::new();
+    };
+    // The message id makes it unique: what was recorded cannot be played back.
+    if !sa.remember(header.message_id) {
+        core.drop_datagram("message id used before");
+        return Vec::new();
+    }
+    sa.heard = now;
+    let mut informed = Vec::new();
+    for payload in list {
+        let told = match payload.kind {
+            kind::DELETE => Delete::parse(payload.body).map(|delete| deleted(&delete)),
+            kind::NOTIFICATION => {
+                Notification::parse(payload.body).map(|notification| notified(core, now, sa, &notification))
+            }
+            _ => Ok(Informed::Nothing),
+        };
+        match told {
+            Ok(told) => informed.push(told),
+            Err(_) => core.drop_datagram("malformed payloads"),
+        }
+    }
+    informed
+}
+
+fn deleted(delete: &Delete) -> Informed {
+    match delete.protocol {
+        PROTO_ESP => {
+            let spis = delete.spis.iter().filter_map(|spi| <[u8; 4]>::try_from(spi.as_slice()).ok());
+            Informed::EspDeleted(spis.map(|spi| Spi(u32::from_be_bytes(spi))).collect())
+        }
+        PROTO_ISAKMP => Informed::IsakmpDeleted(delete.spis.clone()),
+        _ => Informed::Nothing,
+    }
+}
+
+fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notification) -> Informed {
+    match notification.kind {
+        Notification::INITIAL_CONTACT => return Informed::InitialContact,
+        Notification::R_U_THERE => answer_dpd(core, sa, notification),
+        Notification::R_U_THERE_ACK => dpd_answered(core, now, sa, notification),
+        Notification::RESPONDER_LIFETIME => {}
+        error if error < 16_384 => {
+            let name = Notification::name(error);
+            let advice = match error {
+                Notification::NO_PROPOSAL_CHOSEN => {
+                    ": it takes none of our proposals; compare the sainfo sections and, for their lifetimes, its \
+                     proposal_check"
+                }
+                Notification::INVALID_ID_INFORMATION => {
+                    ": it has no policy for the identities we gave; compare the spdadd lines of both sides"
+                }
+                _ => "",
+            };
+            core.fail(sa.remote.ip(), format!("{}: the peer says {name}{advice}", sa.remote));
+        }
+        _ => {}
+    }
+    Informed::Nothing
+}
+
+/// What comes in clear is believed only as a hint to the operator.
+fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
+    let list = coati_wire::isakmp::payloads(header.next_payload, body).unwrap_or_default();
+    let notification = message::find(&list, kind::NOTIFICATION).map(Notification::parse);
+    let Some(Ok(notification)) = notification.filter(|_| !sa.is_established()) else {
+        core.drop_datagram("informational message in clear");
+        return;
+    };
+    let advice = match notification.kind {
+        Notification::NO_PROPOSAL_CHOSEN => {
+            let ours = core.peer(sa.peer).map_or("", |peer| peer.origin.as_str());
+            format!("it takes none of our phase 1 proposals; compare them with the remote section at {ours}")
+        }
+        Notification::AUTHENTICATION_FAILED
+        | Notification::PAYLOAD_MALFORMED
+        | Notification::INVALID_HASH_INFORMATION => {
+            let key = core.config.key_of(sa.remote.ip()).map_or("", |key| key.origin.as_str());
+            format!("its pre-shared key and ours ({key}) probably differ")
+        }
+        _ => "it does not say more".into(),
+    };
+    let name = Notification::name(notification.kind);
+    core.fail(sa.remote.ip(), format!("{}: the peer says {name} (not authenticated): {advice}", sa.remote));
+}
+
+fn answer_dpd(core: &mut Core, sa: &mut Phase1, notification: &Notification) {
+    let sequence = <[u8; 4]>::try_from(notification.data.as_slice()).map(u32::from_be_bytes);
+    let Some(sequence) = sequence.ok().filter(|_| our_cookies(sa, notification)) else {
+        core.drop_datagram("malformed R-U-THERE");
+        return;
+    };
+    sa.dpd.last_asked = Some(sequence);
+    notify(core, sa, Notification::R_U_THERE_ACK, notification.data.clone());
+}
+
+fn dpd_answered(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notification) {
+    let sequence = <[u8; 4]>::try_from(notification.data.as_slice()).map(u32::from_be_bytes);
+    let asked = sa.dpd.sequence;
+    let valid = sequence.is_ok_and(|sequence| sequence == asked) && our_cookies(sa, notification);
+    if !valid || sa.dpd.failures == 0 {
+        core.drop_datagram("R-U-THERE-ACK that nobody asked for");
+        return;
+    }
+    sa.dpd.failures = 0;
+    schedule_dpd(core, now, sa);
+}
+
+/// Cisco answers with the cookies the other way round.
+fn our_cookies(sa: &Phase1, notification: &Notification) -> bool {
+    let [initiator, responder] = sa.cookies;
+    notification.spi == [initiator, responder].concat() || notification.spi == [responder, initiator].concat()
+}
+
+/// The next question is due after the delay, when both sides can.
+pub(crate) fn schedule_dpd(core: &mut Core, now: Instant, sa: &mut Phase1) {
+    if let Some(Dpd { delay, .. }) = dpd_of(core, sa) {
+        sa.dpd.due = Some(now + delay);
+        core.set_timer(now + delay, Timer::Dpd(sa.id));
+    }
+}
+
+pub(crate) fn dpd_of(core: &Core, sa: &Phase1) -> Option<Dpd> {
+    core.peer(sa.peer)?.dpd.filter(|_| sa.peer_has_dpd)
+}
+
+/// Asks; `false` when the peer is dead.
+pub(crate) fn ask_dpd(core: &mut Core, now: Instant, sa: &mut Phase1) -> bool {
+    let Some(dpd) = dpd_of(core, sa) else { return true };
+    if sa.dpd.failures >= dpd.max_failures {
+        return false;
+    }
+    sa.dpd.failures += 1;
+    sa.dpd.sequence = match sa.dpd.sequence {
+        0 => core.random.number() & 0x0fff | 1,
+        last => last.wrapping_add(1),
+    };
+    let sequence = sa.dpd.sequence.to_be_bytes().to_vec();
+    notify(core, sa, Notification::R_U_THERE, sequence);
+    sa.dpd.due = Some(now + dpd.retry);
+    core.set_timer(now + dpd.retry, Timer::Dpd(sa.id));
+    true
+}
+
+impl Phase1 {
+    /// Notes a message id of the peer; `false` when it was used before or there were too many.
+    pub(crate) fn remember(&mut self, message_id: u32) -> bool {
+        const MAX: usize = 1 << 18;
+        self.used_message_ids.len() < MAX && self.used_message_ids.insert(message_id)
+    }
+}

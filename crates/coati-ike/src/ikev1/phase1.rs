@@ -1,0 +1,148 @@
+//! What is known of one ISAKMP SA, from its first message to its end.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use coati_crypto::dh::PrivateKey;
+
+use super::keys::Keys;
+use super::quick_mode::Quick;
+use crate::config::IkeProposal;
+use crate::pair::Want;
+use crate::retransmission::Retransmission;
+
+/// Where main mode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    /// Proposals are sent (initiator) or answered (responder).
+    SaSent,
+    /// The own half of the key exchange is computed.
+    KeComputing,
+    /// It is sent.
+    KeSent,
+    /// The initiator computes the shared secret.
+    SharedComputing,
+    /// The initiator has said who it is.
+    AuthSent,
+    /// Done.
+    Established,
+    /// Another one takes over.
+    Dying,
+}
+
+/// One ISAKMP SA.
+#[derive(Debug)]
+pub(crate) struct Phase1 {
+    pub(crate) id: u64,
+    /// Index of the peer's configuration.
+    pub(crate) peer: usize,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) initiator: bool,
+    /// Initiator's, responder's.
+    pub(crate) cookies: [[u8; 8]; 2],
+    pub(crate) state: State,
+    pub(crate) began: Instant,
+    pub(crate) established: Option<Instant>,
+    pub(crate) proposal: Option<IkeProposal>,
+    pub(crate) lifetime: Duration,
+    /// Body of the initiator's SA payload.
+    pub(crate) sa_body: Vec<u8>,
+    /// Initiator's, responder's.
+    pub(crate) nonces: [Vec<u8>; 2],
+    /// Initiator's, responder's.
+    pub(crate) publics: [Vec<u8>; 2],
+    pub(crate) private: Option<Box<PrivateKey>>,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) iv: Vec<u8>,
+    pub(crate) last_sent: Option<Retransmission>,
+    /// Digest of the message that [`Self::last_sent`] answers.
+    pub(crate) last_received: Vec<u8>,
+    pub(crate) peer_has_dpd: bool,
+    pub(crate) peer_has_fragmentation: bool,
+    /// A message that could not be read was told to the peer.
+    pub(crate) complained: bool,
+    pub(crate) quicks: BTreeMap<u32, Quick>,
+    /// Message ids the peer has used.
+    pub(crate) used_message_ids: HashSet<u32>,
+    /// What is to be negotiated once this is established.
+    pub(crate) waiting: VecDeque<Want>,
+    pub(crate) dpd: DpdState,
+    /// When an authenticated message of the peer came last.
+    pub(crate) heard: Instant,
+}
+
+/// Where dead peer detection is.
+#[derive(Debug, Default)]
+pub(crate) struct DpdState {
+    /// Sequence number of the last question.
+    pub(crate) sequence: u32,
+    /// When the next question is due.
+    pub(crate) due: Option<Instant>,
+    /// Questions without an answer.
+    pub(crate) failures: u32,
+    /// Questions answered by us: the highest sequence number, so that old ones are not.
+    pub(crate) last_asked: Option<u32>,
+}
+
+impl Phase1 {
+    pub(crate) fn new(
+        id: u64,
+        peer: usize,
+        ends: (SocketAddr, SocketAddr),
+        initiator: bool,
+        cookies: [[u8; 8]; 2],
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            local: ends.0,
+            remote: ends.1,
+            initiator,
+            cookies,
+            state: State::SaSent,
+            began: now,
+            established: None,
+            proposal: None,
+            lifetime: Duration::ZERO,
+            sa_body: Vec::new(),
+            nonces: Default::default(),
+            publics: Default::default(),
+            private: None,
+            keys: None,
+            iv: Vec::new(),
+            last_sent: None,
+            last_received: Vec::new(),
+            peer_has_dpd: false,
+            peer_has_fragmentation: false,
+            complained: false,
+            quicks: BTreeMap::new(),
+            used_message_ids: HashSet::new(),
+            waiting: VecDeque::new(),
+            dpd: DpdState::default(),
+            heard: now,
+        }
+    }
+
+    /// Whether it can carry phase 2.
+    pub(crate) fn is_established(&self) -> bool {
+        self.state >= State::Established
+    }
+
+    /// Index of our own half in `nonces` and `publics`.
+    pub(crate) fn own(&self) -> usize {
+        usize::from(!self.initiator)
+    }
+
+    /// Cookies as racoon writes them.
+    pub(crate) fn spi(&self) -> String {
+        let [initiator, responder] = self.cookies;
+        format!("{}:{}", hex(&initiator), hex(&responder))
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

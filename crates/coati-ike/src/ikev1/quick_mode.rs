@@ -1,0 +1,793 @@
+//! Quick mode (RFC 2409 section 5.5): one SA pair under an ISAKMP SA.
+//!
+//! ```text
+//!   initiator                                          responder
+//!   SpiWanted, KeComputing
+//!   Offered      HASH(1), SA, Ni [, KE], IDci, IDcr ──▶  SpiWanted, KeComputing
+//!                                                        inbound SA installed
+//!                ◀── HASH(2), SA, Nr [, KE], IDci, IDcr  Answered
+//!   SharedComputing
+//!   both SAs installed
+//!   Done         HASH(3)                            ──▶  outbound SA installed
+//!                                                        Done
+//! ```
+//!
+//! In this order no packet meets a peer that does not know its SA yet.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use coati_crypto::dh::PrivateKey;
+use coati_sadb::{
+    AuthAlgorithm, Lifetime, Prefix, ReqId, Request, Sa, SaId, SaProto, SaState, Secret, Selector, Spi,
+    Upper, Usage,
+};
+use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, kind};
+
+use super::informational;
+use super::message;
+use super::phase1::Phase1;
+use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
+use crate::config::{EndpointId, Peer, SaInfo};
+use crate::core::{Core, Purpose, Timer};
+use crate::event::Event;
+use crate::job::{Job, JobDone};
+use crate::pair::{Pair, Want};
+use crate::retransmission::Retransmission;
+
+/// Quick modes under one ISAKMP SA at one time.
+const MAX_EXCHANGES: usize = 32;
+/// How long repeated messages of one that is done are answered.
+const MEMORY: Duration = Duration::from_secs(40);
+/// Window for replayed packets of negotiated SAs, in packets.
+const REPLAY_WINDOW: u32 = 64;
+
+/// Where the exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The data plane is asked for an SPI.
+    SpiWanted,
+    /// The own half of PFS is computed.
+    KeComputing,
+    /// The initiator has made its offer.
+    Offered,
+    /// The initiator computes the shared secret of PFS.
+    SharedComputing,
+    /// The responder has answered.
+    Answered,
+    /// Both SAs are there.
+    Done,
+}
+
+/// One quick mode.
+#[derive(Debug)]
+pub(crate) struct Quick {
+    message_id: u32,
+    initiator: bool,
+    state: State,
+    pub(crate) want: Want,
+    info: SaInfo,
+    iv: Vec<u8>,
+    /// Identities as on the wire, the initiator's first.
+    ids: [Vec<u8>; 2],
+    /// Whether the peer gave identities: the answer repeats them.
+    ids_given: bool,
+    /// Initiator's, responder's.
+    nonces: [Vec<u8>; 2],
+    private: Option<Box<PrivateKey>>,
+    shared: Option<coati_crypto::Zeroizing<Vec<u8>>>,
+    /// The peer's half of PFS.
+    peer_public: Option<Vec<u8>>,
+    spi_in: Spi,
+    spi_out: Spi,
+    choice: Option<EspChoice>,
+    answer: Option<Phase2Choice>,
+    last_sent: Option<Retransmission>,
+    last_received: Vec<u8>,
+}
+
+/// What a step of the exchange leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing yet.
+    Continues,
+    /// A pair is installed, by id.
+    Established(u64),
+    /// The exchange is to be removed.
+    Failed,
+}
+
+impl Quick {
+    /// Whether it is still under way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state != State::Done
+    }
+
+    fn own(&self) -> usize {
+        usize::from(!self.initiator)
+    }
+
+    fn inbound(&self) -> SaId {
+        SaId { source: self.want.remote, destination: self.want.local, proto: SaProto::Esp, spi: self.spi_in }
+    }
+
+    fn outbound(&self) -> SaId {
+        SaId {
+            source: self.want.local,
+            destination: self.want.remote,
+            proto: SaProto::Esp,
+            spi: self.spi_out,
+        }
+    }
+}
+
+/// Begins a quick mode for what is wanted.
+pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
+    if sa.quicks.values().any(|quick| quick.is_open() && quick.want.selector == want.selector)
+        || sa.quicks.len() >= MAX_EXCHANGES
+    {
+        return;
+    }
+    let (ours, theirs) = endpoints(&want.selector);
+    let Some(info) = core.config.sainfo_of(&ours, &theirs).cloned() else {
+        let explanation = format!(
+            "{}: no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
+            sa.remote,
+            describe(&ours),
+            describe(&theirs)
+        );
+        core.fail(sa.remote.ip(), explanation);
+        return;
+    };
+    let mut message_id = 0;
+    while message_id == 0 || sa.quicks.contains_key(&message_id) {
+        message_id = core.random.number();
+    }
+    let ids = [identity(&ours).emit(), identity(&theirs).emit()];
+    let quick = new_quick(core, sa, message_id, true, want, info, ids);
+    core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: true });
+    sa.quicks.insert(message_id, quick);
+}
+
+fn new_quick(
+    core: &mut Core,
+    sa: &Phase1,
+    message_id: u32,
+    initiator: bool,
+    want: Want,
+    info: SaInfo,
+    ids: [Vec<u8>; 2],
+) -> Quick {
+    let iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.phase2_iv(message_id));
+    let reserve = Request::GetSpi {
+        source: want.remote,
+        destination: want.local,
+        proto: SaProto::Esp,
+        mode: want.mode,
+        reqid: want.reqid_in,
+    };
+    core.ask(reserve, Some(Purpose::QuickSpi { phase1: sa.id, message_id }));
+    Quick {
+        message_id,
+        initiator,
+        state: State::SpiWanted,
+        want,
+        info,
+        iv,
+        ids,
+        ids_given: true,
+        nonces: Default::default(),
+        private: None,
+        shared: None,
+        peer_public: None,
+        spi_in: Spi(0),
+        spi_out: Spi(0),
+        choice: None,
+        answer: None,
+        last_sent: None,
+        last_received: Vec::new(),
+    }
+}
+
+/// The data plane has reserved an SPI.
+pub(crate) fn handle_spi(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32, spi: Spi) {
+    let Some(quick) = sa.quicks.get_mut(&message_id).filter(|quick| quick.state == State::SpiWanted) else {
+        return;
+    };
+    quick.spi_in = spi;
+    let group = if quick.initiator {
+        quick.info.pfs_group
+    } else {
+        quick.answer.as_ref().and_then(|answer| answer.choice.group)
+    };
+    match group {
+        None => ready(core, now, sa, message_id),
+        Some(group) => {
+            quick.state = State::KeComputing;
+            let peer_public = quick.peer_public.clone();
+            let id = core.job_for(sa.id, message_id);
+            let random = core.random.as_mut();
+            core.jobs.push_back(match peer_public {
+                None => Job::generate(id, group, random),
+                Some(public) => Job::generate_and_agree(id, group, random, public),
+            });
+        }
+    }
+}
+
+/// An exponentiation is done.
+pub(crate) fn handle_job(
+    core: &mut Core,
+    now: Instant,
+    sa: &mut Phase1,
+    message_id: u32,
+    done: JobDone,
+) -> Outcome {
+    let Some(quick) = sa.quicks.get_mut(&message_id) else { return Outcome::Continues };
+    match done.shared {
+        Some(Ok(shared)) => quick.shared = Some(shared),
+        Some(Err(error)) => {
+            let explanation = format!("{}: its Diffie-Hellman value for PFS is refused: {error}", sa.remote);
+            core.fail(sa.remote.ip(), explanation);
+            return Outcome::Failed;
+        }
+        None => {}
+    }
+    match quick.state {
+        State::KeComputing => {
+            quick.private = done.private;
+            quick.peer_public = None;
+            let own_public = done.public;
+            ready_with(core, now, sa, message_id, Some(own_public));
+            Outcome::Continues
+        }
+        State::SharedComputing => confirm(core, now, sa, message_id),
+        _ => Outcome::Continues,
+    }
+}
+
+fn ready(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) {
+    ready_with(core, now, sa, message_id, None);
+}
+
+/// SPI and, with PFS, our half are here: message 1 or 2 can go.
+fn ready_with(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32, public: Option<Vec<u8>>) {
+    let nonce_len = core.peer(sa.peer).map_or(16, |peer| peer.nonce_len);
+    let nonce = core.random_bytes(nonce_len);
+    let Some(mut quick) = sa.quicks.remove(&message_id) else { return };
+    let own = quick.own();
+    if let Some(slot) = quick.nonces.get_mut(own) {
+        slot.clone_from(&nonce);
+    }
+    let sa_payload = match (&quick.answer, quick.initiator) {
+        (Some(answer), false) => answer.answer(quick.spi_in.0),
+        _ => proposal::offer_phase2(&quick.info, quick.want.mode, quick.spi_in.0),
+    };
+    let mut list = vec![(kind::SA, sa_payload), (kind::NONCE, nonce)];
+    list.extend(public.map(|public| (kind::KE, public)));
+    if quick.ids_given {
+        list.extend(quick.ids.iter().map(|id| (kind::ID, id.clone())));
+    }
+    if let Some(seconds) = quick.answer.as_ref().and_then(|answer| answer.claim) {
+        let claim = Notification {
+            doi: 1,
+            protocol: PROTO_ESP,
+            spi: quick.spi_in.0.to_be_bytes().to_vec(),
+            kind: Notification::RESPONDER_LIFETIME,
+            data: proposal::lifetime_attributes(seconds),
+        };
+        list.push((kind::NOTIFICATION, claim.emit()));
+    }
+    if quick.initiator {
+        quick.state = State::Offered;
+        send(core, now, sa, &mut quick, &[], &list, true);
+    } else {
+        quick.state = State::Answered;
+        // The peer may send as soon as it has our answer.
+        let before = quick.nonces.first().cloned().unwrap_or_default();
+        install(core, sa, &quick, true);
+        send(core, now, sa, &mut quick, &before, &list, true);
+    }
+    sa.quicks.insert(message_id, quick);
+}
+
+/// A quick mode message. Its own state decides what it is; one of a new message id begins an exchange.
+pub(crate) fn handle_message(
+    core: &mut Core,
+    now: Instant,
+    sa: &mut Phase1,
+    header: &Header,
+    body: &[u8],
+    digest: &[u8],
+) -> Outcome {
+    let message_id = header.message_id;
+    match sa.quicks.get_mut(&message_id) {
+        None => {
+            respond(core, sa, header, body, digest);
+            Outcome::Continues
+        }
+        Some(quick) if quick.last_received == digest => {
+            repeat(core, now, sa, message_id);
+            Outcome::Continues
+        }
+        Some(quick) => match (quick.initiator, quick.state) {
+            (true, State::Offered) => accept(core, now, sa, header, body, digest),
+            (false, State::Answered) => conclude(core, now, sa, header, body, digest),
+            _ => {
+                core.drop_datagram("quick mode message out of turn");
+                Outcome::Continues
+            }
+        },
+    }
+}
+
+fn repeat(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) {
+    let Some(last) = sa.quicks.get_mut(&message_id).and_then(|quick| quick.last_sent.as_mut()) else {
+        return;
+    };
+    if last.may_answer(now) {
+        for datagram in &last.datagrams {
+            core.send(sa.local, sa.remote, datagram.clone());
+        }
+    }
+}
+
+/// Message 1.
+fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], digest: &[u8]) {
+    let message_id = header.message_id;
+    let Some(keys) = &sa.keys else { return };
+    let iv = keys.phase2_iv(message_id);
+    let opened = keys.decrypt(&iv, body);
+    let list = opened
+        .as_ref()
+        .and_then(|(plain, _)| message::check_hash(keys, message_id, &[], header.next_payload, plain));
+    let (Some(list), Some((_, next_iv))) = (list, &opened) else {
+        core.drop_datagram("quick mode message with a wrong hash");
+        return;
+    };
+    if sa.quicks.len() >= MAX_EXCHANGES {
+        core.drop_datagram("too many quick modes at one time");
+        return;
+    }
+    let next_iv = next_iv.clone();
+    let began = match consider(core, sa, &list) {
+        Ok(began) => began,
+        Err((what, explanation)) => {
+            informational::notify_esp(core, sa, what, &[]);
+            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            // Its repetitions get no further answer.
+            sa.remember(message_id);
+            return;
+        }
+    };
+    if !sa.remember(message_id) {
+        core.drop_datagram("message id used before");
+        return;
+    }
+    let Began { want, info, ids, ids_given, nonce, public, answer } = began;
+    core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: false });
+    let mut quick = new_quick(core, sa, message_id, false, want, info, ids);
+    let [initiator_nonce, _] = &mut quick.nonces;
+    *initiator_nonce = nonce;
+    quick.iv = next_iv;
+    quick.ids_given = ids_given;
+    quick.peer_public = public;
+    quick.spi_out = Spi(answer.spi);
+    quick.choice = Some(answer.choice.clone());
+    quick.answer = Some(answer);
+    quick.last_received = digest.to_vec();
+    sa.quicks.insert(message_id, quick);
+}
+
+/// What a responder makes of message 1.
+struct Began {
+    want: Want,
+    info: SaInfo,
+    ids: [Vec<u8>; 2],
+    ids_given: bool,
+    nonce: Vec<u8>,
+    public: Option<Vec<u8>>,
+    answer: Phase2Choice,
+}
+
+/// Policy, sainfo and proposal for the peer's offer, or the notification and explanation of why there are none.
+fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, String)> {
+    let malformed = |what: &str| (Notification::PAYLOAD_MALFORMED, format!("its quick mode offer {what}"));
+    let offer = message::find(list, kind::SA).ok_or_else(|| malformed("has no proposals"))?;
+    let nonce = message::nonce(list).ok_or_else(|| malformed("has no nonce of an allowed length"))?;
+    let given: Vec<&[u8]> =
+        list.iter().filter(|payload| payload.kind == kind::ID).map(|payload| payload.body).collect();
+    let (theirs, ours, ids, ids_given) = match given.as_slice() {
+        [theirs, ours] => {
+            let read = |body: &[u8]| {
+                Identity::parse(body).ok().as_ref().and_then(endpoint).ok_or_else(|| {
+                    (
+                        Notification::INVALID_ID_INFORMATION,
+                        "its identities are of a kind not supported".to_owned(),
+                    )
+                })
+            };
+            (read(theirs)?, read(ours)?, [theirs.to_vec(), ours.to_vec()], true)
+        }
+        [] => {
+            let any = |address| EndpointId { prefix: Prefix::host(address), upper: Upper::Any };
+            let (theirs, ours) = (any(sa.remote.ip()), any(sa.local.ip()));
+            (theirs, ours, [identity(&theirs).emit(), identity(&ours).emit()], false)
+        }
+        _ => return Err(malformed("has one identity where two belong")),
+    };
+    let want = policy_for(core, &ours, &theirs, ids_given).ok_or_else(|| {
+        let have: Vec<String> = core
+            .policies
+            .iter()
+            .filter(|policy| policy.direction == coati_sadb::Direction::Out)
+            .map(|policy| {
+                let (ours, theirs) = endpoints(&policy.selector);
+                format!("{} to {}", describe(&ours), describe(&theirs))
+            })
+            .take(6)
+            .collect();
+        let text = format!(
+            "no policy for {} to {}, which it wants to protect; the policies are for {}: compare the spdadd lines of \
+             both sides",
+            describe(&ours),
+            describe(&theirs),
+            if have.is_empty() { "nothing".into() } else { have.join(", ") }
+        );
+        (Notification::INVALID_ID_INFORMATION, text)
+    })?;
+    if want.remote != sa.remote.ip() {
+        let text = format!("it wants SAs for {}, which is somebody else's address", want.remote);
+        return Err((Notification::INVALID_ID_INFORMATION, text));
+    }
+    let (local_id, remote_id) = endpoints(&want.selector);
+    let info = core.config.sainfo_of(&local_id, &remote_id).ok_or_else(|| {
+        let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
+        (Notification::NO_PROPOSAL_CHOSEN, text)
+    })?;
+    let peer: &Peer = core.peer(sa.peer).ok_or_else(|| malformed("comes from nobody known"))?;
+    let answer = proposal::choose_phase2(peer, info, want.mode, offer)
+        .map_err(|explanation| (Notification::NO_PROPOSAL_CHOSEN, explanation))?;
+    let public = match (answer.choice.group, message::find(list, kind::KE)) {
+        (None, None) => None,
+        (Some(group), Some(public)) if public.len() == group.public_len() => Some(public.to_vec()),
+        _ => return Err(malformed("has a key exchange that does not fit its PFS group")),
+    };
+    Ok(Began { want, info: info.clone(), ids, ids_given, nonce, public, answer })
+}
+
+/// The policy with exactly these identities, or for any protocol between them.
+fn policy_for(core: &Core, ours: &EndpointId, theirs: &EndpointId, exact: bool) -> Option<Want> {
+    let out = core.policies.iter().filter(|policy| policy.direction == coati_sadb::Direction::Out);
+    let fitting = out.filter(|policy| {
+        let (local, remote) = endpoints(&policy.selector);
+        if exact {
+            local == *ours && remote == *theirs
+        } else {
+            local.prefix == ours.prefix && remote.prefix == theirs.prefix
+        }
+    });
+    fitting.filter_map(|policy| core.want_of(&policy.selector)).next()
+}
+
+/// Message 2.
+fn accept(
+    core: &mut Core,
+    now: Instant,
+    sa: &mut Phase1,
+    header: &Header,
+    body: &[u8],
+    digest: &[u8],
+) -> Outcome {
+    let message_id = header.message_id;
+    let (Some(keys), Some(mut quick)) = (&sa.keys, sa.quicks.remove(&message_id)) else {
+        return Outcome::Continues;
+    };
+    let our_nonce = quick.nonces.first().cloned().unwrap_or_default();
+    let opened = keys.decrypt(&quick.iv, body);
+    let list = opened
+        .as_ref()
+        .and_then(|(plain, _)| message::check_hash(keys, message_id, &our_nonce, header.next_payload, plain));
+    let (Some(list), Some((_, next_iv))) = (list, &opened) else {
+        core.drop_datagram("quick mode message with a wrong hash");
+        sa.quicks.insert(message_id, quick);
+        return Outcome::Continues;
+    };
+    sa.heard = now;
+    let taken = take_answer(&mut quick, &list);
+    quick.iv.clone_from(next_iv);
+    quick.last_received = digest.to_vec();
+    if let Some(last) = &mut quick.last_sent {
+        last.stop();
+    }
+    let public = match taken {
+        Ok(public) => public,
+        Err(explanation) => {
+            sa.quicks.insert(message_id, quick);
+            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            return Outcome::Failed;
+        }
+    };
+    let private = quick.private.take();
+    match (private, public) {
+        (Some(private), Some(public)) => {
+            quick.state = State::SharedComputing;
+            sa.quicks.insert(message_id, quick);
+            let id = core.job_for(sa.id, message_id);
+            core.jobs.push_back(Job::agree(id, private, public));
+            Outcome::Continues
+        }
+        _ => {
+            sa.quicks.insert(message_id, quick);
+            confirm(core, now, sa, message_id)
+        }
+    }
+}
+
+/// Takes what message 2 says; returns the peer's half of PFS.
+fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>>, String> {
+    let answer = message::find(list, kind::SA).ok_or("its quick mode answer has no proposal")?;
+    let nonce = message::nonce(list).ok_or("its quick mode answer has no nonce of an allowed length")?;
+    let ids: Vec<&[u8]> =
+        list.iter().filter(|payload| payload.kind == kind::ID).map(|payload| payload.body).collect();
+    let same = match ids.as_slice() {
+        [] => true,
+        [first, second] => {
+            let read = |body: &[u8]| Identity::parse(body).ok().as_ref().and_then(endpoint);
+            let (ours, theirs) = endpoints(&quick.want.selector);
+            read(first) == Some(ours) && read(second) == Some(theirs)
+        }
+        _ => false,
+    };
+    if !same {
+        return Err("its quick mode answer changes the identities".into());
+    }
+    let (mut choice, spi) = proposal::accept_phase2(&quick.info, quick.want.mode, answer)?;
+    if Spi(spi).is_reserved() {
+        return Err(format!("its SPI {spi:#x} is reserved"));
+    }
+    for payload in list.iter().filter(|payload| payload.kind == kind::NOTIFICATION) {
+        if let Ok(notification) = Notification::parse(payload.body)
+            && notification.kind == Notification::RESPONDER_LIFETIME
+            && let Some(seconds) = proposal::lifetime_of_attributes(&notification.data)
+        {
+            choice.lifetime = choice.lifetime.min(seconds.max(10));
+        }
+    }
+    let public = match (choice.group, message::find(list, kind::KE)) {
+        (None, _) => None,
+        (Some(group), Some(public)) if public.len() == group.public_len() => Some(public.to_vec()),
+        (Some(_), _) => return Err("its quick mode answer has no key exchange for PFS".into()),
+    };
+    let [_, responder_nonce] = &mut quick.nonces;
+    *responder_nonce = nonce;
+    quick.spi_out = Spi(spi);
+    quick.choice = Some(choice);
+    Ok(public)
+}
+
+/// The initiator installs both SAs, then says so.
+fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
+    let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
+    install(core, sa, &quick, true);
+    install(core, sa, &quick, false);
+    quick.state = State::Done;
+    let Some(keys) = &sa.keys else { return Outcome::Continues };
+    let [ni, nr] = &quick.nonces;
+    let hash = keys.a.sign(&[&[0], &message_id.to_be_bytes(), ni, nr]);
+    let chain = coati_wire::isakmp::chain(&[(kind::HASH, hash)]);
+    let bytes = message::sealed(sa, keys, &mut quick.iv, exchange::QUICK, message_id, chain);
+    core.send(sa.local, sa.remote, bytes.clone());
+    quick.last_sent = Some(Retransmission::new(now, vec![bytes], false));
+    let id = pair(core, now, sa, &quick);
+    sa.quicks.insert(message_id, quick);
+    core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
+    Outcome::Established(id)
+}
+
+/// Message 3.
+fn conclude(
+    core: &mut Core,
+    now: Instant,
+    sa: &mut Phase1,
+    header: &Header,
+    body: &[u8],
+    digest: &[u8],
+) -> Outcome {
+    let message_id = header.message_id;
+    let (Some(keys), Some(quick)) = (&sa.keys, sa.quicks.get(&message_id)) else { return Outcome::Continues };
+    let [ni, nr] = &quick.nonces;
+    let expected = keys.a.sign(&[&[0], &message_id.to_be_bytes(), ni, nr]);
+    let right = keys.decrypt(&quick.iv, body).is_some_and(|(plain, _)| {
+        let list = coati_wire::isakmp::payloads(header.next_payload, &plain).unwrap_or_default();
+        message::find(&list, kind::HASH).is_some_and(|hash| coati_crypto::constant_time_eq(hash, &expected))
+    });
+    if !right {
+        core.drop_datagram("quick mode message with a wrong hash");
+        return Outcome::Continues;
+    }
+    sa.heard = now;
+    let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
+    quick.state = State::Done;
+    quick.last_received = digest.to_vec();
+    // Nothing answers the third message.
+    quick.last_sent = None;
+    install(core, sa, &quick, false);
+    let id = pair(core, now, sa, &quick);
+    sa.quicks.insert(message_id, quick);
+    core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
+    Outcome::Established(id)
+}
+
+/// Hands one SA to the data plane.
+fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
+    let (Some(keys), Some(choice)) = (&sa.keys, &quick.choice) else { return };
+    let (id, reqid) = if inbound {
+        (quick.inbound(), quick.want.reqid_in)
+    } else {
+        (quick.outbound(), quick.want.reqid_out)
+    };
+    let [ni, nr] = &quick.nonces;
+    let (enc_len, auth_len) = (choice.enc_key_len(), choice.auth.key_len());
+    let shared = quick.shared.as_ref().map(|shared| shared.as_slice());
+    let keymat = keys.keymat(shared, PROTO_ESP, id.spi.0, [ni, nr], enc_len + auth_len);
+    let (enc_key, auth_key) = keymat.split_at(enc_len);
+    let soft_share = 80 - u64::from(core.random.below(5));
+    let seconds = u64::from(choice.lifetime);
+    let hard =
+        Lifetime { add_seconds: seconds, bytes: u64::from(choice.kilobytes) * 1024, ..Lifetime::default() };
+    let soft = Lifetime {
+        add_seconds: (seconds * soft_share / 100).max(1),
+        bytes: hard.bytes * soft_share / 100,
+        ..Lifetime::default()
+    };
+    let new = Sa {
+        id,
+        mode: quick.want.mode,
+        reqid,
+        enc: choice.enc,
+        enc_key: Secret::new(enc_key.to_vec()),
+        auth: choice.auth,
+        auth_key: Secret::new(if choice.auth == AuthAlgorithm::None {
+            Vec::new()
+        } else {
+            auth_key.to_vec()
+        }),
+        replay_window: REPLAY_WINDOW,
+        nat_t: None,
+        soft,
+        hard,
+        state: SaState::Mature,
+        usage: Usage::default(),
+        sequence: 0,
+    };
+    let request = if inbound { Request::Update(Box::new(new)) } else { Request::Add(Box::new(new)) };
+    core.ask(request, Some(Purpose::Install(sa.remote.ip())));
+}
+
+fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick) -> u64 {
+    let renewal = core.live_pair(&quick.want.selector).is_some();
+    let lifetime = quick.choice.as_ref().map_or(0, |choice| choice.lifetime);
+    let (inbound, outbound) = (quick.inbound(), quick.outbound());
+    let reqid: ReqId = quick.want.reqid_out;
+    core.failures.remove(&sa.remote.ip());
+    core.events.push_back(Event::PairEstablished { inbound, outbound, reqid, renewal });
+    let id = core.next_id();
+    let pair = Pair {
+        want: quick.want.clone(),
+        inbound,
+        outbound,
+        initiator: quick.initiator,
+        phase1: sa.id,
+        established: now,
+        lifetime: Duration::from_secs(u64::from(lifetime)),
+        retired: false,
+        packets_seen: 0,
+    };
+    core.pairs.insert(id, pair);
+    id
+}
+
+/// Ends an exchange that came to nothing: its reserved SPI, and an inbound SA without a partner, are given back.
+pub(crate) fn abandon(core: &mut Core, sa: &mut Phase1, message_id: u32) {
+    if let Some(quick) = sa.quicks.remove(&message_id)
+        && quick.is_open()
+        && quick.spi_in != Spi(0)
+    {
+        core.ask(Request::Delete(quick.inbound()), None);
+    }
+}
+
+fn send(
+    core: &mut Core,
+    now: Instant,
+    sa: &Phase1,
+    quick: &mut Quick,
+    before: &[u8],
+    list: &[(u8, Vec<u8>)],
+    insist: bool,
+) {
+    let Some(keys) = &sa.keys else { return };
+    let chain = message::with_hash(keys, quick.message_id, before, list);
+    let mut iv = std::mem::take(&mut quick.iv);
+    let bytes = message::sealed(sa, keys, &mut iv, exchange::QUICK, quick.message_id, chain);
+    quick.iv = iv;
+    core.send(sa.local, sa.remote, bytes.clone());
+    let last = Retransmission::new(now, vec![bytes], insist);
+    if let Some(due) = last.due() {
+        core.set_timer(due, Timer::QuickMode(sa.id, quick.message_id));
+    }
+    quick.last_sent = Some(last);
+}
+
+/// The retransmission timer of an exchange has fired.
+pub(crate) fn handle_timeout(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
+    use crate::retransmission::Due;
+    let (local, remote): (SocketAddr, SocketAddr) = (sa.local, sa.remote);
+    let Some(last) = sa.quicks.get_mut(&message_id).and_then(|quick| quick.last_sent.as_mut()) else {
+        return Outcome::Continues;
+    };
+    match last.check(now) {
+        Due::NotYet => Outcome::Continues,
+        Due::Again(next) => {
+            for datagram in &last.datagrams {
+                core.send(local, remote, datagram.clone());
+            }
+            core.set_timer(next, Timer::QuickMode(sa.id, message_id));
+            Outcome::Continues
+        }
+        Due::GiveUp => Outcome::Failed,
+    }
+}
+
+/// The identities of a policy: ours, theirs.
+pub(crate) fn endpoints(selector: &Selector) -> (EndpointId, EndpointId) {
+    (
+        EndpointId { prefix: selector.source, upper: selector.upper },
+        EndpointId { prefix: selector.destination, upper: selector.upper },
+    )
+}
+
+fn identity(endpoint: &EndpointId) -> Identity {
+    let protocol = match endpoint.upper {
+        Upper::Any => 0,
+        Upper::Proto(number) => number,
+    };
+    let (kind, data) = match endpoint.prefix.address {
+        IpAddr::V4(address) if endpoint.prefix.is_host() => (Identity::IPV4, address.octets().to_vec()),
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(endpoint.prefix.length)).unwrap_or(0);
+            (Identity::IPV4_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
+        }
+        IpAddr::V6(address) => (Identity::IPV6, address.octets().to_vec()),
+    };
+    Identity { kind, protocol, port: 0, data }
+}
+
+/// The endpoint an identity is about, when it is of a kind that policies have.
+fn endpoint(id: &Identity) -> Option<EndpointId> {
+    let upper = if id.protocol == 0 { Upper::Any } else { Upper::Proto(id.protocol) };
+    let prefix = match (id.kind, id.data.as_slice()) {
+        (Identity::IPV4, data) => Prefix::host(IpAddr::from(<[u8; 4]>::try_from(data).ok()?)),
+        (Identity::IPV6, data) => Prefix::host(IpAddr::from(<[u8; 16]>::try_from(data).ok()?)),
+        (Identity::IPV4_SUBNET, [a, b, c, d, mask @ ..]) => {
+            let mask = u32::from_be_bytes(mask.try_into().ok()?);
+            if mask.leading_ones() + mask.trailing_zeros().min(32) != 32 {
+                return None;
+            }
+            let length = u8::try_from(mask.leading_ones()).ok()?;
+            Prefix::new(IpAddr::from([*a, *b, *c, *d]), length).ok()?
+        }
+        _ => return None,
+    };
+    Some(EndpointId { prefix, upper })
+}
+
+fn describe(endpoint: &EndpointId) -> String {
+    let upper = match endpoint.upper {
+        Upper::Any => "any".to_owned(),
+        Upper::Proto(47) => "gre".to_owned(),
+        Upper::Proto(number) => format!("protocol {number}"),
+    };
+    format!("{}[{upper}]", endpoint.prefix)
+}

@@ -1,0 +1,65 @@
+//! SA pairs: what quick mode leaves behind, one SA in each direction.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use coati_sadb::{Mode, ReqId, SaId, Selector, Spi};
+
+/// How long a replaced pair still receives.
+pub(crate) const RETIREMENT: Duration = Duration::from_secs(10);
+/// Pairs that are made within this time of each other were begun from both sides at once.
+pub(crate) const SIMULTANEOUS: Duration = Duration::from_secs(5);
+
+/// What is to be protected, as the outbound policy says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Want {
+    /// Selector of the outbound policy.
+    pub(crate) selector: Selector,
+    /// Our outer address.
+    pub(crate) local: IpAddr,
+    /// The peer's.
+    pub(crate) remote: IpAddr,
+    pub(crate) mode: Mode,
+    pub(crate) reqid_out: ReqId,
+    pub(crate) reqid_in: ReqId,
+}
+
+/// One pair.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) want: Want,
+    pub(crate) inbound: SaId,
+    pub(crate) outbound: SaId,
+    /// Whether we began its quick mode.
+    pub(crate) initiator: bool,
+    /// The ISAKMP SA it was negotiated under.
+    pub(crate) phase1: u64,
+    pub(crate) established: Instant,
+    pub(crate) lifetime: Duration,
+    /// Another pair has taken over: only receives still.
+    pub(crate) retired: bool,
+    /// Packets that had come in when DPD looked last.
+    pub(crate) packets_seen: u64,
+}
+
+impl Pair {
+    /// Whether this one gives way to `other`, which protects the same. Both ends come to the same answer: the older
+    /// one does, and of two that were made at the same time the one with the smaller SPIs.
+    pub(crate) fn yields_to(&self, other: &Self) -> bool {
+        let apart = if other.established > self.established {
+            other.established - self.established
+        } else {
+            self.established - other.established
+        };
+        if apart > SIMULTANEOUS {
+            return self.established < other.established;
+        }
+        self.rank() < other.rank()
+    }
+
+    /// The same number at both ends.
+    fn rank(&self) -> (Spi, Spi) {
+        let (a, b) = (self.inbound.spi, self.outbound.spi);
+        if a > b { (a, b) } else { (b, a) }
+    }
+}

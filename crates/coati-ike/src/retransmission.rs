@@ -1,0 +1,107 @@
+//! A message that is sent again until it is answered.
+
+use std::time::{Duration, Instant};
+
+/// Wait before the first repetition; each following one is twice as long, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// Repetitions: the last wait ends 31.5 s after the first sending.
+const REPETITIONS: u32 = 9;
+/// The same answer to a repeated message is given at most this often.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The last message of an exchange, ready to go again.
+#[derive(Debug)]
+pub(crate) struct Retransmission {
+    /// Its datagrams: more than one when it is cut in fragments.
+    pub(crate) datagrams: Vec<Vec<u8>>,
+    wait: Duration,
+    left: u32,
+    due: Option<Instant>,
+    answered: Instant,
+}
+
+/// What is to be done when the timer fires.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// It was set anew meanwhile, or stopped.
+    NotYet,
+    /// Send it again and call at this time.
+    Again(Instant),
+    /// The peer did not answer.
+    GiveUp,
+}
+
+impl Retransmission {
+    /// A message that has just been sent; `insist` when its answer is to be waited for.
+    pub(crate) fn new(now: Instant, datagrams: Vec<Vec<u8>>, insist: bool) -> Self {
+        let due = insist.then(|| now + FIRST_WAIT);
+        Self { datagrams, wait: FIRST_WAIT, left: REPETITIONS, due, answered: now }
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The answer is here; the message stays for peers that repeat theirs.
+    pub(crate) fn stop(&mut self) {
+        self.due = None;
+    }
+
+    /// Lets `pause` pass before it is sent again.
+    pub(crate) fn postpone(&mut self, now: Instant, pause: Duration) -> Instant {
+        let due = now + pause;
+        self.due = Some(due);
+        due
+    }
+
+    pub(crate) fn check(&mut self, now: Instant) -> Due {
+        match self.due {
+            Some(due) if due <= now => {}
+            _ => return Due::NotYet,
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            self.due = None;
+            return Due::GiveUp;
+        };
+        self.left = left;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        let next = now + self.wait;
+        self.due = Some(next);
+        Due::Again(next)
+    }
+
+    /// Whether a repeated message of the peer may be answered now.
+    pub(crate) fn may_answer(&mut self, now: Instant) -> bool {
+        let may = now.saturating_duration_since(self.answered) >= ANSWER_INTERVAL;
+        if may {
+            self.answered = now;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_and_gives_up_after_half_a_minute() {
+        let start = Instant::now();
+        let mut message = Retransmission::new(start, vec![vec![1]], true);
+        let mut sent = Vec::new();
+        let mut now = message.due().unwrap();
+        loop {
+            match message.check(now) {
+                Due::Again(next) => {
+                    sent.push((now - start).as_millis());
+                    now = next;
+                }
+                Due::GiveUp => break,
+                Due::NotYet => unreachable!(),
+            }
+        }
+        assert_eq!(sent, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500]);
+        assert_eq!((now - start).as_millis(), 31_500);
+    }
+}

@@ -1,0 +1,159 @@
+//! Renewal of both phases, dead peers, restarts, shutdown.
+
+use super::*;
+
+#[test]
+fn renewal_of_both_phases_leaves_no_gap() {
+    for seed in 0..8 {
+        let [a, b] = [B, A].map(|peer| {
+            let mut config = config(peer);
+            config.peers[0].proposals[0].lifetime = 300;
+            config.sainfos[0].lifetime = 60;
+            config
+        });
+        let mut world = World::with(seed, a, b);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up));
+        let end = world.now + Duration::from_secs(3600);
+        while world.step(end) {
+            assert!(world.is_up(), "seed {seed}, after {:?}", world.now - world.start);
+        }
+        let renewals = |host: &Host| {
+            let renewal = |event: &&Event| matches!(event, Event::PairEstablished { renewal: true, .. });
+            host.events.iter().filter(renewal).count()
+        };
+        assert!((70..100).contains(&renewals(&world.hosts[0])), "{}", renewals(&world.hosts[0]));
+        let established = |event: &&Event| matches!(event, Event::IsakmpEstablished { .. });
+        assert!(world.hosts[1].events.iter().filter(established).count() >= 12);
+        // Not more than the pair in use and one that is on its way out.
+        assert!(world.outbound_spis(0).len() == 1 && world.hosts[0].sas(world.now).len() <= 3);
+    }
+}
+
+#[test]
+fn renewal_through_loss() {
+    for seed in 0..20 {
+        let [a, b] = [B, A].map(|peer| {
+            let mut config = config(peer);
+            config.peers[0].proposals[0].lifetime = 600;
+            config.sainfos[0].lifetime = 120;
+            config
+        });
+        let mut world = World::with(seed, a, b);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up));
+        world.loss = 10;
+        let end = world.now + Duration::from_secs(1800);
+        let mut down = Duration::ZERO;
+        let mut last = world.now;
+        while world.step(end) {
+            if !world.is_up() {
+                down += world.now - last;
+                world.acquire(0);
+            }
+            last = world.now;
+        }
+        assert!(down < Duration::from_secs(40), "seed {seed}: down for {down:?}");
+    }
+}
+
+#[test]
+fn a_silent_peer_is_dead_after_thirty_seconds() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    world.run(Duration::from_secs(100));
+    assert!(world.is_up(), "answered questions keep it alive");
+    world.cut = true;
+    let cut = world.now;
+    let dead = |world: &mut World| world.hosts[0].events.iter().any(|e| matches!(e, Event::PeerDead { .. }));
+    assert!(world.run_until(Duration::from_secs(60), dead));
+    let after = (world.now - cut).as_secs();
+    assert!((10..=31).contains(&after), "{after} s");
+    let now = world.now;
+    assert!(world.hosts[0].sas(now).is_empty() && world.hosts[0].engine.isakmp_sas().is_empty());
+    world.run(Duration::from_secs(30));
+    world.cut = false;
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(5), World::is_up));
+}
+
+#[test]
+fn a_restarted_peer_clears_what_it_left_behind() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    world.run(Duration::from_secs(100));
+    let old = world.outbound_spis(0);
+    world.hosts[1] = Host::new(77, B, A, config(A), world.now);
+    world.acquire(1);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    let contact = |event: &Event| matches!(event, Event::InitialContact { .. });
+    assert!(world.run_until(Duration::from_secs(1), |world| world.hosts[0].events.iter().any(contact)));
+    let new = world.outbound_spis(0);
+    assert!(!new.contains(&old[0]), "{old:?} {new:?}");
+    assert_eq!(world.hosts[0].engine.isakmp_sas().len(), 1);
+}
+
+#[test]
+fn an_unknown_spi_brings_a_restarted_host_back() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    let spi = world.outbound_spis(0)[0];
+    world.hosts[1] = Host::new(77, B, A, config(A), world.now);
+    world.run(Duration::from_secs(10));
+    let (a, b): (IpAddr, IpAddr) = (A.parse().unwrap(), B.parse().unwrap());
+    world.hosts[1].engine.handle_unknown_spi(world.now, a, b, spi);
+    world.settle();
+    world.run(Duration::from_secs(1));
+    assert!(!world.outbound_spis(0).contains(&spi), "INITIAL-CONTACT has cleared it");
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    // With an ISAKMP SA the peer is simply told.
+    let unknown = Spi(0x0102_0304);
+    let before = world.log.len();
+    for _ in 0..5 {
+        world.hosts[1].engine.handle_unknown_spi(world.now + Duration::from_secs(5), a, b, unknown);
+        world.settle();
+    }
+    assert_eq!(world.log.len(), before + 1);
+}
+
+#[test]
+fn shutdown_takes_leave() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    world.hosts[0].engine.shutdown();
+    world.settle();
+    world.run(Duration::from_secs(1));
+    let now = world.now;
+    for host in &mut world.hosts {
+        assert!(host.sas(now).is_empty());
+        assert!(host.engine.isakmp_sas().is_empty());
+    }
+}
+
+#[test]
+fn flushed_sas_are_negotiated_again() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    world.run(Duration::from_secs(5));
+    world.hosts[0].sadb.request(world.now, 0, Request::Flush(None));
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    assert_eq!(world.hosts[0].engine.isakmp_sas().len(), 1);
+}
+
+#[test]
+fn an_unreachable_peer_is_named() {
+    let mut world = World::new(1);
+    world.cut = true;
+    world.acquire(0);
+    world.run(Duration::from_secs(40));
+    assert!(world.hosts[0].failures().contains("no answer in main mode to our proposals"));
+    assert!(world.hosts[0].engine.isakmp_sas().is_empty());
+    assert_eq!(world.log.len(), 10);
+}
