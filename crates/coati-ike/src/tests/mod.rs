@@ -29,6 +29,9 @@ struct Host {
     jobs: Vec<Job>,
 }
 
+/// A datagram under way: arrival, number, receiver, sender's address, bytes.
+type Flying = (Instant, u64, usize, SocketAddr, Vec<u8>);
+
 /// Both hosts, and what is between them.
 struct World {
     start: Instant,
@@ -38,8 +41,7 @@ struct World {
     /// Chance of loss in percent.
     loss: u32,
     cut: bool,
-    /// Datagrams under way: arrival, number, receiver, sender's address, bytes.
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, SocketAddr, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     /// Every datagram, with its sender.
     log: Vec<(usize, Vec<u8>)>,
