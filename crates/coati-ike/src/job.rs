@@ -23,6 +23,18 @@ pub struct JobDone {
     pub(crate) shared: Option<Result<Zeroizing<Vec<u8>>, PublicValueError>>,
 }
 
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for JobDone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobDone").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Job {
     pub(crate) fn generate(id: u64, group: Group, random: &mut dyn RandomSource) -> Self {
         Self { id, work: Work::Generate(group, FastRandom::keyed_by(random)) }

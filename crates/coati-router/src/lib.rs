@@ -1,5 +1,6 @@
 //! One router, sans-IO: IKE, OSPF and routes composed as control, and the forwarder of packet batches.
 //!
+//! * [`Control`] is the control plane: the data plane's databases, IKE and OSPF, and what they tell each other.
 //! * [`Plane`] is the control side of the embedded data plane: SPD, SAD, tunnels, packets that wait for an SA.
 //! * [`Forwarder`] is its fast side: batches in, batches out, over an immutable snapshot.
 //!
@@ -8,8 +9,11 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod control;
 mod forwarder;
+mod ike_config;
 mod plane;
 
+pub use control::{Control, ControlEvent, Now};
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
 pub use plane::{Plane, PlaneEvent};

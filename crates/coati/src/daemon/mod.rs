@@ -4,6 +4,7 @@
 //! leave or enter in clear at any moment of a start.
 
 mod admin;
+mod log;
 mod run;
 mod threads;
 
@@ -23,12 +24,13 @@ use coati_crypto::{RandomSource, SystemRandom};
 use coati_os::netlink::{Address, Netlink};
 use coati_os::raw::RawSocket;
 use coati_os::tun::Tun;
-use coati_router::{Forwarder, Plane, Tunnel};
+use coati_router::{Control, Forwarder, Plane, Tunnel};
 use coati_sadb::{Refusal, Reply};
 
 use crate::clock::unix_seconds;
 use crate::files;
 use admin::AdminServer;
+use log::RacoonLog;
 use run::Daemon;
 use threads::ToControl;
 
@@ -41,6 +43,9 @@ pub struct UpArgs {
     /// Where to listen for commands; may be given more than once.
     #[arg(short, long = "socket", value_name = "PATH", default_values = ["/var/run/coati.sock", "/var/run/racoon.sock"])]
     sockets: Vec<PathBuf>,
+    /// Where to log; without it the file behind -l in rc.conf's racoon_flags, else standard error.
+    #[arg(short, long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 /// Runs the router until a signal ends it.
@@ -84,6 +89,8 @@ fn randomness() -> Box<dyn RandomSource> {
 fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
     // Before anything is touched, so that a second daemon cannot disturb the first.
     let admin = AdminServer::bind(&args.sockets)?;
+    let log_path = args.log.clone().or_else(|| log_of_flags(site.rc.racoon_flags.as_deref()));
+    let log = RacoonLog::open(log_path.as_deref()).map_err(while_doing("the log file"))?;
     let tunnels = site.rc.tunnels.iter().map(|tunnel| Tunnel {
         name: tunnel.name.clone(),
         local: tunnel.local,
@@ -118,9 +125,39 @@ fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
         let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
         joins.push(threads::outgoing(index, tun.clone(), esp.clone(), forwarder(), control, stop)?);
     }
+    let to_exponentiate = to_control.another()?;
     let sockets = [esp.clone(), gre];
     joins.push(threads::incoming(sockets, tuns.clone(), forwarder(), to_control, stop_reader)?);
-    Ok(Daemon::new(site, plane, esp, ike, netlink, admin, from_threads, wake_reader, stop, joins))
+    let (jobs, jobs_receiver) = channel();
+    joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
+    let control = Control::new(&site, plane, randomness);
+    Ok(Daemon::new(
+        site,
+        control,
+        esp,
+        ike,
+        jobs,
+        netlink,
+        admin,
+        from_threads,
+        wake_reader,
+        stop,
+        joins,
+        log,
+    ))
+}
+
+/// The file behind -l in the flags of racoon(8).
+fn log_of_flags(flags: Option<&str>) -> Option<PathBuf> {
+    let mut words = flags?.split_whitespace();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("-l") {
+            Some("") => return words.next().map(PathBuf::from),
+            Some(path) => return Some(PathBuf::from(path)),
+            None => {}
+        }
+    }
+    None
 }
 
 /// Loads setkey.conf. That a policy is there already is said and not fatal, as with setkey -f.

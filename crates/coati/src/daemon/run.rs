@@ -1,35 +1,37 @@
 //! The control thread: one poll(2) loop over everything but packets.
 
 use std::io::{self, Read};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use coati_config::site::Site;
+use coati_ike::Job;
 use coati_ipsec::Packet;
 use coati_os::netlink::Netlink;
 use coati_os::process::wait_readable;
 use coati_os::raw::RawSocket;
-use coati_router::admin::{
-    AdminReply, AdminRequest, Milestone, MilestoneStatus, MonitorLine, Status, TunnelStatus,
-};
-use coati_router::{Arrival, Plane, PlaneEvent};
-use coati_sadb::{Notification, Reply, Request, SaState};
+use coati_router::admin::{AdminReply, AdminRequest, Milestone, MilestoneStatus, MonitorLine, Status};
+use coati_router::{Arrival, Control, ControlEvent, Now};
+use coati_sadb::Request;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::admin::AdminServer;
+use super::log::RacoonLog;
 use super::threads::FromThreads;
 use crate::clock::{unix_micros, unix_seconds};
 
 /// A running router.
 pub struct Daemon {
     site: Site,
-    plane: Plane,
+    control: Control,
     wire: Arc<RawSocket>,
-    ike: Vec<std::net::UdpSocket>,
+    ike: Vec<UdpSocket>,
+    jobs: Sender<Job>,
     #[expect(dead_code, reason = "routes come with OSPF")]
     netlink: Netlink,
     admin: AdminServer,
@@ -39,25 +41,43 @@ pub struct Daemon {
     joins: Vec<JoinHandle<()>>,
     started: u64,
     milestones: Vec<MilestoneStatus>,
+    log: RacoonLog,
 }
 
 impl Daemon {
     #[expect(clippy::too_many_arguments, reason = "the parts that start() made, handed over once")]
     pub(super) fn new(
         site: Site,
-        plane: Plane,
+        control: Control,
         wire: Arc<RawSocket>,
-        ike: Vec<std::net::UdpSocket>,
+        ike: Vec<UdpSocket>,
+        jobs: Sender<Job>,
         netlink: Netlink,
         admin: AdminServer,
         from_threads: Receiver<FromThreads>,
         wake: UnixStream,
         stop: UnixStream,
         joins: Vec<JoinHandle<()>>,
+        log: RacoonLog,
     ) -> Self {
         let stop = Some(stop);
         let (started, milestones) = (unix_micros(), Vec::new());
-        Self { site, plane, wire, ike, netlink, admin, from_threads, wake, stop, joins, started, milestones }
+        Self {
+            site,
+            control,
+            wire,
+            ike,
+            jobs,
+            netlink,
+            admin,
+            from_threads,
+            wake,
+            stop,
+            joins,
+            started,
+            milestones,
+            log,
+        }
     }
 
     /// Runs until SIGTERM or SIGINT.
@@ -69,7 +89,7 @@ impl Daemon {
         }
         loop {
             self.work();
-            let timeout = self.plane.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+            let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = if self.admin.is_behind() { Some(Duration::from_millis(20)) } else { timeout };
             let mut descriptors: Vec<BorrowedFd<'_>> = vec![signals.as_fd(), self.wake.as_fd()];
             descriptors.extend(self.ike.iter().map(AsFd::as_fd));
@@ -82,7 +102,11 @@ impl Daemon {
     }
 
     fn shut_down(mut self) -> io::Result<()> {
+        self.control.shutdown(now());
+        self.carry_out();
+        // Ends the packet threads and the computing one.
         self.stop = None;
+        drop(self.jobs);
         for join in self.joins.drain(..) {
             let _ = join.join();
         }
@@ -96,67 +120,93 @@ impl Daemon {
         while let Ok(message) = self.from_threads.try_recv() {
             self.handle_thread(message);
         }
-        self.plane.handle_timeout(Instant::now(), unix_seconds());
+        self.receive_ike();
+        self.control.handle_timeout(now());
         self.serve_admin();
-        while let Some(event) = self.plane.poll_event() {
-            self.handle_plane(event);
-        }
-        self.send_released();
+        self.carry_out();
     }
 
     fn handle_thread(&mut self, message: FromThreads) {
-        let now = Instant::now();
         match message {
-            FromThreads::Waiting(policy, packet) => {
-                self.reached(Milestone::FirstPacket);
-                self.plane.hold(now, policy, packet);
-            }
+            FromThreads::Waiting(policy, packet) => self.control.handle_waiting(now(), policy, packet),
             FromThreads::UnknownSpi(Arrival::UnknownSpi { source, destination, spi }) => {
-                self.plane.unknown_spi(now, source, destination, spi);
+                self.control.handle_unknown_spi(now(), source, destination, spi);
             }
             FromThreads::UnknownSpi(_) => {}
+            FromThreads::JobDone(done) => self.control.handle_job(now(), done),
             FromThreads::FirstInbound => self.reached(Milestone::FirstInbound),
             FromThreads::SendError(error) => tracing::warn!(%error, "sending to the internet failed"),
         }
     }
 
-    fn handle_plane(&mut self, event: PlaneEvent) {
-        match event {
-            PlaneEvent::Tunnel { index, up } => {
-                let name = self.site.rc.tunnels.get(index).map_or("?", |tunnel| tunnel.name.as_str());
-                tracing::info!(tunnel = name, up, "tunnel");
-                if up {
-                    self.reached(Milestone::TunnelUp);
-                }
-            }
-            PlaneEvent::Notification(notification) => {
-                if self.admin.has_monitors() {
-                    let line = MonitorLine::Notification(notification.clone());
-                    self.admin.tell_monitors(&AdminReply::Monitor(Box::new(line)));
-                }
-                match notification {
-                    Notification::Acquire(acquire) => {
-                        tracing::debug!(peer = %acquire.destination, "keys are wanted")
-                    }
-                    Notification::Expire(expire) => {
-                        tracing::debug!(spi = %expire.id.spi, hard = expire.hard, "expire")
-                    }
-                    Notification::UnknownSpi { source, spi, .. } => {
-                        tracing::warn!(%source, %spi, "a packet names an SPI that nobody has");
-                    }
+    /// A bounded number of datagrams of each socket, so that a flood keeps nobody else waiting.
+    fn receive_ike(&mut self) {
+        let mut buffer = vec![0; 65_536];
+        for socket in &self.ike {
+            let Ok(local) = socket.local_addr() else { continue };
+            for _ in 0..64 {
+                let Ok((length, remote)) = socket.recv_from(&mut buffer) else { break };
+                if let Some(datagram) = buffer.get(..length) {
+                    self.control.handle_ike(now(), local, remote, datagram);
                 }
             }
         }
     }
 
-    fn send_released(&mut self) {
-        let released = self.plane.take_released(Instant::now(), unix_seconds());
+    /// What the control plane wants to happen outside. SAs are in force when the peer hears of them.
+    fn carry_out(&mut self) {
+        while let Some(job) = self.control.poll_job() {
+            // The worker lives as long as this thread.
+            let _ = self.jobs.send(job);
+        }
+        while let Some(transmit) = self.control.poll_ike() {
+            let socket =
+                self.ike.iter().find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
+            let sent = socket.map(|socket| socket.send_to(&transmit.payload, transmit.remote));
+            match sent {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(remote = %transmit.remote, %error, "IKE: sending failed"),
+                None => {
+                    tracing::warn!(local = %transmit.local, "IKE: no socket has this address; add it to listen")
+                }
+            }
+        }
+        let released = self.control.take_released(now());
         if !released.is_empty() {
             let (_, failed) = self.wire.send_batch(released.iter().map(Packet::bytes));
             if let Some(error) = failed {
                 tracing::warn!(%error, "sending to the internet failed");
             }
         }
+        while let Some(event) = self.control.poll_event() {
+            self.handle_event(event);
+        }
+    }
+
+    fn handle_event(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::Reached(milestone) => self.reached(milestone),
+            ControlEvent::Tunnel { index, up } => {
+                let name = self.site.rc.tunnels.get(index).map_or("?", |tunnel| tunnel.name.as_str());
+                tracing::info!(tunnel = name, up, "tunnel");
+            }
+            ControlEvent::Ike(event) => self.log.ike(&event),
+            ControlEvent::Notification(notification) => {
+                self.tell_monitors(MonitorLine::Notification(notification));
+            }
+            ControlEvent::Request(request) => self.tell_monitors(MonitorLine::Request(request)),
+        }
+    }
+
+    fn tell_monitors(&mut self, line: MonitorLine) {
+        if !self.admin.has_monitors() {
+            return;
+        }
+        let line = match line {
+            MonitorLine::Request(request) => MonitorLine::Request(masked(request)),
+            notification => notification,
+        };
+        self.admin.tell_monitors(&AdminReply::Monitor(Box::new(line)));
     }
 
     /// Remembers when something happened first.
@@ -167,22 +217,26 @@ impl Daemon {
     }
 
     fn serve_admin(&mut self) {
-        let Self { admin, plane, site, started, milestones, .. } = self;
+        let Self { admin, control, site, started, milestones, .. } = self;
         let mut seen = Vec::new();
         admin.serve(|request| match request {
             AdminRequest::Sadb(request) => {
                 seen.push(request.clone());
-                AdminReply::Sadb(plane.request(Instant::now(), unix_seconds(), request))
+                AdminReply::Sadb(control.request(now(), request))
             }
-            AdminRequest::Isakmp => AdminReply::Isakmp(Vec::new()),
-            AdminRequest::Status => AdminReply::Status(Box::new(status(plane, site, *started, milestones))),
+            AdminRequest::Isakmp => AdminReply::Isakmp(control.isakmp(now())),
+            AdminRequest::Status => AdminReply::Status(Box::new(status(control, site, *started, milestones))),
             AdminRequest::Show(words) => AdminReply::Error(format!("unknown view `{}`", words.join(" "))),
             AdminRequest::Monitor => AdminReply::Text(String::new()),
         });
         for request in seen {
-            self.admin.tell_monitors(&AdminReply::Monitor(Box::new(MonitorLine::Request(masked(request)))));
+            self.tell_monitors(MonitorLine::Request(request));
         }
     }
+}
+
+fn now() -> Now {
+    Now { at: Instant::now(), wall: unix_seconds() }
 }
 
 /// Keys do not go to those who only watch.
@@ -194,37 +248,16 @@ fn masked(mut request: Request) -> Request {
     request
 }
 
-fn status(plane: &mut Plane, site: &Site, started: u64, milestones: &[MilestoneStatus]) -> Status {
-    let sas = match plane.request(Instant::now(), unix_seconds(), Request::Dump(None)) {
-        Reply::Sas { sas } => sas,
-        _ => Vec::new(),
-    };
-    let tunnels = site.rc.tunnels.iter().enumerate().map(|(index, tunnel)| {
-        let spis = |source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr| {
-            sas.iter()
-                .filter(|sa| {
-                    sa.id.source == source && sa.id.destination == destination && sa.state != SaState::Larval
-                })
-                .map(|sa| format!("{} {}", sa.id.spi, sa.state.setkey_name()))
-                .collect()
-        };
-        TunnelStatus {
-            name: tunnel.name.clone(),
-            local: tunnel.local.into(),
-            remote: tunnel.remote.into(),
-            mtu: tunnel.mtu.unwrap_or(1400),
-            inbound: spis(tunnel.remote, tunnel.local),
-            outbound: spis(tunnel.local, tunnel.remote),
-            up: plane.is_tunnel_up(index),
-        }
-    });
+fn status(control: &mut Control, site: &Site, started: u64, milestones: &[MilestoneStatus]) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started,
-        tunnels: tunnels.collect(),
+        isakmp: control.isakmp(now()),
+        tunnels: control.tunnels(now(), site),
         milestones: milestones.to_vec(),
-        counters: plane.counters().all().into_iter().filter(|(_, count)| *count != 0).collect(),
+        failures: control.failures(),
+        counters: control.counters(),
         ..Status::default()
     }
 }

@@ -1,15 +1,17 @@
-//! The threads that carry packets: one for each tunnel's outgoing side, one for everything that comes in.
+//! The threads that carry packets, one for each tunnel's outgoing side and one for everything that comes in, and the
+//! one that computes for IKE.
 //!
-//! Both work in batches and never wait for the control thread; what that must see goes to it by a channel, and a byte
+//! The packet threads work in batches and never wait for the control thread; what that must see goes to it by a channel, and a byte
 //! in a socket pair wakes it.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
+use coati_ike::{Job, JobDone};
 use coati_ipsec::Packet;
 use coati_os::process::wait_readable;
 use coati_os::raw::{BATCH, RawSocket};
@@ -26,6 +28,8 @@ pub enum FromThreads {
     Waiting(PolicyId, Packet),
     /// An SPI that nobody has.
     UnknownSpi(Arrival),
+    /// An exponentiation is done.
+    JobDone(JobDone),
     /// The first packet has come out of a tunnel.
     FirstInbound,
     /// Sending failed: the first time, and then each time the error changes.
@@ -92,6 +96,15 @@ pub fn outgoing(
             report(&control, failed, &mut last_error);
             pool.append(&mut batch);
             pool.truncate(BATCH);
+        }
+    })
+}
+
+/// Does IKE's exponentiations, one after the other. Ends when nobody can send any more.
+pub fn exponentiating(jobs: Receiver<Job>, control: ToControl) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("dh".into()).spawn(move || {
+        while let Ok(job) = jobs.recv() {
+            control.send(FromThreads::JobDone(job.run()));
         }
     })
 }
