@@ -19,6 +19,7 @@ pub const SOCKET_PATHS: [&str; 5] = [
 /// A conversation with the daemon.
 pub struct Client {
     reader: BufReader<UnixStream>,
+    path: PathBuf,
 }
 
 impl Client {
@@ -32,7 +33,7 @@ impl Client {
         let mut tried = String::new();
         for path in &paths {
             match UnixStream::connect(path) {
-                Ok(stream) => return Ok(Self { reader: BufReader::new(stream) }),
+                Ok(stream) => return Ok(Self { reader: BufReader::new(stream), path: path.clone() }),
                 Err(error) => {
                     let why = match error.kind() {
                         io::ErrorKind::NotFound => "no such socket".to_owned(),
@@ -64,11 +65,17 @@ impl Client {
     pub fn next(&mut self) -> io::Result<AdminReply> {
         let mut line = String::new();
         if self.reader.read_line(&mut line)? == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection"));
+            let message = format!("{}: the daemon closed the connection", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        match serde_json::from_str(&line)? {
-            AdminReply::Error(text) => Err(io::Error::other(text)),
-            reply => Ok(reply),
+        match serde_json::from_str(&line) {
+            Ok(AdminReply::Error(text)) => Err(io::Error::other(text)),
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                let path = self.path.display();
+                let message = format!("{path}: whoever listens there is no Coati of this version: {error}");
+                Err(io::Error::new(io::ErrorKind::InvalidData, message))
+            }
         }
     }
 }

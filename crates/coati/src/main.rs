@@ -1,7 +1,7 @@
 //! Coati: joins sites with OSPF over GRE over IPsec transport mode, keyed by IKE.
 //!
-//! This file is the command line: each word leads to a module of the same name. Called as `setkey`, `racoonctl`
-//! or `racoon` (links to the program), it is that program.
+//! This file is the command line: each word leads to a module of the same name. Called as `setkey` or `racoonctl`
+//! (links to the program), it is that program.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod clock;
 mod daemon;
 mod files;
 mod lab;
+mod racoonctl;
 mod setkey;
 mod status;
 
@@ -32,6 +33,7 @@ Examples:
   coati status                    the chain at a glance, and where it is broken
   coati show ip ospf neighbor
   coati setkey -D                 (or by a link named setkey)
+  coati racoonctl -ll ss isakmp   (or by a link named racoonctl)
 "
 )]
 struct Cli {
@@ -59,6 +61,13 @@ enum Command {
     #[command(disable_help_flag = true)]
     Setkey {
         /// As setkey(8) takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// racoonctl(8): the SAs of IKE and of the data plane.
+    #[command(disable_help_flag = true)]
+    Racoonctl {
+        /// As racoonctl(8) takes them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -91,8 +100,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let called = args.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
     let rest = args.get(1..).unwrap_or(&[]);
-    if called == Some("setkey") {
-        return setkey::run(rest);
+    match called {
+        Some("setkey") => return setkey::run(rest),
+        Some("racoonctl") => return racoonctl::run(rest),
+        _ => {}
     }
     // Nodes of the lab start before any thread: they make namespaces.
     if let Some(word) = rest.first()
@@ -114,5 +125,6 @@ fn main() -> ExitCode {
         Command::Status(args) => status::status(args.socket.as_deref(), args.json),
         Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),
         Command::Setkey { args } => setkey::run(&args),
+        Command::Racoonctl { args } => racoonctl::run(&args),
     }
 }

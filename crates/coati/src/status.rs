@@ -10,14 +10,17 @@ use crate::client::Client;
 
 /// The chain at a glance.
 pub fn status(socket: Option<&Path>, json: bool) -> ExitCode {
-    finish(ask_status(socket).and_then(|status| {
-        if json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
-        } else {
-            print!("{}", text(&status));
-        }
-        Ok(())
-    }))
+    finish(ask_status(socket).and_then(|status| print(&status, json)))
+}
+
+/// Prints it for people or programs.
+pub fn print(status: &Status, json: bool) -> io::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(status)?);
+    } else {
+        print!("{}", text(status));
+    }
+    Ok(())
 }
 
 /// Asks a running daemon for its status.
