@@ -129,7 +129,9 @@ fn command(words: &[String]) -> Result<Command, String> {
         ["flush-sa" | "fs", "isakmp"] => Err("flush-sa isakmp is not supported yet".to_owned()),
         ["flush-sa" | "fs", name] => proto(name).map(Command::Flush),
         ["status" | "st", ..] => Ok(Command::Status),
-        ["show-sa" | "ss" | "flush-sa" | "fs", _, extra, ..] => Err(format!("`{extra}` is one word too many")),
+        ["show-sa" | "ss" | "flush-sa" | "fs", _, extra, ..] => {
+            Err(format!("`{extra}` is one word too many"))
+        }
         [word, ..] if NOT_YET.iter().any(|(long, short)| word == *long || word == *short) => {
             Err(format!("{word} is not supported yet"))
         }

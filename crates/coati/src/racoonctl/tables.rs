@@ -105,7 +105,8 @@ mod tests {
     fn sa() -> IsakmpStatus {
         let golden = include_str!("../../golden/racoon/racoonctl-a-ll_ss_isakmp.txt");
         let row: Vec<&str> = golden.lines().nth(1).unwrap().split_whitespace().collect();
-        let [source, destination, cookies, state, side, version, _exchange, date, time, phase2] = row[..] else {
+        let [source, destination, cookies, state, side, version, _exchange, date, time, phase2] = row[..]
+        else {
             panic!("{row:?}")
         };
         let address = |text: &str| {
