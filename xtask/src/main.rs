@@ -2,14 +2,22 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+mod interop;
+mod packages;
+mod uml;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use interop::{InteropArgs, Outcome};
 
 #[derive(Parser)]
-#[command(about = "Developer commands", after_help = "Examples:\n  cargo xtask check\n  cargo xtask test")]
+#[command(
+    about = "Developer commands",
+    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Task,
@@ -21,6 +29,8 @@ enum Task {
     Check,
     /// Everything: installs what it needs, then checks, documents, licences, the lab with real packets.
     Test,
+    /// Coati against strongSwan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
+    Interop(InteropArgs),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +38,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Task::Check => check(&mut run),
         Task::Test => test(&mut run),
+        Task::Interop(args) => interop(&mut run, args),
     }
     run.finish()
 }
@@ -51,6 +62,8 @@ fn test(run: &mut Run) {
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
     lab(run);
+    let coati = Some(built("release"));
+    interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 2 });
 }
 
 /// The examples with real packets, as root and as an ordinary user.
@@ -61,6 +74,34 @@ fn lab(run: &mut Run) {
     let mut lab = cargo(&["run", "--release", "--quiet", "--", "lab", "examples/manual-keys"]);
     lab.stdin(Stdio::null());
     run.step("lab examples/manual-keys", lab);
+}
+
+/// The peers that others made, in guests.
+fn interop(run: &mut Run, mut args: InteropArgs) {
+    println!("== interop");
+    if let Err(why) = packages::ensure(packages::INTEROP) {
+        return run.skip("interop", &why);
+    }
+    if args.scenarios.is_empty() {
+        match interop::scenarios() {
+            Ok(all) => args.scenarios = all,
+            Err(error) => return run.fail("interop", &error.to_string()),
+        }
+    }
+    let coati = args.coati.unwrap_or_else(|| {
+        run.step("release build", cargo(&["build", "--release", "--quiet"]));
+        built("release")
+    });
+    match interop::run(&args.scenarios, &coati, args.jobs) {
+        Ok(outcomes) => outcomes.into_iter().for_each(|outcome| run.outcome(outcome)),
+        Err(error) => run.fail("interop", &error.to_string()),
+    }
+}
+
+/// The program, as cargo builds it in this profile.
+fn built(profile: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Path::new(&target).join(profile).join("coati")
 }
 
 fn cargo(args: &[&str]) -> Command {
@@ -103,6 +144,19 @@ impl Run {
             began.elapsed().as_secs_f64(),
             if passed { "passed" } else { "FAILED" },
         ));
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
+        let passed = outcome.failures.is_empty();
+        self.failed += usize::from(!passed);
+        let end = if passed { "passed" } else { "FAILED" };
+        self.rows.push((format!("interop {}", outcome.name), outcome.seconds, end));
+    }
+
+    fn fail(&mut self, name: &str, why: &str) {
+        println!("{name}: {why}");
+        self.failed += 1;
+        self.rows.push((name.to_owned(), 0.0, "FAILED"));
     }
 
     fn skip(&mut self, name: &str, why: &str) {

@@ -1,0 +1,156 @@
+# What scenarios are made of: the network, the programs on it, and ways to say what was found.
+#
+#   a --em0-- internet --em0-- b        the addresses are those of examples/seed
+#
+# Coati runs in a, its peer in b; each has a LAN on em1.
+
+A1=192.0.2.1 B1=198.51.100.1 A2=203.0.113.1 B2=203.0.113.2 LAN_A=10.1.0.1 LAN_B=10.2.0.1
+SITES=${TREE%/tests/interop}/examples
+PEERS=$TREE/peers
+
+ok() { echo "ok      $*"; }
+failed() { echo "FAILED  $*"; }
+fact() { echo "        $*"; }
+
+# Seconds since the guest's start, to 0.01 s, in hundredths.
+now() {
+    read -r uptime _ < /proc/uptime
+    NOW=${uptime%.*}${uptime#*.}
+    NOW=${NOW#0}
+}
+
+# must TEXT COMMAND…: the command succeeds.
+must() {
+    text=$1; shift
+    if "$@" > /run/must 2>&1; then ok "$text"; else failed "$text"; sed 's/^/        /' /run/must | tail -n 20; return 1; fi
+}
+
+# within SECONDS TEXT COMMAND…: the command succeeds at last; says how long it took.
+within() {
+    seconds=$1 text=$2; shift 2
+    now; began=$NOW
+    while ! "$@" > /run/within 2>&1; do
+        now
+        if [ $((NOW - began)) -gt $((seconds * 100)) ]; then
+            failed "$text: not within $seconds s"
+            sed 's/^/        /' /run/within | tail -n 30
+            return 1
+        fi
+        sleep 0.1
+    done
+    now; took=$((NOW - began))
+    ok "$text after $((took / 100)).$((took / 10 % 10)) s"
+}
+
+in_a() { ip netns exec a "$@"; }
+in_b() { ip netns exec b "$@"; }
+
+# The network, with everything that crosses the internet written to internet.pcap.
+network() {
+    # In a the kernel's fallback device gre0 is there, as on any host with ip_gre; Coati gets it out of its way.
+    ip netns add a
+    echo 2 > /proc/sys/net/core/fb_tunnels_only_for_init_net
+    ip netns add internet
+    ip netns add b
+    ip link add em0 netns a type veth peer name to-a netns internet
+    ip link add em0 netns b type veth peer name to-b netns internet
+    ip -n a link add em1 type dummy
+    ip -n b link add em1 type dummy
+    ip -n a -batch - <<-END
+	addr add $A1/24 dev em0
+	addr add $LAN_A/24 dev em1
+	link set lo up
+	link set em0 up
+	link set em1 up
+	route add default via 192.0.2.254
+	END
+    ip -n b -batch - <<-END
+	addr add $B1/24 dev em0
+	addr add $LAN_B/24 dev em1
+	link set lo up
+	link set em0 up
+	link set em1 up
+	route add default via 198.51.100.254
+	END
+    ip -n internet -batch - <<-END
+	addr add 192.0.2.254/24 dev to-a
+	addr add 198.51.100.254/24 dev to-b
+	link set lo up
+	link set to-a up
+	link set to-b up
+	END
+    ip netns exec internet sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+    in_b sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+    ip netns exec internet tcpdump --interface to-a -U -w $WORK/internet.pcap 2> /run/tcpdump &
+    TCPDUMP=$!
+    while ! grep -q listening /run/tcpdump; do sleep 0.05; done
+}
+
+# coati_files FOLDER: the site that Coati will run, to be changed by the scenario before coati_up.
+coati_files() {
+    cp -r "$1" /run/site
+    chmod 755 /run/site
+    chmod 600 /run/site/*
+}
+
+coati_up() {
+    ip netns exec a "$COATI" up /run/site --socket /run/coati.sock --log $WORK/coati.log 2>> $WORK/coati.stderr &
+    COATI_PID=$!
+    within 10 "Coati answers" coati status || tail -n 20 $WORK/coati.stderr
+}
+
+# Its commands, and what it says as JSON.
+coati() { command=$1; shift; in_a "$COATI" "$command" --socket /run/coati.sock "$@"; }
+
+# The kernel's GRE tunnel in b.
+gre_in_b() {
+    ip -n b link add gre0 type gre local $B1 remote $A1 ttl 64
+    ip -n b link set gre0 mtu 1400 multicast on up
+    ip -n b addr add $B2/30 dev gre0
+}
+
+# strongswan_up FILE: charon in b with this swanctl.conf.
+strongswan_up() {
+    STRONGSWAN_CONF=$PEERS/strongswan.conf
+    export STRONGSWAN_CONF
+    ip netns exec b /usr/sbin/charon-systemd > $WORK/charon.stdout 2>&1 &
+    within 10 "strongSwan answers" swanctl --stats
+    must "strongSwan takes its configuration" swanctl --load-all --noprompt --file "$1"
+}
+
+swanctl() { in_b swanctl "$@" --uri unix:///run/charon.vici; }
+
+# frr_up FILE: zebra and ospfd in b.
+frr_up() {
+    mkdir -p /run/frr
+    cp "$1" /run/frr/frr.conf
+    : > /run/frr/vtysh.conf
+    for daemon in zebra ospfd; do
+        in_b /usr/lib/frr/$daemon --daemon --user root --group root --config_file /run/frr/frr.conf \
+            --pid_file /run/frr/$daemon.pid --socket /run/frr/zserv.api --vty_socket /run/frr \
+            --log file:$WORK/$daemon.log --log-level info
+    done
+}
+
+vtysh() { in_b vtysh --vty_socket /run/frr --config_dir /run/frr -c "$*"; }
+
+# bird_up FILE: BIRD in b.
+bird_up() { in_b bird -c "$1" -s /run/bird.ctl -P /run/bird.pid -D $WORK/bird.log; }
+
+birdc() { in_b birdc -s /run/bird.ctl "$@"; }
+
+# pings NAMESPACE SOURCE DESTINATION COUNT: all of them answered.
+pings() {
+    ip netns exec "$1" ping -q -n -I "$2" -i 0.05 -c "$4" -w 20 "$3" > /run/ping
+    must "ping $2 -> $3: $(awk -F/ '/packets/ { print } /rtt/ { print "average " $5 " ms" }' ORS=', ' /run/ping)" \
+        grep -q " 0% packet loss" /run/ping
+}
+
+# What has to be true of every scenario.
+at_the_end() {
+    [ -z "$COATI_PID" ] || must "Coati still runs" kill -0 $COATI_PID
+    kill $TCPDUMP; wait $TCPDUMP
+    esp=$(tcpdump -n -r $WORK/internet.pcap ip proto 50 | wc -l)
+    clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 | wc -l)
+    must "on the internet: $esp ESP packets, $clear of GRE in clear" [ "$clear" = 0 -a "$esp" -gt 0 ]
+}

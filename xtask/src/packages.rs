@@ -1,0 +1,106 @@
+//! Debian packages that the tests need: found, named, and installed where we may.
+//!
+//! Installing must not start daemons on this machine (strongSwan, FRR and BIRD bring services). While `apt-get` runs, a
+//! `policy-rc.d` forbids that, the way Debian's policy manual describes; one that somebody else put there is left alone.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What the peers in User-Mode Linux are made of.
+pub const INTEROP: &[&str] = &[
+    "user-mode-linux",
+    "busybox-static",
+    "strongswan",
+    "strongswan-swanctl",
+    "charon-systemd",
+    "libcharon-extra-plugins",
+    "libstrongswan-extra-plugins",
+    "frr",
+    "bird2",
+    "tshark",
+    "tcpdump",
+    "iperf3",
+    "iproute2",
+    "iputils-ping",
+];
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+const POLICY_TEXT: &str =
+    "#!/bin/sh\n# Written by `cargo xtask test` while it installs packages.\nexit 101\n";
+
+/// Makes sure that `packages` are there. Otherwise says why not, and what to type.
+pub fn ensure(packages: &[&str]) -> Result<(), String> {
+    let missing = missing(packages).map_err(|error| format!("dpkg-query does not run here: {error}"))?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if !is_root() {
+        println!("not installed: {}\ninstall them with:\n  sudo {line}", missing.join(" "));
+        return Err(format!("packages are missing: {}", missing.join(" ")));
+    }
+    println!("installing {}", missing.join(" "));
+    let policy = ServicePolicy::forbid_starts().map_err(|error| format!("{POLICY}: {error}"))?;
+    let installed = apt_get(&["update", "--quiet=2"])
+        && apt_get(&[&["install", "--yes", "--quiet=2", "--no-install-recommends"], &missing[..]].concat());
+    drop(policy);
+    if installed { Ok(()) } else { Err(format!("this failed: {line}")) }
+}
+
+fn missing<'a>(packages: &[&'a str]) -> io::Result<Vec<&'a str>> {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(packages)
+        // It complains about each unknown one; we say it better.
+        .stderr(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let is_there = |package: &str| text.lines().any(|line| line == format!("{package} installed"));
+    Ok(packages.iter().copied().filter(|package| !is_there(package)).collect())
+}
+
+fn apt_get(args: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Whether we may install.
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// While it lives, packages start no services.
+struct ServicePolicy {
+    ours: bool,
+}
+
+impl ServicePolicy {
+    fn forbid_starts() -> io::Result<Self> {
+        let path = Path::new(POLICY);
+        // One of ours may be left from a run that was killed.
+        let ours = match fs::read_to_string(path) {
+            Ok(text) => text == POLICY_TEXT,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error),
+        };
+        let policy = Self { ours };
+        if ours {
+            fs::write(path, POLICY_TEXT)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(policy)
+    }
+}
+
+impl Drop for ServicePolicy {
+    fn drop(&mut self) {
+        if self.ours {
+            // What cannot be removed now is known as ours the next time.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
