@@ -24,3 +24,8 @@ pub fn local(seconds: u64, format: &str) -> String {
         None => String::new(),
     }
 }
+
+/// The local time of day, to the microsecond.
+pub fn of_day() -> String {
+    Local::now().format("%H:%M:%S%.6f").to_string()
+}

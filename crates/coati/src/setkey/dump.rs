@@ -184,27 +184,94 @@ mod tests {
 
     use super::*;
 
-    /// The layout of a real racoon's SA dump, blank by blank; the times are replaced, they depend on the zone.
-    #[test]
-    fn an_sa_as_ipsec_tools_prints_it() {
-        let text = "add 192.0.2.1 192.0.2.2 esp 57526472 -m transport -u 16384 -r 4 -lh 14400 -ls 11520 -E aes-cbc \
-                    0x0834acab5313a02ad98e9e545d6a4963 -A hmac-sha1 0xfe285f53f25dd542e802b95f80a07573533cc2ef;";
-        let statements = parse(&Source::new("t", text)).unwrap();
+    use chrono::{Local, NaiveDateTime, TimeZone};
+
+    /// Unix seconds of a time as dumps print it.
+    fn seconds(text: &str) -> u64 {
+        let time = NaiveDateTime::parse_from_str(text.trim(), "%b %e %H:%M:%S %Y").unwrap();
+        Local.from_local_datetime(&time).unwrap().timestamp().try_into().unwrap()
+    }
+
+    /// The SA that one record of a dump shows, and the time at which it was shown.
+    fn sa_of(record: &[&str]) -> (Sa, u64) {
+        let between = |line: usize, before: &str, after: &str| {
+            let rest = record[line].split_once(before).unwrap().1;
+            rest.split(after).next().unwrap().to_owned()
+        };
+        let number =
+            |line: usize, before: &str, after: &str| between(line, before, after).parse::<u64>().unwrap();
+        let (source, destination) = record[0].trim().split_once(' ').unwrap();
+        let key = |line: usize, name: &str| between(line, name, "\n").replace(' ', "");
+        let text = format!(
+            "add {source} {destination} esp {} -m transport -u {} -r {} -lh {} -ls {} -E aes-cbc 0x{} -A hmac-sha1 0x{};",
+            between(1, "spi=", "("),
+            between(1, "reqid=", "("),
+            between(4, "replay=", " "),
+            between(6, "hard: ", "("),
+            between(6, "soft: ", "("),
+            key(2, "aes-cbc"),
+            key(3, "hmac-sha1"),
+        );
+        let statements = parse(&Source::new("golden", text)).unwrap();
         let Request::Add(sa) = &statements[0].request else { panic!() };
-        let wanted = "192.0.2.1 192.0.2.2 \n\
-            \tesp mode=transport spi=57526472(0x036dc8c8) reqid=16384(0x00004000)\n\
-            \tE: aes-cbc  0834acab 5313a02a d98e9e54 5d6a4963\n\
-            \tA: hmac-sha1  fe285f53 f25dd542 e802b95f 80a07573 533cc2ef\n\
-            \tseq=0x00000000 replay=4 flags=0x00000000 state=mature \n\
-            \tcreated:                     \tcurrent:                     \n\
-            \tdiff: 0(s)\thard: 14400(s)\tsoft: 11520(s)\n\
-            \tlast:                     \thard: 0(s)\tsoft: 0(s)\n\
-            \tcurrent: 0(bytes)\thard: 0(bytes)\tsoft: 0(bytes)\n\
-            \tallocated: 0\thard: 0\tsoft: 0\n\
-            \tsadb_seq=0 pid=1019 refcnt=0\n";
-        assert_eq!(sas_text(&[(**sa).clone()], 0, 1019, false), wanted);
-        assert!(!sas_text(&[(**sa).clone()], 0, 1, true).contains("0834acab"));
-        assert_eq!(sas_text(&[], 0, 1, false), "No SAD entries.\n");
+        let mut sa = (**sa).clone();
+        sa.usage.added = seconds(&between(5, "created: ", "\t"));
+        sa.usage.used = seconds(&between(7, "last: ", "\t"));
+        sa.usage.bytes = number(8, "current: ", "(");
+        sa.usage.packets = number(9, "allocated: ", "\t");
+        (sa, seconds(&between(5, "current: ", "\n")))
+    }
+
+    /// Every SA of a real racoon's dumps, read and printed again, character by character.
+    #[test]
+    fn sas_as_ipsec_tools_prints_them() {
+        for golden in [
+            include_str!("../../golden/racoon/setkey-a-D.txt"),
+            include_str!("../../golden/racoon/racoonctl-a-ss_esp.txt"),
+        ] {
+            let lines: Vec<&str> = golden.lines().collect();
+            let (sas, times): (Vec<Sa>, Vec<u64>) = lines.chunks(11).map(sa_of).unzip();
+            assert_eq!(sas.len(), 4);
+            let pid = lines[10].split("pid=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(sas_text(&sas, times[0], pid, false), golden);
+            assert!(!sas_text(&sas, times[0], pid, true).contains("0834acab"));
+        }
+        assert_eq!(sas_text(&[], 0, 1, false), include_str!("../../golden/racoon/racoonctl-a-ss_ah.txt"));
+    }
+
+    /// The `in` and `out` policies of a real dump, without what FreeBSD's form does not have: `prio def`, policies of
+    /// sockets, `fwd`.
+    #[test]
+    fn policies_as_ipsec_tools_prints_them() {
+        let golden = include_str!("../../golden/racoon/setkey-a-DP.txt");
+        let wanted: Vec<String> = golden
+            .lines()
+            .collect::<Vec<_>>()
+            .join("\n")
+            .split("\trefcnt=")
+            .filter(|record| record.contains("unique"))
+            .map(|record| {
+                let from = record.find("192.0.2").unwrap();
+                record[from..].replace(" prio def", "") + "\trefcnt=1\n"
+            })
+            .collect();
+        assert_eq!(wanted.len(), 2);
+        let text = "spdadd 192.0.2.2 192.0.2.1 gre -P in ipsec esp/transport//unique;\
+                    spdadd 192.0.2.1 192.0.2.2 gre -P out ipsec esp/transport//unique;";
+        let shown = [(8, 16385, "20:44:31", 4), (1, 16384, "20:44:25", 0)];
+        for ((statement, wanted), (spid, reqid, used, sequence)) in
+            parse(&Source::new("t", text)).unwrap().into_iter().zip(wanted).zip(shown)
+        {
+            let Request::SpdAdd(mut policy) = statement.request else { panic!() };
+            policy.id = PolicyId(spid);
+            let Action::Ipsec(rules) = &mut policy.action else { panic!() };
+            rules[0].level = Level::Unique(ReqId(reqid));
+            policy.usage.added = seconds("Nov 23 20:44:21 2026");
+            policy.usage.used = seconds(&format!("Nov 23 {used} 2026"));
+            let mut text = String::new();
+            policy_text(&mut text, &policy, sequence, 1020).unwrap();
+            assert_eq!(text, wanted);
+        }
     }
 
     #[test]

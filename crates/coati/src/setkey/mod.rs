@@ -1,34 +1,42 @@
 //! setkey(8) on whichever data plane the daemon uses: its arguments, its output, its exit codes.
 
 mod dump;
+mod monitor;
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use coati_config::Source;
 use coati_config::setkey::{Statement, parse};
 use coati_router::admin::{AdminReply, AdminRequest};
-use coati_sadb::{Refusal, Reply, Request};
+use coati_sadb::{Refusal, Reply, Request, SaState};
 
 use crate::client::Client;
 
 pub use dump::{policies_text, sas_text};
+use monitor::line_text;
 
 const USAGE: &str = "\
 usage: setkey [-v] -c              commands from standard input
        setkey [-v] [-n] -f FILE    commands from a file (- is standard input); -n only checks it
-       setkey [-v] -D | -DP        show the SAs | the policies
+       setkey [-av] -D | -DP       show the SAs (-a: dead ones too) | the policies
        setkey [-v] -F | -FP        remove all SAs | all policies
        setkey -x                   show what happens, until interrupted
        setkey -h                   this text
 Commands: add update delete get flush dump spdadd spdupdate spddelete spdflush spddump, each ended by `;`
-Coati's: -s SOCKET names the daemon's socket, --json prints JSON, --mask-keys hides keys.";
+Coati's: -s SOCKET names the daemon's socket, --json prints JSON, --mask-keys hides keys.
+Examples:
+  setkey -f /usr/local/etc/racoon/setkey.conf
+  setkey -D
+  setkey -DP
+  echo 'spdadd 192.0.2.1 198.51.100.1 gre -P out ipsec esp/transport//unique;' | setkey -c";
 
 #[derive(Default)]
 struct Options {
     action: Option<char>,
     policies: bool,
+    all: bool,
     check_only: bool,
     json: bool,
     mask_keys: bool,
@@ -94,8 +102,9 @@ fn options(args: &[String]) -> Result<Options, String> {
                         's' => options.socket = Some(args.next().ok_or("-s needs a socket")?.clone()),
                         'P' => options.policies = true,
                         'n' => options.check_only = true,
-                        // Verbose, all, ports, RFC or kernel semantics: nothing differs here.
-                        'v' | 'a' | 'p' | 'r' | 'k' | 'H' => {}
+                        'a' => options.all = true,
+                        // Verbose, ports, RFC or kernel semantics: nothing differs here.
+                        'v' | 'p' | 'r' | 'k' | 'H' => {}
                         _ => return Err(format!("unknown option -{letter}")),
                     }
                 }
@@ -120,10 +129,7 @@ fn execute(options: &Options, file: &str) -> io::Result<bool> {
     let statements = match parse(&source) {
         Ok(statements) => statements,
         Err(error) => {
-            use std::io::IsTerminal;
-            let place = error.place();
-            eprintln!("setkey: {},{}: {}", place.file, place.line, error.message);
-            eprint!("{}", error.render(io::stderr().is_terminal()));
+            eprint!("setkey: {}", error.render(io::stderr().is_terminal()));
             eprintln!("setkey: nothing was changed");
             return Ok(false);
         }
@@ -135,11 +141,21 @@ fn execute(options: &Options, file: &str) -> io::Result<bool> {
     let mut all_done = true;
     for Statement { request, place } in statements {
         if let Err(refusal) = one(&mut client, options, request)? {
-            eprintln!("setkey: {},{}: {refusal}", place.file, place.line);
+            eprintln!("setkey: {place}: {refusal}{}", advice(&refusal));
             all_done = false;
         }
     }
     Ok(all_done)
+}
+
+/// What to do about a refusal, in brackets, when there is something.
+fn advice(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Exists => " (remove the old one first, or write update or spdupdate, which replace it)",
+        Refusal::NoSa => " (setkey -D lists those that are there)",
+        Refusal::NoPolicy => " (setkey -DP lists those that are there)",
+        Refusal::Invalid(_) | Refusal::Unsupported(_) | Refusal::NoRoom(_) => "",
+    }
 }
 
 fn connect(options: &Options) -> io::Result<Client> {
@@ -161,7 +177,8 @@ fn one(client: &mut Client, options: &Options, request: Request) -> io::Result<R
     match reply {
         Reply::Refused { refusal } => return Ok(Err(refusal)),
         reply if options.json => println!("{}", serde_json::to_string(&reply)?),
-        Reply::Sas { sas } => {
+        Reply::Sas { mut sas } => {
+            sas.retain(|sa| options.all || sa.state != SaState::Dead);
             print!("{}", sas_text(&sas, crate::clock::unix_seconds(), std::process::id(), options.mask_keys))
         }
         Reply::Policies { policies } => print!("{}", policies_text(&policies, std::process::id())),
@@ -175,7 +192,13 @@ fn monitor(options: &Options) -> io::Result<bool> {
     let mut reply = client.call(&AdminRequest::Monitor)?;
     loop {
         if let AdminReply::Monitor(line) = &reply {
-            println!("{}", serde_json::to_string(line)?);
+            let mut out = io::stdout().lock();
+            if options.json {
+                writeln!(out, "{}", serde_json::to_string(line)?)?;
+            } else {
+                write!(out, "{} \n{}", crate::clock::of_day(), line_text(line))?;
+            }
+            out.flush()?;
         }
         reply = client.next()?;
     }
