@@ -371,7 +371,7 @@ mod tests {
             policy: PolicyId(1),
             source: "192.0.2.1".parse().unwrap(),
             destination: "192.0.2.2".parse().unwrap(),
-            selector: policy.selector.clone(),
+            selector: policy.selector,
             proto: SaProto::Esp,
             mode: Mode::Transport,
             reqid: ReqId(16384),
