@@ -1,0 +1,191 @@
+//! Hello, exchange, mismatches, dead neighbours.
+
+use super::*;
+
+#[test]
+fn full_and_routes_within_a_few_round_trips() {
+    let mut quick = 0;
+    for seed in 0..50 {
+        let mut world = World::row(2, seed);
+        let full = |world: &World| world.state(0, 10) == State::Full && world.state(1, 10) == State::Full;
+        // Packets that overtake others may cost a repetition.
+        assert!(world.run_until(Duration::from_millis(500), full), "seed {seed} {}", world.story());
+        assert!(
+            world.run_until(Duration::from_millis(200), World::converged),
+            "seed {seed} {}",
+            world.story()
+        );
+        quick += usize::from(world.now - world.start < Duration::from_millis(160));
+        let route = world.route(0, 1).unwrap();
+        assert_eq!((route.cost, route.kind), (20, RouteKind::IntraArea));
+        let via = Some(Ipv4Addr::new(203, 0, 0, 2));
+        assert_eq!(route.next_hops, [NextHop { interface: 10, via }]);
+    }
+    assert!(quick >= 35, "{quick} of 50");
+}
+
+#[test]
+fn through_loss() {
+    for seed in 0..200 {
+        let mut world = World::row(2, seed);
+        world.loss = 20;
+        assert!(world.run_until(Duration::from_secs(60), World::converged), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_row_of_routers() {
+    for seed in 0..20 {
+        let mut world = World::row(6, seed);
+        world.loss = 5;
+        assert!(world.run_until(Duration::from_secs(60), World::converged), "seed {seed}");
+        assert_eq!(world.route(0, 5).unwrap().cost, 60);
+    }
+}
+
+#[test]
+fn the_strict_rfc_works_too() {
+    let mut world = World::row(3, 1);
+    for router in &mut world.routers {
+        router.config.deviations =
+            Deviations { hello_at_once: false, early_retransmission: false, prompt_origination: false };
+    }
+    assert!(world.run_until(Duration::from_secs(60), World::converged));
+}
+
+#[test]
+fn nothing_is_said_without_need() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(10));
+    let before = world.packets;
+    world.run(Duration::from_secs(600));
+    // Two hellos every ten seconds.
+    assert!((118..=122).contains(&(world.packets - before)), "{}", world.packets - before);
+}
+
+#[test]
+fn a_cut_of_a_minute() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.cables[0].cut = true;
+    let cut = world.now;
+    assert!(world.run_until(Duration::from_secs(60), |world| world.state(0, 10) == State::Down));
+    let after = (world.now - cut).as_secs();
+    assert!((30..=41).contains(&after), "{after} s");
+    assert!(world.route(0, 1).is_none());
+    world.run(Duration::from_secs(60) - (world.now - cut));
+    world.cables[0].cut = false;
+    assert!(world.run_until(Duration::from_secs(15), World::converged));
+}
+
+#[test]
+fn a_dead_tunnel_takes_its_neighbour_at_once() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(15));
+    let now = world.now;
+    world.cables[0].cut = true;
+    world.routers[0].link_dead(now, 10);
+    assert!(world.run_until(Duration::from_millis(500), |world| world.route(0, 1).is_none()));
+    world.cables[0].cut = false;
+    let now = world.now;
+    world.routers[0].link_alive(now, 10);
+    assert!(world.run_until(Duration::from_millis(500), World::converged));
+}
+
+#[test]
+fn a_restarted_neighbour() {
+    for seed in 0..20 {
+        let mut world = World::row(2, seed);
+        assert!(world.run_until(Duration::from_secs(1), World::converged));
+        world.run(Duration::from_secs(100));
+        world.routers[1] = engine(1, seed + 1000);
+        world.lan(1);
+        let link = Link {
+            index: 10,
+            name: "gre0".into(),
+            address: Ipv4Addr::new(203, 0, 0, 2),
+            prefix_len: 30,
+            peer: Some(Ipv4Addr::new(203, 0, 0, 1)),
+            mtu: 1400,
+            point_to_point: true,
+        };
+        let now = world.now;
+        world.routers[1].interface_up(now, link, InterfaceConfig::default());
+        world.settle();
+        let full = |world: &World| world.state(0, 10) == State::Full && world.state(1, 10) == State::Full;
+        assert!(
+            world.run_until(Duration::from_secs(2), |world| full(world) && world.converged()),
+            "seed {seed}"
+        );
+        world.run(Duration::from_secs(5));
+        assert!(full(&world) && world.converged(), "seed {seed}");
+    }
+}
+
+#[test]
+fn shutdown_is_told() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    let now = world.now;
+    world.routers[1].shutdown(now);
+    world.settle();
+    assert!(world.run_until(Duration::from_secs(1), |world| world.route(0, 1).is_none()));
+    assert!(world.state(0, 10) <= State::Init);
+}
+
+/// What a test changes at one end.
+type Change = fn(&mut (Link, InterfaceConfig));
+
+#[test]
+fn mismatches_are_explained_with_both_values() {
+    let cases: [(Change, &str, &str); 4] = [
+        (
+            |end| end.1.hello_interval = 5,
+            "has hello-interval 5, ours is 10",
+            "write `ip ospf hello-interval`",
+        ),
+        (|end| end.1.dead_interval = 20, "has dead-interval 20, ours is 40", "write `ip ospf dead-interval`"),
+        (
+            |end| end.1.area = Ipv4Addr::new(0, 0, 0, 1),
+            "is in area 0.0.0.1, we are in area 0.0.0.0",
+            "`ip ospf area`",
+        ),
+        (|end| end.0.mtu = 1476, "says MTU 1476, ours is 1400", "`ip ospf mtu-ignore`"),
+    ];
+    for (change, both, advice) in cases {
+        let mut world = World::row(1, 1);
+        world.routers.push(engine(1, 2));
+        world.events.push(Vec::new());
+        world.lan(1);
+        world.cable(0, 1, change);
+        world.run(Duration::from_secs(100));
+        assert!(world.state(0, 10) < State::Exchange);
+        let problems = world.problems(0);
+        assert_eq!(problems.len(), 1, "said once: {problems:?}");
+        assert!(problems[0].contains(both) && problems[0].contains(advice), "{problems:?}");
+        assert_eq!(world.routers[0].problems().count(), 1);
+    }
+}
+
+#[test]
+fn mtu_ignore() {
+    let mut world = World::row(1, 1);
+    world.routers.push(engine(1, 2));
+    world.events.push(Vec::new());
+    world.lan(1);
+    world.cable(1, 0, |end| {
+        end.0.mtu = 1300;
+        end.1.mtu_ignore = true;
+    });
+    assert!(world.run_until(Duration::from_secs(2), World::converged));
+}
+
+#[test]
+fn one_router_id_for_two() {
+    let mut world = World::row(2, 1);
+    world.routers[1].config.router_id = world.routers[0].config.router_id;
+    world.run(Duration::from_secs(30));
+    assert!(world.problems(0)[0].contains("has our own router id 10.255.0.1"));
+}

@@ -1,0 +1,147 @@
+//! Refresh, ageing, what is fought back, larger databases.
+
+use coati_wire::ospf::*;
+
+use super::*;
+
+/// An LSA that comes to router 0 from its neighbour, router 1.
+fn inject(world: &mut World, lsas: Vec<Lsa>) {
+    let header = Header {
+        router_id: world.routers[1].config.router_id,
+        area: Ipv4Addr::UNSPECIFIED,
+        auth_kind: 0,
+        auth: [0; 8],
+    };
+    let bytes = Packet::LinkStateUpdate(lsas).emit(&header);
+    let now = world.now;
+    world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &bytes);
+    world.settle();
+}
+
+fn router_key(id: Ipv4Addr) -> LsaKey {
+    LsaKey { kind: lsa_kind::ROUTER, id, advertising_router: id }
+}
+
+fn sequence(world: &World, at: usize, of: usize) -> i32 {
+    let key = router_key(world.routers[of].config.router_id);
+    world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].get(&key).unwrap().lsa.header.sequence
+}
+
+#[test]
+fn refreshed_every_half_hour() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(60));
+    let first = sequence(&world, 0, 1);
+    world.run(Duration::from_secs(3 * 3600));
+    assert_eq!(sequence(&world, 0, 1), first + 6);
+    assert_eq!(sequence(&world, 1, 1), first + 6);
+    assert!(world.converged());
+}
+
+#[test]
+fn what_nobody_refreshes_dies() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    let stranger = Ipv4Addr::new(9, 9, 9, 9);
+    let lsa = Lsa::new(router_key(stranger), 2, INITIAL_SEQUENCE, LsaBody::Router(RouterLsa::default()));
+    inject(&mut world, vec![lsa]);
+    let has = |world: &World, at: usize| {
+        world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].get(&router_key(stranger)).is_some()
+    };
+    assert!(has(&world, 0));
+    world.run(Duration::from_secs(3590));
+    assert!(has(&world, 0));
+    world.run(Duration::from_secs(30));
+    assert!(!has(&world, 0) && !has(&world, 1));
+}
+
+#[test]
+fn forged_instances_of_own_lsas_are_surpassed() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(10));
+    let own = world.routers[0].config.router_id;
+    let forged = Lsa::new(router_key(own), 2, 0x100, LsaBody::Router(RouterLsa::default()));
+    let before = world.route(1, 0).cloned();
+    inject(&mut world, vec![forged]);
+    world.run(Duration::from_secs(2));
+    assert_eq!(sequence(&world, 1, 0), 0x101);
+    assert_eq!(world.route(1, 0).cloned(), before);
+    // The last number of all: the old one has to die first.
+    let last = Lsa::new(router_key(own), 2, MAX_SEQUENCE, LsaBody::Router(RouterLsa::default()));
+    inject(&mut world, vec![last]);
+    world.run(Duration::from_secs(20));
+    assert!(sequence(&world, 1, 0) < -0x7fff_0000, "{:#x}", sequence(&world, 1, 0));
+    assert_eq!(world.route(1, 0).cloned(), before);
+    // One that we do not originate at all is flushed.
+    let key = LsaKey { kind: lsa_kind::EXTERNAL, id: Ipv4Addr::UNSPECIFIED, advertising_router: own };
+    let mask = Ipv4Addr::UNSPECIFIED;
+    let body = LsaBody::External { mask, type2: true, metric: 1, forwarding: mask, tag: 0 };
+    inject(&mut world, vec![Lsa::new(key, 2, 5, body)]);
+    world.run(Duration::from_secs(5));
+    assert!(world.routers[0].areas[&Ipv4Addr::UNSPECIFIED].get(&key).is_none());
+    assert!(world.routers[1].areas[&Ipv4Addr::UNSPECIFIED].get(&key).is_none());
+}
+
+#[test]
+fn a_thousand_lsas_cross_in_many_packets() {
+    let mut world = World::row(2, 1);
+    world.cables[0].cut = true;
+    let area = Ipv4Addr::UNSPECIFIED;
+    let now = world.now;
+    for number in 0..1000u32 {
+        let id = Ipv4Addr::from(0x0b00_0000 + number);
+        let lsa = Lsa::new(router_key(id), 2, 1, LsaBody::Router(RouterLsa::default()));
+        world.routers[0].install(now, area, lsa);
+    }
+    world.loss = 5;
+    world.cables[0].cut = false;
+    assert!(world.run_until(Duration::from_secs(60), |world| {
+        world.state(1, 10) == State::Full && world.routers[1].areas[&area].len() == 1002
+    }));
+}
+
+#[test]
+fn externals_and_summaries() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(2));
+    let border = world.routers[1].config.router_id;
+    let key = |kind, id: &str| LsaKey { kind, id: id.parse().unwrap(), advertising_router: border };
+    let mask = Ipv4Addr::new(255, 255, 0, 0);
+    let none = Ipv4Addr::UNSPECIFIED;
+    inject(
+        &mut world,
+        vec![
+            Lsa::new(key(3, "172.16.0.0"), 2, 1, LsaBody::Summary { mask, metric: 7 }),
+            Lsa::new(
+                key(5, "172.17.0.0"),
+                2,
+                1,
+                LsaBody::External { mask, type2: true, metric: 20, forwarding: none, tag: 3 },
+            ),
+            Lsa::new(
+                key(5, "172.18.0.0"),
+                2,
+                1,
+                LsaBody::External { mask, type2: false, metric: 20, forwarding: none, tag: 0 },
+            ),
+            Lsa::new(
+                key(5, "172.19.0.0"),
+                2,
+                1,
+                LsaBody::External { mask, type2: false, metric: 0xff_ffff, forwarding: none, tag: 0 },
+            ),
+        ],
+    );
+    world.run(Duration::from_secs(1));
+    let found = |network: &str| {
+        let network: Ipv4Addr = network.parse().unwrap();
+        world.routers[0].routes().iter().find(|r| r.network == network).map(|r| (r.kind, r.cost))
+    };
+    assert_eq!(found("172.16.0.0"), Some((RouteKind::InterArea, 17)));
+    assert_eq!(found("172.17.0.0"), Some((RouteKind::External2 { metric: 20, tag: 3 }, 10)));
+    assert_eq!(found("172.18.0.0"), Some((RouteKind::External1 { tag: 0 }, 30)));
+    assert_eq!(found("172.19.0.0"), None);
+}
