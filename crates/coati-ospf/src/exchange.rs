@@ -106,6 +106,9 @@ impl Engine {
                 let follows = flags & (DatabaseDescription::INIT | DatabaseDescription::MASTER) == 0
                     && description.sequence == neighbour.sequence
                     && router_id < our_id;
+                if flags & DatabaseDescription::INIT != 0 {
+                    neighbour.proposed = Some(description.sequence);
+                }
                 if !leads && !follows {
                     return;
                 }
@@ -118,7 +121,8 @@ impl Engine {
                 self.take_description(now, index, description);
             }
             State::Exchange => {
-                if neighbour.last_received == Some(received) {
+                let again = neighbour.last_received == Some(received);
+                if again || neighbour.is_stale(flags, description.sequence) {
                     if !neighbour.master {
                         self.repeat_description(index);
                     }
@@ -138,7 +142,8 @@ impl Engine {
                 }
             }
             State::Loading | State::Full => {
-                if neighbour.last_received == Some(received) {
+                let again = neighbour.last_received == Some(received);
+                if again || neighbour.is_stale(flags, description.sequence) {
                     if !neighbour.master {
                         self.repeat_description(index);
                     }

@@ -88,6 +88,8 @@ pub(crate) struct Neighbour {
     pub(crate) sequence: u32,
     /// What was received last: flags, options, sequence number.
     pub(crate) last_received: Option<(u8, u8, u32)>,
+    /// Sequence number with which it wanted to lead, in this exchange.
+    pub(crate) proposed: Option<u32>,
     /// What was sent last.
     pub(crate) last_sent: Option<DatabaseDescription>,
     /// Repetition of the last description, by the master or in ExStart.
@@ -122,6 +124,7 @@ impl Neighbour {
             master: false,
             sequence: 0,
             last_received: None,
+            proposed: None,
             last_sent: None,
             description: None,
             summary: VecDeque::new(),
@@ -134,9 +137,21 @@ impl Neighbour {
         }
     }
 
+    /// Whether a description of this exchange comes late or again: packets overtake each other.
+    pub(crate) fn is_stale(&self, flags: u8, sequence: u32) -> bool {
+        const WINDOW: u32 = 64;
+        if flags & DatabaseDescription::INIT != 0 {
+            return self.proposed == Some(sequence);
+        }
+        let master_flag = flags & DatabaseDescription::MASTER != 0;
+        let behind = self.sequence.wrapping_sub(sequence);
+        master_flag != self.master && (1..WINDOW).contains(&behind)
+    }
+
     /// Forgets what an adjacency has gathered.
     pub(crate) fn clear(&mut self) {
         self.last_received = None;
+        self.proposed = None;
         self.last_sent = None;
         self.description = None;
         self.summary.clear();
