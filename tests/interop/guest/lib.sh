@@ -25,7 +25,8 @@ must() {
     if "$@" > /run/must 2>&1; then ok "$text"; else failed "$text"; sed 's/^/        /' /run/must | tail -n 20; return 1; fi
 }
 
-# within SECONDS TEXT COMMAND…: the command succeeds at last; says how long it took.
+# within SECONDS TEXT COMMAND…: the command succeeds at last; says how long it took. Without it the rest of the
+# scenario would be in vain.
 within() {
     seconds=$1 text=$2; shift 2
     now; began=$NOW
@@ -34,7 +35,7 @@ within() {
         if [ $((NOW - began)) -gt $((seconds * 100)) ]; then
             failed "$text: not within $seconds s"
             sed 's/^/        /' /run/within | tail -n 30
-            return 1
+            finish
         fi
         sleep 0.1
     done
@@ -81,7 +82,7 @@ network() {
 	END
     ip netns exec internet sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
     in_b sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
-    ip netns exec internet tcpdump --interface to-a -U -w $WORK/internet.pcap 2> /run/tcpdump &
+    ip netns exec internet tcpdump --interface to-a --relinquish-privileges=root -U -w $WORK/internet.pcap 2> /run/tcpdump &
     TCPDUMP=$!
     while ! grep -q listening /run/tcpdump; do sleep 0.05; done
 }
@@ -96,7 +97,7 @@ coati_files() {
 coati_up() {
     ip netns exec a "$COATI" up /run/site --socket /run/coati.sock --log $WORK/coati.log 2>> $WORK/coati.stderr &
     COATI_PID=$!
-    within 10 "Coati answers" coati status || tail -n 20 $WORK/coati.stderr
+    within 10 "Coati answers" coati status
 }
 
 # Its commands, and what it says as JSON.
@@ -123,6 +124,9 @@ swanctl() { in_b swanctl "$@" --uri unix:///run/charon.vici; }
 # frr_up FILE: zebra and ospfd in b.
 frr_up() {
     mkdir -p /run/frr
+    # Its daemons insist on running as a member of this group.
+    sed 's/^frrvty:.*/&,root/' /etc/group > /run/group
+    mount --bind /run/group /etc/group
     cp "$1" /run/frr/frr.conf
     : > /run/frr/vtysh.conf
     for daemon in zebra ospfd; do
@@ -134,10 +138,17 @@ frr_up() {
 
 vtysh() { in_b vtysh --vty_socket /run/frr --config_dir /run/frr -c "$*"; }
 
-# bird_up FILE: BIRD in b.
-bird_up() { in_b bird -c "$1" -s /run/bird.ctl -P /run/bird.pid -D $WORK/bird.log; }
+# bird_up NAMESPACE FILE: BIRD there.
+bird_up() { ip netns exec "$1" bird -c "$2" -s /run/bird.ctl -P /run/bird.pid -D $WORK/bird.log; }
 
-birdc() { in_b birdc -s /run/bird.ctl "$@"; }
+birdc() { busybox timeout 5 birdc -s /run/bird.ctl "$@"; }
+
+# Whether the kernel of a namespace has a route that OSPF brought.
+has_ospf_route() { # namespace destination
+    ip -n "$1" route show "$2" | grep -Eq 'proto (ospf|bird)'
+}
+frr_is_full() { vtysh show ip ospf neighbor | grep "$1" | grep -q Full/; }
+bird_is_full() { birdc show ospf neighbors | grep "$1" | grep -q Full/; }
 
 # pings NAMESPACE SOURCE DESTINATION COUNT: all of them answered.
 pings() {
@@ -146,11 +157,14 @@ pings() {
         grep -q " 0% packet loss" /run/ping
 }
 
-# What has to be true of every scenario.
-at_the_end() {
+# What has to be true of every scenario, and the end of the guest.
+finish() {
     [ -z "$COATI_PID" ] || must "Coati still runs" kill -0 $COATI_PID
     kill $TCPDUMP; wait $TCPDUMP
     esp=$(tcpdump -n -r $WORK/internet.pcap ip proto 50 | wc -l)
     clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 | wc -l)
-    must "on the internet: $esp ESP packets, $clear of GRE in clear" [ "$clear" = 0 -a "$esp" -gt 0 ]
+    must "on the internet: $esp ESP packets, $clear of GRE in clear" test "$clear" = 0 -a "$esp" -gt 0
+    echo "interop: end"
+    echo o > /proc/sysrq-trigger
+    sleep 10
 }
