@@ -8,7 +8,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// Repetitions: the last wait ends 31.5 s after the first sending.
 const REPETITIONS: u32 = 9;
 /// The same answer to a repeated message is given at most this often.
-const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The last message of an exchange, ready to go again.
 #[derive(Debug)]

@@ -53,6 +53,19 @@ pub enum Event {
     Problem(String),
 }
 
+/// A neighbour at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighbourInfo {
+    /// Its router id.
+    pub router_id: Ipv4Addr,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Our interface.
+    pub interface: String,
+    /// How far it is.
+    pub state: State,
+}
+
 /// All of OSPF of one router.
 pub struct Engine {
     pub(crate) config: Config,
@@ -249,6 +262,20 @@ impl Engine {
         }
         self.routes.clear();
         self.events.push_back(Event::RoutesChanged);
+    }
+
+    /// The neighbours, for a glance.
+    pub fn neighbours(&self) -> impl Iterator<Item = NeighbourInfo> {
+        let info = |interface: &Interface| {
+            let neighbour = interface.neighbour.as_ref()?;
+            Some(NeighbourInfo {
+                router_id: neighbour.router_id,
+                address: neighbour.address,
+                interface: interface.link.name.clone(),
+                state: neighbour.state,
+            })
+        };
+        self.interfaces.values().filter_map(info)
     }
 
     /// Routes in the order of their prefixes, those of directly attached networks too.

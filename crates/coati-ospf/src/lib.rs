@@ -31,7 +31,7 @@ pub mod show;
 pub mod spf;
 
 pub use config::{Config, Deviations, InterfaceConfig};
-pub use engine::{Engine, Event, Transmit};
+pub use engine::{Engine, Event, NeighbourInfo, Transmit};
 pub use interface::Link;
 pub use neighbour::State;
 pub use spf::{NextHop, Route, RouteKind};

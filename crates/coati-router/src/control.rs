@@ -8,18 +8,22 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
+use coati_config::ospfd::OspfConf;
 use coati_config::site::Site;
 use coati_crypto::RandomSource;
 use coati_ike as ike;
 use coati_ipsec::Packet;
+use coati_ospf as ospf;
 use coati_sadb::{Notification, PolicyId, Reply, Request, SaState, Spi};
 
-use crate::admin::{IsakmpStatus, Milestone, TunnelStatus};
+use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
+use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
+use crate::ospf_config::{interface_config, router_id};
 use crate::plane::{Plane, PlaneEvent};
 
 /// The time, monotonic and in Unix seconds.
@@ -49,21 +53,158 @@ pub enum ControlEvent {
         /// Whether they can.
         up: bool,
     },
+    /// OSPF tells; routes that have changed are [`Control::kernel_routes`].
+    Ospf(ospf::Event),
 }
+
+/// A route for the kernel's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelRoute {
+    /// Destination network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Next hop.
+    pub gateway: Ipv4Addr,
+    /// Interface index.
+    pub interface: u32,
+}
+
+/// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
+const TUNNEL_GRACE: Duration = Duration::from_secs(3);
 
 /// The control plane.
 pub struct Control {
     plane: Plane,
     ike: ike::Engine,
+    ospf_conf: Option<OspfConf>,
+    /// There is one as soon as there are interfaces.
+    ospf: Option<ospf::Engine>,
+    /// Interfaces that OSPF has.
+    links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
+    tunnels: Vec<Tunnel>,
+    /// When a tunnel that has no SA any more is given up, by its index.
+    tunnel_ends: BTreeMap<usize, Instant>,
+    randomness: fn() -> Box<dyn RandomSource>,
     events: VecDeque<ControlEvent>,
 }
 
 impl Control {
     /// IKE and OSPF of this site over a data plane that has its policies already.
-    pub fn new(site: &Site, plane: Plane, randomness: impl FnOnce() -> Box<dyn RandomSource>) -> Self {
+    pub fn new(site: &Site, plane: Plane, randomness: fn() -> Box<dyn RandomSource>) -> Self {
         let mut ike = ike::Engine::new(ike_config(site), randomness());
         ike.handle_policies(&plane.policies());
-        Self { plane, ike, events: VecDeque::new() }
+        let tunnels = plane.tables().load().tunnels.clone();
+        Self {
+            plane,
+            ike,
+            ospf_conf: site.ospf.clone(),
+            ospf: None,
+            links: BTreeMap::new(),
+            tunnels,
+            tunnel_ends: BTreeMap::new(),
+            randomness,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The interfaces of this host with their addresses, as they are now; those that are down are left out.
+    pub fn handle_interfaces(&mut self, now: Now, links: Vec<ospf::Link>) {
+        let Some(conf) = &self.ospf_conf else { return };
+        let id = router_id(conf, &links);
+        let mut wanted = BTreeMap::new();
+        for mut link in links {
+            if let Some(config) = interface_config(conf, &mut link) {
+                wanted.insert(link.index, (link, config));
+            }
+        }
+        if self.ospf.is_none() {
+            let Some(router_id) = id else { return };
+            let config = ospf::Config { router_id, deviations: ospf::Deviations::default() };
+            self.ospf = Some(ospf::Engine::new(config, (self.randomness)()));
+        }
+        let Some(engine) = &mut self.ospf else { return };
+        let gone: Vec<u32> = self.links.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
+        for index in gone {
+            engine.interface_down(now.at, index);
+        }
+        for (link, config) in wanted.values() {
+            engine.interface_up(now.at, link.clone(), config.clone());
+        }
+        self.links = wanted;
+        self.settle(now);
+    }
+
+    /// The interfaces on which OSPF speaks.
+    pub fn ospf_links(&self) -> impl Iterator<Item = &ospf::Link> {
+        let active =
+            |(link, config): &&(ospf::Link, ospf::InterfaceConfig)| link.point_to_point && !config.passive;
+        self.links.values().filter(active).map(|(link, _)| link)
+    }
+
+    /// A packet of OSPF: the payload of an IP packet of protocol 89.
+    pub fn handle_ospf(&mut self, now: Now, interface: u32, source: Ipv4Addr, payload: &[u8]) {
+        if let Some(engine) = &mut self.ospf {
+            engine.handle_input(now.at, interface, source, payload);
+            self.settle(now);
+        }
+    }
+
+    /// The next packet of OSPF to send.
+    pub fn poll_ospf(&mut self) -> Option<ospf::Transmit> {
+        self.ospf.as_mut()?.poll_transmit()
+    }
+
+    /// What the kernel's table should have from OSPF. A route through a tunnel to that tunnel's own other end would
+    /// swallow the tunnel, so there is none.
+    pub fn kernel_routes(&self) -> Vec<KernelRoute> {
+        let Some(engine) = &self.ospf else { return Vec::new() };
+        let kernel = |route: &ospf::Route| {
+            let hop = route.next_hops.first()?;
+            let interface = self.links.get(&hop.interface)?;
+            let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
+            let swallows = self
+                .tunnels
+                .iter()
+                .any(|tunnel| tunnel.name == interface.0.name && prefix.contains(IpAddr::V4(tunnel.remote)));
+            let gateway = hop.via.filter(|_| !swallows)?;
+            let (network, prefix_len) = (route.network, route.prefix_len);
+            Some(KernelRoute { network, prefix_len, gateway, interface: hop.interface })
+        };
+        engine.routes().iter().filter_map(kernel).collect()
+    }
+
+    fn link_of_tunnel(&self, tunnel: &Tunnel) -> Option<u32> {
+        self.links.values().find(|(link, _)| link.name == tunnel.name).map(|(link, _)| link.index)
+    }
+
+    fn link_dead(&mut self, now: Now, tunnel: &Tunnel) {
+        if let (Some(index), Some(engine)) = (self.link_of_tunnel(tunnel), &mut self.ospf) {
+            engine.link_dead(now.at, index);
+        }
+    }
+
+    fn tunnel_changed(&mut self, now: Now, index: usize, up: bool) {
+        if !up {
+            self.tunnel_ends.insert(index, now.at + TUNNEL_GRACE);
+            return;
+        }
+        self.tunnel_ends.remove(&index);
+        let Some(tunnel) = self.tunnels.get(index) else { return };
+        if let (Some(link), Some(engine)) = (self.link_of_tunnel(tunnel), &mut self.ospf) {
+            engine.link_alive(now.at, link);
+        }
+    }
+
+    fn end_tunnels(&mut self, now: Now) {
+        let over: Vec<usize> =
+            self.tunnel_ends.iter().filter(|(_, end)| **end <= now.at).map(|(index, _)| *index).collect();
+        for index in over {
+            self.tunnel_ends.remove(&index);
+            if let Some(tunnel) = self.tunnels.get(index).cloned() {
+                self.link_dead(now, &tunnel);
+            }
+        }
     }
 
     /// The data plane.
@@ -112,18 +253,32 @@ impl Control {
 
     /// The earliest time at which [`Control::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.plane.next_timeout(), self.ike.next_timeout()].into_iter().flatten().min()
+        let ospf = self.ospf.as_ref().and_then(ospf::Engine::next_timeout);
+        let ends = self.tunnel_ends.values().min().copied();
+        [self.plane.next_timeout(), self.ike.next_timeout(), ospf, ends].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.plane.handle_timeout(now.at, now.wall);
         self.ike.handle_timeout(now.at);
+        self.end_tunnels(now);
+        if let Some(engine) = &mut self.ospf {
+            engine.handle_timeout(now.at);
+        }
         self.settle(now);
     }
 
-    /// Takes leave of the peers and removes what was negotiated.
+    /// Takes leave of OSPF's neighbours, which needs the tunnels still.
     pub fn shutdown(&mut self, now: Now) {
+        if let Some(engine) = &mut self.ospf {
+            engine.shutdown(now.at);
+        }
+        self.settle(now);
+    }
+
+    /// The last step of a shutdown, when OSPF's last packets are gone.
+    pub fn shutdown_ike(&mut self, now: Now) {
         self.ike.shutdown();
         self.settle(now);
     }
@@ -138,7 +293,9 @@ impl Control {
                 let reply = self.plane.request(now.at, now.wall, request);
                 self.ike.handle_reply(now.at, tag, &reply);
             } else if let Some(event) = self.ike.poll_event() {
-                self.ike_event(event);
+                self.ike_event(now, event);
+            } else if let Some(event) = self.ospf.as_mut().and_then(ospf::Engine::poll_event) {
+                self.ospf_event(event);
             } else {
                 break;
             }
@@ -152,6 +309,7 @@ impl Control {
                     self.events.push_back(ControlEvent::Reached(Milestone::TunnelUp));
                 }
                 self.events.push_back(ControlEvent::Tunnel { index, up });
+                self.tunnel_changed(now, index, up);
             }
             PlaneEvent::Notification(notification) => {
                 match &notification {
@@ -166,7 +324,21 @@ impl Control {
         }
     }
 
-    fn ike_event(&mut self, event: ike::Event) {
+    fn ospf_event(&mut self, event: ospf::Event) {
+        if matches!(event, ospf::Event::NeighbourState { to: ospf::State::Full, .. }) {
+            self.events.push_back(ControlEvent::Reached(Milestone::OspfFull));
+        }
+        self.events.push_back(ControlEvent::Ospf(event));
+    }
+
+    fn ike_event(&mut self, now: Now, event: ike::Event) {
+        if let ike::Event::PeerDead { remote } = &event {
+            let dead: Vec<Tunnel> =
+                self.tunnels.iter().filter(|tunnel| IpAddr::V4(tunnel.remote) == *remote).cloned().collect();
+            for tunnel in dead {
+                self.link_dead(now, &tunnel);
+            }
+        }
         let reached = match &event {
             ike::Event::MainModeBegun { .. } => Some(Milestone::MainMode),
             ike::Event::IsakmpEstablished { .. } => Some(Milestone::IsakmpSa),
@@ -224,6 +396,38 @@ impl Control {
         self.ike.failures().map(str::to_owned).collect()
     }
 
+    /// What OSPF finds wrong, explained.
+    pub fn problems(&self) -> Vec<String> {
+        self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned).collect()
+    }
+
+    /// OSPF's neighbours.
+    pub fn neighbours(&self) -> Vec<NeighbourStatus> {
+        let status = |neighbour: ospf::NeighbourInfo| NeighbourStatus {
+            router_id: neighbour.router_id.to_string(),
+            address: neighbour.address.to_string(),
+            interface: neighbour.interface,
+            state: neighbour.state.name().to_owned(),
+        };
+        self.ospf.iter().flat_map(ospf::Engine::neighbours).map(status).collect()
+    }
+
+    /// The routes that OSPF gives to the kernel.
+    pub fn routes(&self) -> Vec<RouteStatus> {
+        let Some(engine) = &self.ospf else { return Vec::new() };
+        let status = |route: KernelRoute| RouteStatus {
+            prefix: format!("{}/{}", route.network, route.prefix_len),
+            via: Some(route.gateway.to_string()),
+            interface: self.links.get(&route.interface).map_or(String::new(), |(link, _)| link.name.clone()),
+            metric: engine
+                .routes()
+                .iter()
+                .find(|found| found.network == route.network && found.prefix_len == route.prefix_len)
+                .map_or(0, |found| found.cost),
+        };
+        self.kernel_routes().into_iter().map(status).collect()
+    }
+
     /// The tunnels with their SAs.
     pub fn tunnels(&mut self, now: Now, site: &Site) -> Vec<TunnelStatus> {
         let sas = match self.plane.request(now.at, now.wall, Request::Dump(None)) {
@@ -258,6 +462,8 @@ impl Control {
     pub fn counters(&self) -> Vec<(String, u64)> {
         let packets = self.plane.counters().all().into_iter().map(|(name, count)| (name.to_string(), count));
         let ike = self.ike.dropped().map(|(why, count)| (format!("ike: {why}"), count));
-        packets.chain(ike).filter(|(_, count)| *count != 0).collect()
+        let ospf = self.ospf.iter().flat_map(ospf::Engine::dropped);
+        let ospf = ospf.map(|(why, count)| (format!("ospf: {why}"), count));
+        packets.chain(ike).chain(ospf).filter(|(_, count)| *count != 0).collect()
     }
 }

@@ -12,8 +12,9 @@ pub mod admin;
 mod control;
 mod forwarder;
 mod ike_config;
+mod ospf_config;
 mod plane;
 
-pub use control::{Control, ControlEvent, Now};
+pub use control::{Control, ControlEvent, KernelRoute, Now};
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
 pub use plane::{Plane, PlaneEvent};

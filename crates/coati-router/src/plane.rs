@@ -36,19 +36,18 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Empty databases, and these tunnels. `randomness` gives a source of its own to whoever needs one.
-    pub fn new(tunnels: Vec<Tunnel>, mut randomness: impl FnMut() -> Box<dyn RandomSource>) -> Self {
+    /// Empty databases and no tunnels. `randomness` gives a source of its own to whoever needs one.
+    pub fn new(mut randomness: impl FnMut() -> Box<dyn RandomSource>) -> Self {
         let tables = Arc::new(ArcSwap::from_pointee(Tables::default()));
         let releasing = Forwarder::new(tables.clone(), randomness().as_mut());
-        let mut plane = Self {
-            sadb: Sadb::new(randomness()),
-            tables,
-            tunnels: tunnels.into_iter().map(|tunnel| (tunnel, false)).collect(),
-            releasing,
-            events: VecDeque::new(),
-        };
-        plane.publish();
-        plane
+        let sadb = Sadb::new(randomness());
+        Self { sadb, tables, tunnels: Vec::new(), releasing, events: VecDeque::new() }
+    }
+
+    /// Adds tunnels. The policies have to be there already: what a tunnel carries before them is not protected.
+    pub fn add_tunnels(&mut self, tunnels: impl IntoIterator<Item = Tunnel>) {
+        self.tunnels.extend(tunnels.into_iter().map(|tunnel| (tunnel, false)));
+        self.publish_anew();
     }
 
     /// What the packet threads read.
@@ -116,10 +115,13 @@ impl Plane {
     }
 
     fn publish(&mut self) {
-        let snapshot = self.sadb.snapshot().clone();
-        if Arc::ptr_eq(&snapshot, &self.tables.load().ipsec) {
-            return;
+        if !Arc::ptr_eq(self.sadb.snapshot(), &self.tables.load().ipsec) {
+            self.publish_anew();
         }
+    }
+
+    fn publish_anew(&mut self) {
+        let snapshot = self.sadb.snapshot().clone();
         for (index, (tunnel, up)) in self.tunnels.iter_mut().enumerate() {
             let now_up = snapshot.is_open(&outer_selector(tunnel));
             if now_up != *up {

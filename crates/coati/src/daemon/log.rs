@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use coati_ike::Event;
+use coati_ospf as ospf;
 use coati_sadb::SaId;
 
 use crate::clock::{local, unix_seconds};
@@ -36,6 +37,20 @@ impl RacoonLog {
             Some(file) => file.write_all(line.as_bytes()),
             None => io::stderr().write_all(line.as_bytes()),
         };
+    }
+
+    /// What OSPF tells, in FRR's words for adjacencies.
+    pub fn ospf(&mut self, event: &ospf::Event) {
+        match event {
+            ospf::Event::NeighbourState { router_id, address, interface, from, to, why } => {
+                let (from, to) = (from.name(), to.name());
+                let text =
+                    format!("AdjChg: Nbr {router_id}({address}) on {interface}: {from} -> {to} ({why})");
+                self.line("INFO", &text);
+            }
+            ospf::Event::Problem(text) => self.line("ERROR", text),
+            ospf::Event::RoutesChanged => {}
+        }
     }
 
     /// What IKE tells.

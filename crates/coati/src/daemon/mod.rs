@@ -4,6 +4,7 @@
 //! leave or enter in clear at any moment of a start.
 
 mod admin;
+mod kernel;
 mod log;
 mod run;
 mod threads;
@@ -30,6 +31,7 @@ use coati_sadb::{Refusal, Reply};
 use crate::clock::unix_seconds;
 use crate::files;
 use admin::AdminServer;
+use kernel::Kernel;
 use log::RacoonLog;
 use run::Daemon;
 use threads::ToControl;
@@ -97,8 +99,9 @@ fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
         remote: tunnel.remote,
         key: tunnel.key,
     });
-    let mut plane = Plane::new(tunnels.collect(), randomness);
+    let mut plane = Plane::new(randomness);
     apply_statements(&mut plane, &site)?;
+    plane.add_tunnels(tunnels);
     let raw =
         |protocol, name| RawSocket::new(protocol).map_err(while_doing(format!("a raw socket for {name}")));
     let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
@@ -131,20 +134,8 @@ fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
     let (jobs, jobs_receiver) = channel();
     joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
     let control = Control::new(&site, plane, randomness);
-    Ok(Daemon::new(
-        site,
-        control,
-        esp,
-        ike,
-        jobs,
-        netlink,
-        admin,
-        from_threads,
-        wake_reader,
-        stop,
-        joins,
-        log,
-    ))
+    let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
+    Ok(Daemon::new(site, control, esp, ike, jobs, kernel, admin, from_threads, wake_reader, stop, joins, log))
 }
 
 /// The file behind -l in the flags of racoon(8).

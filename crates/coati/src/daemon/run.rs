@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use coati_config::site::Site;
 use coati_ike::Job;
 use coati_ipsec::Packet;
-use coati_os::netlink::Netlink;
 use coati_os::process::wait_readable;
 use coati_os::raw::RawSocket;
 use coati_router::admin::{AdminReply, AdminRequest, Milestone, MilestoneStatus, MonitorLine, Status};
@@ -21,6 +20,7 @@ use coati_sadb::Request;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::admin::AdminServer;
+use super::kernel::Kernel;
 use super::log::RacoonLog;
 use super::threads::FromThreads;
 use crate::clock::{unix_micros, unix_seconds};
@@ -32,8 +32,7 @@ pub struct Daemon {
     wire: Arc<RawSocket>,
     ike: Vec<UdpSocket>,
     jobs: Sender<Job>,
-    #[expect(dead_code, reason = "routes come with OSPF")]
-    netlink: Netlink,
+    kernel: Kernel,
     admin: AdminServer,
     from_threads: Receiver<FromThreads>,
     wake: UnixStream,
@@ -52,7 +51,7 @@ impl Daemon {
         wire: Arc<RawSocket>,
         ike: Vec<UdpSocket>,
         jobs: Sender<Job>,
-        netlink: Netlink,
+        kernel: Kernel,
         admin: AdminServer,
         from_threads: Receiver<FromThreads>,
         wake: UnixStream,
@@ -68,7 +67,7 @@ impl Daemon {
             wire,
             ike,
             jobs,
-            netlink,
+            kernel,
             admin,
             from_threads,
             wake,
@@ -87,12 +86,14 @@ impl Daemon {
         for signal in [SIGTERM, SIGINT] {
             signal_hook::low_level::pipe::register(signal, signal_writer.try_clone()?)?;
         }
+        self.look_at_interfaces();
         loop {
             self.work();
             let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = if self.admin.is_behind() { Some(Duration::from_millis(20)) } else { timeout };
             let mut descriptors: Vec<BorrowedFd<'_>> = vec![signals.as_fd(), self.wake.as_fd()];
             descriptors.extend(self.ike.iter().map(AsFd::as_fd));
+            descriptors.extend(self.kernel.descriptors());
             descriptors.extend(self.admin.descriptors());
             let ready = wait_readable(&descriptors, timeout)?;
             if ready.first() == Some(&true) {
@@ -104,6 +105,9 @@ impl Daemon {
     fn shut_down(mut self) -> io::Result<()> {
         self.control.shutdown(now());
         self.carry_out();
+        self.drain_tunnels();
+        self.control.shutdown_ike(now());
+        self.carry_out();
         // Ends the packet threads and the computing one.
         self.stop = None;
         drop(self.jobs);
@@ -111,6 +115,22 @@ impl Daemon {
             let _ = join.join();
         }
         Ok(())
+    }
+
+    /// Gives the packet threads a moment for OSPF's last packets: they go through the tunnels like all others.
+    fn drain_tunnels(&mut self) {
+        let descriptors = [self.wake.as_fd()];
+        let _ = wait_readable(&descriptors, Some(Duration::from_millis(20)));
+    }
+
+    fn look_at_interfaces(&mut self) {
+        match self.kernel.links() {
+            Ok(links) => self.control.handle_interfaces(now(), links),
+            Err(error) => self.log.line("ERROR", &format!("reading the interfaces: {error}")),
+        }
+        for error in self.kernel.speak_on(self.control.ospf_links()) {
+            self.log.line("ERROR", &error.to_string());
+        }
     }
 
     /// Everything that is there to do now.
@@ -121,6 +141,12 @@ impl Daemon {
             self.handle_thread(message);
         }
         self.receive_ike();
+        if self.kernel.has_news() {
+            self.look_at_interfaces();
+        }
+        for (interface, source, packet) in self.kernel.receive() {
+            self.control.handle_ospf(now(), interface, source, &packet);
+        }
         self.control.handle_timeout(now());
         self.serve_admin();
         self.carry_out();
@@ -178,8 +204,22 @@ impl Daemon {
                 tracing::warn!(%error, "sending to the internet failed");
             }
         }
+        while let Some(transmit) = self.control.poll_ospf() {
+            if let Err(error) = self.kernel.send(&transmit) {
+                tracing::debug!(%error, "OSPF: sending failed");
+            }
+        }
         while let Some(event) = self.control.poll_event() {
             self.handle_event(event);
+        }
+    }
+
+    fn set_routes(&mut self) {
+        for error in self.kernel.set_routes(self.control.kernel_routes()) {
+            self.log.line("ERROR", &error.to_string());
+        }
+        if self.kernel.installed() > 0 {
+            self.reached(Milestone::Routes);
         }
     }
 
@@ -191,6 +231,12 @@ impl Daemon {
                 tracing::info!(tunnel = name, up, "tunnel");
             }
             ControlEvent::Ike(event) => self.log.ike(&event),
+            ControlEvent::Ospf(event) => {
+                self.log.ospf(&event);
+                if event == coati_ospf::Event::RoutesChanged {
+                    self.set_routes();
+                }
+            }
             ControlEvent::Notification(notification) => {
                 self.tell_monitors(MonitorLine::Notification(notification));
             }
@@ -256,8 +302,10 @@ fn status(control: &mut Control, site: &Site, started: u64, milestones: &[Milest
         isakmp: control.isakmp(now()),
         tunnels: control.tunnels(now(), site),
         milestones: milestones.to_vec(),
+        neighbours: control.neighbours(),
+        routes: control.routes(),
+        problems: control.problems(),
         failures: control.failures(),
         counters: control.counters(),
-        ..Status::default()
     }
 }

@@ -1,0 +1,175 @@
+//! What OSPF needs of the kernel: interfaces, a raw socket on each of them, routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use coati_os::netlink::{Monitor, Netlink, PROTOCOL_OSPF, Route};
+use coati_os::raw::OspfSocket;
+use coati_ospf::{Link, Transmit};
+use coati_router::KernelRoute;
+use coati_wire::ipv4;
+
+/// Metric of our routes in the kernel's table: what FRR's have.
+const ROUTE_METRIC: u32 = 20;
+/// Packets of one interface that are taken in one go.
+const BURST: usize = 64;
+
+/// Netlink, and OSPF's sockets by interface.
+#[derive(Debug)]
+pub struct Kernel {
+    netlink: Netlink,
+    monitor: Monitor,
+    sockets: BTreeMap<u32, (Ipv4Addr, OspfSocket)>,
+    installed: BTreeSet<KernelRoute>,
+}
+
+impl Kernel {
+    /// Watches interfaces from now on. Routes that a predecessor has left behind count as installed, so that they go
+    /// when OSPF does not know them.
+    pub fn new(mut netlink: Netlink) -> io::Result<Self> {
+        let monitor = Monitor::new()?;
+        let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
+        let left = left.filter_map(|route| {
+            let (network, prefix_len) = (route.destination, route.prefix_len);
+            Some(KernelRoute { network, prefix_len, gateway: route.gateway?, interface: route.interface })
+        });
+        Ok(Self { installed: left.collect(), netlink, monitor, sockets: BTreeMap::new() })
+    }
+
+    /// Everything to wait for.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.monitor.as_fd()).chain(self.sockets.values().map(|(_, socket)| socket.as_fd()))
+    }
+
+    /// Whether interfaces or addresses may have changed since the last call.
+    pub fn has_news(&self) -> bool {
+        self.monitor.drain()
+    }
+
+    /// The interfaces that are up, with their first IPv4 address.
+    pub fn links(&mut self) -> io::Result<Vec<Link>> {
+        let links = self.netlink.links()?;
+        let addresses = self.netlink.addresses()?;
+        let link = |link: coati_os::netlink::Link| {
+            let mut own = addresses.iter().filter(|address| address.index == link.index);
+            let (address, found) = own.find_map(|found| match found.local {
+                IpAddr::V4(address) => Some((address, found)),
+                IpAddr::V6(_) => None,
+            })?;
+            let peer = match found.peer {
+                Some(IpAddr::V4(peer)) => Some(peer),
+                _ => None,
+            };
+            Some(Link {
+                index: link.index,
+                name: link.name,
+                address,
+                prefix_len: found.prefix_len,
+                peer,
+                mtu: link.mtu,
+                point_to_point: link.point_to_point,
+            })
+        };
+        Ok(links.into_iter().filter(|link| link.up && !link.loopback).filter_map(link).collect())
+    }
+
+    /// Opens and closes sockets until there is one for each of these.
+    pub fn speak_on<'a>(&mut self, links: impl Iterator<Item = &'a Link>) -> Vec<io::Error> {
+        let wanted: BTreeMap<u32, &Link> = links.map(|link| (link.index, link)).collect();
+        self.sockets
+            .retain(|index, (address, _)| wanted.get(index).is_some_and(|link| link.address == *address));
+        let mut errors = Vec::new();
+        for (index, link) in wanted {
+            if self.sockets.contains_key(&index) {
+                continue;
+            }
+            match OspfSocket::new(&link.name, index, link.address) {
+                Ok(socket) => {
+                    self.sockets.insert(index, (link.address, socket));
+                }
+                Err(error) => {
+                    let text = format!("OSPF socket on {}: {error}", link.name);
+                    errors.push(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+        errors
+    }
+
+    /// What has come: interface, source, OSPF packet.
+    pub fn receive(&self) -> Vec<(u32, Ipv4Addr, Vec<u8>)> {
+        let mut buffer = vec![0; 65_536];
+        let mut list = Vec::new();
+        for (index, (_, socket)) in &self.sockets {
+            for _ in 0..BURST {
+                let Ok(length) = socket.receive(&mut buffer) else { break };
+                let bytes = buffer.get(..length).unwrap_or(&[]);
+                if let Ok(packet) = ipv4::Packet::new_checked(bytes) {
+                    list.push((*index, packet.source(), packet.payload().to_vec()));
+                }
+            }
+        }
+        list
+    }
+
+    /// Sends a packet of OSPF.
+    pub fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        match self.sockets.get(&transmit.interface) {
+            Some((_, socket)) => socket.send(transmit.destination, &transmit.payload),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the kernel's table have exactly these routes of ours.
+    pub fn set_routes(&mut self, routes: Vec<KernelRoute>) -> Vec<io::Error> {
+        let wanted: BTreeSet<KernelRoute> = routes.into_iter().collect();
+        let mut errors = Vec::new();
+        let kept = |wanted: &BTreeSet<KernelRoute>, route: &KernelRoute| {
+            wanted.iter().any(|other| (other.network, other.prefix_len) == (route.network, route.prefix_len))
+        };
+        let gone: Vec<KernelRoute> = self.installed.difference(&wanted).copied().collect();
+        for route in gone {
+            self.installed.remove(&route);
+            // One for the same destination is replaced below. With its interface a route goes by itself.
+            if !kept(&wanted, &route) {
+                let _ = self.netlink.delete_route(&kernel(&route));
+            }
+        }
+        for route in wanted {
+            if self.installed.contains(&route) {
+                continue;
+            }
+            match self.netlink.replace_route(&kernel(&route)) {
+                Ok(()) => {
+                    self.installed.insert(route);
+                }
+                Err(error) => {
+                    let text = format!(
+                        "route to {}/{} by {}: {error}",
+                        route.network, route.prefix_len, route.gateway
+                    );
+                    errors.push(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+        errors
+    }
+
+    /// How many routes of ours the kernel has.
+    pub fn installed(&self) -> usize {
+        self.installed.len()
+    }
+}
+
+fn kernel(route: &KernelRoute) -> Route {
+    Route {
+        destination: route.network,
+        prefix_len: route.prefix_len,
+        gateway: Some(route.gateway),
+        interface: route.interface,
+        metric: ROUTE_METRIC,
+        protocol: PROTOCOL_OSPF,
+    }
+}
