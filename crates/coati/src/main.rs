@@ -100,6 +100,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let called = args.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
     let rest = args.get(1..).unwrap_or(&[]);
+    if !rest.iter().any(|word| word == "up") {
+        coati_os::process::end_on_closed_pipe();
+    }
     match called {
         Some("setkey") => return setkey::run(rest),
         Some("racoonctl") => return racoonctl::run(rest),

@@ -20,6 +20,12 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
 }
 
+/// A reader that goes away, such as `head`, ends this process without a word, as it ends any command. Not for daemons.
+pub fn end_on_closed_pipe() {
+    // SAFETY: no handler is installed, the default action is.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Sends SIGTERM, or SIGKILL when `hard`, to a process of ours.
 pub fn end(pid: u32, hard: bool) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -175,9 +175,13 @@ impl AsFd for OspfSocket {
     }
 }
 
-/// Sends one ICMP echo request and returns the socket that its answer comes to, for [`receive_ping`].
-pub fn send_ping(destination: Ipv4Addr, message: &[u8]) -> io::Result<Socket> {
+/// Sends one ICMP echo request, out of `device` if one is named, and returns the socket that its answer comes to, for
+/// [`receive_ping`].
+pub fn send_ping(destination: Ipv4Addr, device: Option<&str>, message: &[u8]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+    if let Some(device) = device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
     socket.send_to(message, &SocketAddr::V4(SocketAddrV4::new(destination, 0)).into())?;
     Ok(socket)
 }

@@ -22,26 +22,43 @@ pub fn watch(lab: &mut Lab) -> io::Result<bool> {
             site.name, site.outside.address, site.inside.address, site.tunnel, site.tunnel_peer, site.host
         );
     }
+    let has = |file: &str| lab.sites.iter().all(|site| site.dir.join(file).exists());
+    let (has_ike, has_ospf) = (has("racoon.conf"), has("ospfd.conf"));
+    let (peer, far_host) = (lab.sites[0].tunnel_peer, lab.sites[1].host);
+    let tunnel = lab.sites[0].tunnel.clone();
+    // Sent the moment the interface is up, long before there are keys.
+    let first_ping = lab.ping("a", peer, Some(&tunnel))?;
     let began = Instant::now();
     lab.start_daemons()?;
     let mut watch = Watch { lab, began, printed: Vec::new(), good: true };
     if !watch.wait("daemons answer", |a, b| a.pid != 0 && b.pid != 0) {
         return Ok(false);
     }
-    let peer = watch.lab.sites[0].tunnel_peer;
-    let first_ping = watch.lab.ping("a", peer, 20)?;
-    let both = |what: Milestone| {
-        move |a: &Status, b: &Status| a.reached(what).is_some() && b.reached(what).is_some()
-    };
-    let steps = [("tunnel up, both ways", Milestone::TunnelUp)];
+    let mut steps = Vec::new();
+    if has_ike {
+        steps.push(("IKE: an ISAKMP SA and an ESP SA pair, at both sites", Milestone::SaPair));
+    }
+    steps.push(("tunnel up at both sites", Milestone::TunnelUp));
+    if has_ospf {
+        steps.push(("OSPF neighbours Full at both sites", Milestone::OspfFull));
+        steps.push(("routes in both kernels", Milestone::Routes));
+    }
     for (name, milestone) in steps {
-        if !watch.wait(name, both(milestone)) {
+        let both =
+            move |a: &Status, b: &Status| a.reached(milestone).is_some() && b.reached(milestone).is_some();
+        if !watch.wait(name, both) {
             return Ok(false);
         }
     }
-    watch.ping_result(&format!("ping {peer} from site a, the first packet"), first_ping)?;
+    let first =
+        watch.ping_result(&format!("ping {peer} from site a, the first packet of all"), first_ping)?;
+    if has_ospf {
+        let ping = watch.lab.ping("host-a", far_host, None)?;
+        watch.ping_result(&format!("ping {far_host} from the host on LAN a to the host on LAN b"), ping)?;
+    }
     watch.no_clear_packets();
-    watch.what_the_reader_would_type()?;
+    watch.budget(first, has_ospf);
+    watch.what_the_reader_would_type(has_ike, has_ospf)?;
     Ok(watch.good)
 }
 
@@ -110,16 +127,47 @@ impl Watch<'_> {
         }
     }
 
-    fn ping_result(&mut self, what: &str, child: Child) -> io::Result<()> {
+    /// The time to the reply in milliseconds.
+    fn ping_result(&mut self, what: &str, child: Child) -> io::Result<Option<f64>> {
         let output = child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         match text.trim().parse::<f64>() {
             Ok(micros) if output.status.success() => {
-                self.say(&format!("{what}: reply after {:.1} ms", micros / 1000.0))
+                self.say(&format!("{what}: reply after {:.1} ms", micros / 1000.0));
+                Ok(Some(micros / 1000.0))
             }
-            _ => self.broken(what, &format!("no reply {}", String::from_utf8_lossy(&output.stderr))),
+            _ => {
+                self.broken(what, &format!("no reply {}", String::from_utf8_lossy(&output.stderr)));
+                Ok(None)
+            }
         }
-        Ok(())
+    }
+
+    /// What was promised, and what it took. A slow machine does not break the chain.
+    fn budget(&mut self, first_ping: Option<f64>, has_ospf: bool) {
+        let status = |site: &str| ask_status(Some(&self.lab.socket(site))).ok();
+        let statuses: Vec<Status> = ["a", "b"].into_iter().filter_map(status).collect();
+        let longest = |from: Milestone, to: Milestone| {
+            let took = |status: &Status| {
+                Some(status.reached(to)?.saturating_sub(status.reached(from)?) as f64 / 1000.0)
+            };
+            statuses.iter().filter_map(took).reduce(f64::max)
+        };
+        let mut rows = vec![("first packet into the cold tunnel -> its reply", first_ping, 150.0)];
+        if has_ospf {
+            rows.push(("tunnel up -> OSPF Full", longest(Milestone::TunnelUp, Milestone::OspfFull), 100.0));
+            rows.push((
+                "tunnel up -> routes in both kernels",
+                longest(Milestone::TunnelUp, Milestone::Routes),
+                300.0,
+            ));
+        }
+        println!("\nbudget:");
+        for (what, took, limit) in rows {
+            let Some(took) = took else { continue };
+            let verdict = if took <= limit { "within" } else { "OVER" };
+            println!("  {what:<48} {took:>7.1} ms, {verdict} {limit:.0} ms");
+        }
     }
 
     fn no_clear_packets(&mut self) {
@@ -137,8 +185,15 @@ impl Watch<'_> {
     }
 
     /// What the how-to's reader would type, on site a.
-    fn what_the_reader_would_type(&mut self) -> io::Result<()> {
-        for line in ["setkey -DP", "setkey -D"] {
+    fn what_the_reader_would_type(&mut self, has_ike: bool, has_ospf: bool) -> io::Result<()> {
+        let mut lines = vec!["setkey -DP", "setkey -D"];
+        if has_ike {
+            lines.extend(["racoonctl -ll ss isakmp", "racoonctl ss esp"]);
+        }
+        if has_ospf {
+            lines.extend(["coati show ip ospf neighbor", "coati show ip ospf route"]);
+        }
+        for line in lines {
             println!("\na# {line}");
             let mut words = line.split(' ');
             let mut command = self.lab.command("a", words.next().unwrap_or(""))?;

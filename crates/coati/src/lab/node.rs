@@ -117,15 +117,29 @@ pub fn inside(program: &str) -> Command {
     command
 }
 
-/// `coati lab-ping ADDRESS SECONDS`: sends one echo request and waits for its reply; prints the time in microseconds.
+/// `coati lab-ping ADDRESS SECONDS [INTERFACE]`: sends one echo request, as soon as the interface is there, and waits for its reply; prints the time in microseconds.
 pub fn ping(args: &[String]) -> io::Result<ExitCode> {
-    let [address, seconds] = args else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let (address, seconds, device) = match args {
+        [address, seconds] => (address, seconds, None),
+        [address, seconds, device] => (address, seconds, Some(device.as_str())),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
     let destination: Ipv4Addr = address.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     let timeout = Duration::from_secs(seconds.parse().map_err(|_| io::ErrorKind::InvalidInput)?);
     let id = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
     let request = icmp::Repr::EchoRequest { id, sequence: 1, data: b"coati lab" }.emit();
-    let sent = Instant::now();
-    let socket = coati_os::raw::send_ping(destination, &request)?;
+    let began = Instant::now();
+    let (socket, sent) = loop {
+        let sent = Instant::now();
+        match coati_os::raw::send_ping(destination, device, &request) {
+            Ok(socket) => break (socket, sent),
+            // The interface is not there yet, or not up.
+            Err(_) if device.is_some() && began.elapsed() < timeout => {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Err(error) => return Err(error),
+        }
+    };
     let mut buffer = [0; 2048];
     loop {
         let left = timeout.saturating_sub(sent.elapsed());

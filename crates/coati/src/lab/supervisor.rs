@@ -161,10 +161,10 @@ impl Lab {
         PathBuf::from(format!("/proc/{}/root/run/coati.sock", self.pid(site)))
     }
 
-    /// Begins one ping; the time comes out of its standard output, in microseconds.
-    pub fn ping(&self, node: &str, destination: Ipv4Addr, seconds: u32) -> io::Result<Child> {
-        let mut command = self.command(node, "coati")?;
-        command.args(["lab-ping", &destination.to_string(), &seconds.to_string()]);
+    /// Begins one ping, out of `device` as soon as that is up; the time comes out of its standard output, in microseconds.
+    pub fn ping(&self, node: &str, destination: Ipv4Addr, device: Option<&str>) -> io::Result<Child> {
+        let mut command = self.command(node, "/proc/self/exe")?;
+        command.args(["lab-ping", &destination.to_string(), "20"]).args(device);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 
