@@ -71,9 +71,11 @@ fn lab(run: &mut Run) {
     if !Path::new("/dev/net/tun").exists() {
         return run.skip("lab", "this machine has no /dev/net/tun");
     }
-    let mut lab = cargo(&["run", "--release", "--quiet", "--", "lab", "examples/manual-keys"]);
-    lab.stdin(Stdio::null());
-    run.step("lab examples/manual-keys", lab);
+    for example in ["examples/manual-keys", "examples/seed"] {
+        let mut lab = cargo(&["run", "--release", "--quiet", "--", "lab", example]);
+        lab.stdin(Stdio::null());
+        run.step(&format!("lab {example}"), lab);
+    }
 }
 
 /// The peers that others made, in guests.

@@ -401,6 +401,14 @@ impl Control {
         self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned).collect()
     }
 
+    /// A `show` command of the routing daemon; an error says which ones there are.
+    pub fn show(&self, now: Now, words: &[&str]) -> Result<String, String> {
+        match &self.ospf {
+            Some(engine) => engine.show(now.at, words),
+            None => Err("OSPF is not configured: there is no ospfd.conf with `router ospf`".into()),
+        }
+    }
+
     /// OSPF's neighbours.
     pub fn neighbours(&self) -> Vec<NeighbourStatus> {
         let status = |neighbour: ospf::NeighbourInfo| NeighbourStatus {

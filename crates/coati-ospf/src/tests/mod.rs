@@ -3,6 +3,7 @@
 mod adjacency;
 mod database;
 mod hostile;
+mod views;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -272,7 +272,10 @@ impl Daemon {
             }
             AdminRequest::Isakmp => AdminReply::Isakmp(control.isakmp(now())),
             AdminRequest::Status => AdminReply::Status(Box::new(status(control, site, *started, milestones))),
-            AdminRequest::Show(words) => AdminReply::Error(format!("unknown view `{}`", words.join(" "))),
+            AdminRequest::Show(words) => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                control.show(now(), &words).map_or_else(AdminReply::Error, AdminReply::Text)
+            }
             AdminRequest::Monitor => AdminReply::Text(String::new()),
         });
         for request in seen {

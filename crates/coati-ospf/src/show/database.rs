@@ -1,0 +1,288 @@
+//! `show ip ospf database`.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use coati_wire::ospf::{LsaBody, LsaKey, RouterLink, lsa_kind};
+use serde_json::{Map, Value, json};
+
+use super::{View, options};
+use crate::lsdb::Entry;
+
+/// LS type, heading of its table, name in `LS Type:`, key of its list in JSON, word on the command line.
+const KINDS: [(u8, &str, &str, &str, &str); 9] = [
+    (lsa_kind::ROUTER, "Router Link States", "router-LSA", "routerLinkStates", "router"),
+    (lsa_kind::NETWORK, "Net Link States", "network-LSA", "networkLinkStates", "network"),
+    (lsa_kind::SUMMARY_NETWORK, "Summary Link States", "summary-LSA", "summaryLinkStates", "summary"),
+    (
+        lsa_kind::SUMMARY_ASBR,
+        "ASBR-Summary Link States",
+        "summary-LSA",
+        "asbrSummaryLinkStates",
+        "asbr-summary",
+    ),
+    (lsa_kind::EXTERNAL, "AS External Link States", "AS-external-LSA", "asExternalLinkStates", "external"),
+    (lsa_kind::NSSA, "NSSA-external Link States", "NSSA-LSA", "nssaExternalLinkStates", "nssa-external"),
+    (
+        lsa_kind::OPAQUE_LINK,
+        "Link-Local Opaque-LSA",
+        "Link-Local Opaque-LSA",
+        "linkLocalOpaqueLsa",
+        "opaque-link",
+    ),
+    (
+        lsa_kind::OPAQUE_AREA,
+        "Area-Local Opaque-LSA",
+        "Area-Local Opaque-LSA",
+        "areaLocalOpaqueLsa",
+        "opaque-area",
+    ),
+    (
+        lsa_kind::OPAQUE_AS,
+        "AS-external Opaque-LSA",
+        "AS-external Opaque-LSA",
+        "asExternalOpaqueLsa",
+        "opaque-as",
+    ),
+];
+
+/// The LS type that this word of the command line names.
+pub(super) fn kind_of(word: &str) -> Option<u8> {
+    KINDS.iter().find(|kind| kind.4 == word).map(|kind| kind.0)
+}
+
+impl View<'_> {
+    /// Those of one type, area by area.
+    fn of_kind(&self, kind: u8) -> impl Iterator<Item = (Ipv4Addr, Vec<(&LsaKey, &Entry)>)> {
+        self.engine.areas.iter().filter_map(move |(area, lsdb)| {
+            let list: Vec<_> = lsdb.iter().filter(|(key, _)| key.kind == kind).collect();
+            (!list.is_empty()).then_some((*area, list))
+        })
+    }
+
+    fn title(&self) -> String {
+        format!("\n       OSPF Router with ID ({})\n\n", self.engine.config.router_id)
+    }
+
+    pub(super) fn database(&self) -> String {
+        self.render(|| self.summary_text(), || self.summary_json())
+    }
+
+    fn summary_text(&self) -> String {
+        let mut text = self.title();
+        for (kind, heading, ..) in KINDS {
+            for (area, list) in self.of_kind(kind) {
+                let place =
+                    if kind == lsa_kind::EXTERNAL { String::new() } else { format!(" (Area {area})") };
+                let _ = writeln!(text, "{:16}{heading}{place}\n", "");
+                let last = match kind {
+                    lsa_kind::ROUTER => " Link count",
+                    lsa_kind::SUMMARY_NETWORK | lsa_kind::EXTERNAL | lsa_kind::NSSA => "  Route",
+                    _ => "",
+                };
+                let _ = writeln!(text, "Link ID         ADV Router      Age  Seq#       CkSum {last}");
+                for (key, entry) in list {
+                    let header = entry.header(self.now);
+                    let _ = writeln!(
+                        text,
+                        "{:<14} {:<15} {:>4} 0x{:08x} 0x{:04x}{}",
+                        key.id.to_string(),
+                        key.advertising_router.to_string(),
+                        header.seconds(),
+                        header.sequence,
+                        header.checksum,
+                        tail(key, entry),
+                    );
+                }
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    fn summary_json(&self) -> Value {
+        let mut areas: Map<String, Value> = Map::new();
+        for area in self.engine.areas.keys() {
+            areas.insert(area.to_string(), json!({}));
+        }
+        for (kind, _, _, name, _) in KINDS {
+            for (area, list) in self.of_kind(kind) {
+                let row = |(key, entry): (&LsaKey, &Entry)| {
+                    let header = entry.header(self.now);
+                    let mut value = json!({
+                        "lsId": key.id.to_string(),
+                        "advertisedRouter": key.advertising_router.to_string(),
+                        "lsaAge": header.seconds(),
+                        "sequenceNumber": format!("{:08x}", header.sequence),
+                        "checksum": format!("{:04x}", header.checksum),
+                    });
+                    if let LsaBody::Router(router) = &entry.lsa.body {
+                        value["numOfRouterLinks"] = json!(router.links.len());
+                    }
+                    value
+                };
+                let rows: Vec<Value> = list.into_iter().map(row).collect();
+                if let Some(Value::Object(map)) = areas.get_mut(&area.to_string()) {
+                    map.insert(name.to_owned(), Value::Array(rows));
+                }
+            }
+        }
+        json!({ "routerId": self.engine.config.router_id.to_string(), "areas": areas })
+    }
+
+    /// All LSAs of one type, in full.
+    pub(super) fn lsas(&self, kind: u8) -> String {
+        self.render(|| self.lsas_text(kind), || self.lsas_json(kind))
+    }
+
+    fn lsas_text(&self, kind: u8) -> String {
+        let mut text = self.title();
+        let Some((_, heading, type_name, ..)) = KINDS.iter().find(|found| found.0 == kind) else {
+            return text;
+        };
+        for (area, list) in self.of_kind(kind) {
+            let place = if kind == lsa_kind::EXTERNAL { " ".to_owned() } else { format!(" (Area {area})") };
+            let _ = writeln!(text, "\n{:16}{heading}{place}\n", "");
+            for (key, entry) in list {
+                let header = entry.header(self.now);
+                let _ = writeln!(text, "  LS age: {}", header.seconds());
+                let _ = writeln!(text, "  Options: 0x{:<2x} : {}", header.options, options(header.options));
+                if let LsaBody::Router(router) = &entry.lsa.body {
+                    let role = match router.flags & 3 {
+                        0 => "",
+                        1 => " : ABR",
+                        2 => " : ASBR",
+                        _ => " : ABR ASBR",
+                    };
+                    let _ = writeln!(text, "  Flags: 0x{:x}{role}", router.flags);
+                }
+                let _ = writeln!(text, "  LS Type: {type_name}");
+                let note = match kind {
+                    lsa_kind::NETWORK => " (address of Designated Router)",
+                    lsa_kind::SUMMARY_NETWORK => " (summary Network Number)",
+                    lsa_kind::SUMMARY_ASBR => " (AS Boundary Router address)",
+                    lsa_kind::EXTERNAL => " (External Network Number)",
+                    _ => " ",
+                };
+                let _ = writeln!(text, "  Link State ID: {}{note}", key.id);
+                let _ = writeln!(text, "  Advertising Router: {}", key.advertising_router);
+                let _ = writeln!(text, "  LS Seq Number: {:08x}", header.sequence);
+                let _ = writeln!(text, "  Checksum: 0x{:04x}", header.checksum);
+                let _ = writeln!(text, "  Length: {}\n", header.length);
+                body_text(&mut text, &entry.lsa.body);
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    fn lsas_json(&self, kind: u8) -> Value {
+        let mut areas: Map<String, Value> = Map::new();
+        for (area, list) in self.of_kind(kind) {
+            let row = |(key, entry): (&LsaKey, &Entry)| {
+                let header = entry.header(self.now);
+                json!({
+                    "lsaAge": header.seconds(),
+                    "options": options(header.options),
+                    "lsaType": KINDS.iter().find(|found| found.0 == kind).map_or("", |found| found.2),
+                    "linkStateId": key.id.to_string(),
+                    "advertisingRouter": key.advertising_router.to_string(),
+                    "lsaSeqNumber": format!("{:08x}", header.sequence),
+                    "checksum": format!("{:04x}", header.checksum),
+                    "length": header.length,
+                    "body": body_json(&entry.lsa.body),
+                })
+            };
+            areas.insert(area.to_string(), list.into_iter().map(row).collect());
+        }
+        json!({ "routerId": self.engine.config.router_id.to_string(), "areas": areas })
+    }
+}
+
+/// The last column of the summary.
+fn tail(key: &LsaKey, entry: &Entry) -> String {
+    let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
+    match &entry.lsa.body {
+        LsaBody::Router(router) => format!(" {}", router.links.len()),
+        LsaBody::Summary { mask, .. } if key.kind == lsa_kind::SUMMARY_NETWORK => {
+            format!(" {}/{}", key.id, bits(mask))
+        }
+        LsaBody::External { mask, type2, tag, .. } => {
+            let kind = if *type2 { "E2" } else { "E1" };
+            format!(" {kind} {}/{} [0x{tag:x}]", key.id, bits(mask))
+        }
+        _ => String::new(),
+    }
+}
+
+fn body_text(text: &mut String, body: &LsaBody) {
+    let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
+    let _ = match body {
+        LsaBody::Router(router) => {
+            let _ = writeln!(text, "   Number of Links: {}\n", router.links.len());
+            for link in &router.links {
+                link_text(text, link);
+            }
+            Ok(())
+        }
+        LsaBody::Network { mask, routers } => {
+            let _ = writeln!(text, "  Network Mask: /{}", bits(mask));
+            for router in routers {
+                let _ = writeln!(text, "        Attached Router: {router}");
+            }
+            writeln!(text)
+        }
+        LsaBody::Summary { mask, metric } => {
+            writeln!(text, "  Network Mask: /{}\n        TOS: 0  Metric: {metric}\n", bits(mask))
+        }
+        LsaBody::External { mask, type2, metric, forwarding, tag } => {
+            let kind = if *type2 { "2 (Larger than any link state path)" } else { "1" };
+            writeln!(
+                text,
+                "  Network Mask: /{}\n        Metric Type: {kind}\n        TOS: 0\n        Metric: {metric}\n        \
+                 Forward Address: {forwarding}\n        External Route Tag: {tag}\n",
+                bits(mask)
+            )
+        }
+        LsaBody::Opaque(data) => writeln!(text, "  Opaque data: {} bytes\n", data.len()),
+    };
+}
+
+fn link_text(text: &mut String, link: &RouterLink) {
+    let (kind, id, data) = match link.kind {
+        RouterLink::POINT_TO_POINT => {
+            ("another Router (point-to-point)", "Neighboring Router ID", "Router Interface address")
+        }
+        RouterLink::TRANSIT => ("a Transit Network", "Designated Router address", "Router Interface address"),
+        RouterLink::STUB => ("Stub Network", "Net", "Network Mask"),
+        _ => ("a Virtual Link", "Neighboring Router ID", "Router Interface address"),
+    };
+    let _ = write!(
+        text,
+        "    Link connected to: {kind}\n     (Link ID) {id}: {}\n     (Link Data) {data}: {}\n      Number of TOS metrics: \
+         0\n       TOS 0 Metric: {}\n\n",
+        link.id, link.data, link.metric
+    );
+}
+
+fn body_json(body: &LsaBody) -> Value {
+    match body {
+        LsaBody::Router(router) => {
+            let link = |link: &RouterLink| {
+                json!({ "linkType": link.kind, "linkId": link.id.to_string(), "linkData": link.data.to_string(),
+                        "metric": link.metric })
+            };
+            json!({ "flags": router.flags, "routerLinks": router.links.iter().map(link).collect::<Vec<_>>() })
+        }
+        LsaBody::Network { mask, routers } => {
+            let routers: Vec<String> = routers.iter().map(Ipv4Addr::to_string).collect();
+            json!({ "networkMask": mask.to_string(), "attachedRouters": routers })
+        }
+        LsaBody::Summary { mask, metric } => json!({ "networkMask": mask.to_string(), "metric": metric }),
+        LsaBody::External { mask, type2, metric, forwarding, tag } => json!({
+            "networkMask": mask.to_string(), "metricType": if *type2 { "E2" } else { "E1" }, "metric": metric,
+            "forwardAddress": forwarding.to_string(), "tag": tag,
+        }),
+        LsaBody::Opaque(data) => json!({ "opaqueLength": data.len() }),
+    }
+}

@@ -1,0 +1,115 @@
+//! `show ip ospf`.
+
+use std::fmt::Write;
+
+use coati_wire::ospf::lsa_kind;
+use serde_json::{Map, json};
+
+use super::{View, duration, millis};
+use crate::lsdb::Lsdb;
+use crate::neighbour::State;
+
+impl View<'_> {
+    pub(super) fn system(&self) -> String {
+        let engine = self.engine;
+        let last = engine.spf.last.map(|last| self.now.saturating_duration_since(last));
+        let counts = |area: std::net::Ipv4Addr| {
+            let interfaces =
+                engine.interfaces.values().filter(move |interface| interface.config.area == area);
+            let full = interfaces.clone().filter(|interface| {
+                interface.neighbour.as_ref().is_some_and(|neighbour| neighbour.state == State::Full)
+            });
+            (interfaces.clone().count(), full.count())
+        };
+        let text = || {
+            let mut text = format!(" OSPF Routing Process, Router ID: {}\n", engine.config.router_id);
+            text.push_str(
+                " Supports only single TOS (TOS0) routes\n This implementation conforms to RFC2328\n",
+            );
+            text.push_str(" Initial SPF scheduling delay 0 millisec(s)\n");
+            text.push_str(" Minimum hold time between consecutive SPFs 50 millisec(s)\n");
+            text.push_str(" Maximum hold time between consecutive SPFs 5000 millisec(s)\n");
+            let _ = match last {
+                Some(last) => writeln!(text, " SPF algorithm last executed {} ago", duration(last)),
+                None => writeln!(text, " SPF algorithm has not been run"),
+            };
+            let deviations = engine.config.deviations;
+            let _ = writeln!(
+                text,
+                " Faster than RFC2328: hello at once {}, early retransmission {}, prompt origination {}",
+                on(deviations.hello_at_once),
+                on(deviations.early_retransmission),
+                on(deviations.prompt_origination)
+            );
+            let _ = writeln!(text, " Number of areas attached to this router: {}", engine.areas.len());
+            for (area, lsdb) in &engine.areas {
+                let (interfaces, full) = counts(*area);
+                let backbone = if area.is_unspecified() { " (Backbone)" } else { "" };
+                let _ = writeln!(text, " Area ID: {area}{backbone}");
+                let _ = writeln!(
+                    text,
+                    "   Number of interfaces in this area: Total: {interfaces}, Active: {interfaces}"
+                );
+                let _ = writeln!(text, "   Number of fully adjacent neighbors in this area: {full}");
+                text.push_str("   Area has no authentication\n");
+                let _ = writeln!(text, "   SPF algorithm executed {} times", engine.spf.runs);
+                let _ = writeln!(text, "   Number of LSA {}", lsdb.len());
+                for (kind, name) in LSAS {
+                    let (count, sum) = checksum(lsdb, kind);
+                    let _ = writeln!(text, "   Number of {name} LSA {count}. Checksum Sum 0x{sum:08x}");
+                }
+            }
+            text + "\n"
+        };
+        let value = || {
+            let area = |(area, lsdb): (&std::net::Ipv4Addr, &Lsdb)| {
+                let (interfaces, full) = counts(*area);
+                let value = json!({
+                    "backbone": area.is_unspecified(),
+                    "areaIfTotalCounter": interfaces,
+                    "areaIfActiveCounter": interfaces,
+                    "nbrFullAdjacentCounter": full,
+                    "authentication": "authenticationNone",
+                    "spfExecutedCounter": engine.spf.runs,
+                    "lsaNumber": lsdb.len(),
+                    "lsaRouterNumber": checksum(lsdb, lsa_kind::ROUTER).0,
+                    "lsaRouterChecksum": checksum(lsdb, lsa_kind::ROUTER).1,
+                });
+                (area.to_string(), value)
+            };
+            json!({
+                "routerId": engine.config.router_id.to_string(),
+                "tosRoutesOnly": true,
+                "rfc2328Conform": true,
+                "spfScheduleDelayMsecs": 0,
+                "holdtimeMinMsecs": 50,
+                "holdtimeMaxMsecs": 5000,
+                "spfLastExecutedMsecs": last.map(millis),
+                "attachedAreaCounter": engine.areas.len(),
+                "areas": engine.areas.iter().map(area).collect::<Map<_, _>>(),
+            })
+        };
+        self.render(text, value)
+    }
+}
+
+const LSAS: [(u8, &str); 8] = [
+    (lsa_kind::ROUTER, "router"),
+    (lsa_kind::NETWORK, "network"),
+    (lsa_kind::SUMMARY_NETWORK, "summary"),
+    (lsa_kind::SUMMARY_ASBR, "ASBR summary"),
+    (lsa_kind::EXTERNAL, "external"),
+    (lsa_kind::NSSA, "NSSA"),
+    (lsa_kind::OPAQUE_LINK, "opaque link"),
+    (lsa_kind::OPAQUE_AREA, "opaque area"),
+];
+
+/// How many, and the sum of their checksums.
+fn checksum(lsdb: &Lsdb, kind: u8) -> (usize, u64) {
+    let list = lsdb.iter().filter(|(key, _)| key.kind == kind);
+    list.fold((0, 0), |(count, sum), (_, entry)| (count + 1, sum + u64::from(entry.lsa.header.checksum)))
+}
+
+fn on(switch: bool) -> &'static str {
+    if switch { "on" } else { "off" }
+}
