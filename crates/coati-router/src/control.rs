@@ -85,13 +85,17 @@ pub struct Control {
     tunnels: Vec<Tunnel>,
     /// When a tunnel that has no SA any more is given up, by its index.
     tunnel_ends: BTreeMap<usize, Instant>,
-    randomness: fn() -> Box<dyn RandomSource>,
+    randomness: Box<dyn FnMut() -> Box<dyn RandomSource>>,
     events: VecDeque<ControlEvent>,
 }
 
 impl Control {
     /// IKE and OSPF of this site over a data plane that has its policies already.
-    pub fn new(site: &Site, plane: Plane, randomness: fn() -> Box<dyn RandomSource>) -> Self {
+    pub fn new(
+        site: &Site,
+        plane: Plane,
+        mut randomness: impl FnMut() -> Box<dyn RandomSource> + 'static,
+    ) -> Self {
         let mut ike = ike::Engine::new(ike_config(site), randomness());
         ike.handle_policies(&plane.policies());
         let tunnels = plane.tables().load().tunnels.clone();
@@ -103,7 +107,7 @@ impl Control {
             links: BTreeMap::new(),
             tunnels,
             tunnel_ends: BTreeMap::new(),
-            randomness,
+            randomness: Box::new(randomness),
             events: VecDeque::new(),
         }
     }

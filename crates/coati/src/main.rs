@@ -13,6 +13,7 @@ mod files;
 mod lab;
 mod racoonctl;
 mod setkey;
+mod sim;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ struct Cli {
 enum Command {
     /// Bring up both sites of an example in network namespaces of this machine.
     Lab(lab::LabArgs),
+    /// The same two routers over a simulated internet, in virtual time; a seed replays a failure.
+    Sim(sim::SimArgs),
     /// Run this router in the foreground.
     #[command(after_help = "Example:\n  coati up /usr/local/etc --log /var/log/racoon.log")]
     Up(daemon::UpArgs),
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         .init();
     match cli.command {
         Command::Lab(args) => lab::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Up(args) => daemon::up(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::status(args.socket.as_deref(), args.json),

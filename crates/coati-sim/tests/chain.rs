@@ -1,0 +1,142 @@
+//! The how-to's two routers, from its own files, through what an internet does to packets.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use coati_config::Source;
+use coati_config::site::{Site, SiteFiles};
+use coati_router::admin::Milestone;
+use coati_sim::{Conditions, World};
+
+fn site(name: &str) -> (String, Site) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seed").join(name);
+    let read = |file: &str| {
+        let text = std::fs::read_to_string(dir.join(file)).unwrap();
+        Some(Source::new(format!("{name}/{file}"), text))
+    };
+    let files = SiteFiles {
+        rc_conf: read("rc.conf"),
+        racoon_conf: read("racoon.conf"),
+        psk_txt: read("psk.txt"),
+        setkey_conf: read("setkey.conf"),
+        ospfd_conf: read("ospfd.conf"),
+    };
+    (name.to_owned(), Site::read(&files).0)
+}
+
+fn world(seed: u64, conditions: Conditions) -> World {
+    World::start(seed, vec![site("freebsd-a"), site("freebsd-b")], conditions)
+}
+
+fn story(world: &World) -> String {
+    world.log().collect::<Vec<_>>().join("\n")
+}
+
+const LAN_A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
+const LAN_B: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 10);
+
+/// A host behind router a pings one behind router b.
+fn ping_works(world: &mut World) -> bool {
+    let time = world.time();
+    world.router(0).ping(time, LAN_A, LAN_B, 7);
+    world.run_until(Duration::from_secs(1), |world| world.at(0).has_reply(LAN_B, 7))
+}
+
+#[test]
+fn the_budget_with_an_internet_between() {
+    let mut world = world(1, Conditions::default());
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
+    let reached = |index, what| world.reached(index, what).unwrap();
+    for index in 0..2 {
+        let tunnel = reached(index, Milestone::TunnelUp);
+        assert!(
+            reached(index, Milestone::OspfFull) - tunnel < Duration::from_millis(300),
+            "{}",
+            story(&world)
+        );
+    }
+    assert!(world.elapsed() < Duration::from_millis(700), "{}", story(&world));
+    assert!(ping_works(&mut world));
+    assert_eq!(world.clear_packets(), 0);
+}
+
+#[test]
+fn a_fifth_of_all_packets_lost_in_200_seeds() {
+    let conditions =
+        Conditions { loss: 20, duplicates: 2, delay: (Duration::from_millis(10), Duration::from_millis(60)) };
+    for seed in 0..200 {
+        let mut world = world(seed, conditions);
+        assert!(world.run_until(Duration::from_secs(120), World::is_up), "seed {seed}\n{}", story(&world));
+        assert_eq!(world.clear_packets(), 0);
+    }
+}
+
+#[test]
+fn a_seed_tells_the_same_story_again() {
+    let conditions = Conditions { loss: 20, ..Conditions::default() };
+    let run = || {
+        let mut world = world(42, conditions);
+        world.run(Duration::from_secs(60));
+        let records =
+            world.records().iter().map(|record| (record.at, record.bytes.clone())).collect::<Vec<_>>();
+        (world.log().count(), records)
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_link_cut_for_a_minute_recovers() {
+    for seed in 0..10 {
+        let mut world = world(seed, Conditions::default());
+        assert!(world.run_until(Duration::from_secs(10), World::is_up));
+        world.run(Duration::from_secs(60));
+        world.cut = true;
+        world.run(Duration::from_secs(60));
+        assert!(!world.is_up(), "seed {seed}: it has to be noticed");
+        world.cut = false;
+        assert!(world.run_until(Duration::from_secs(30), World::is_up), "seed {seed}\n{}", story(&world));
+        assert!(ping_works(&mut world), "seed {seed}\n{}", story(&world));
+        assert_eq!(world.clear_packets(), 0);
+    }
+}
+
+#[test]
+fn killed_and_restarted_at_once_and_within_the_dpd_time() {
+    for seed in 0..10 {
+        let mut world = world(seed, Conditions::default());
+        assert!(world.run_until(Duration::from_secs(10), World::is_up));
+        world.run(Duration::from_secs(100));
+        world.kill_and_restart(1);
+        let came_back = world.run_until(Duration::from_secs(15), |world| {
+            world.is_up() && world.reached(1, Milestone::OspfFull).is_some()
+        });
+        assert!(came_back, "seed {seed}\n{}", story(&world));
+        assert!(ping_works(&mut world), "seed {seed}\n{}", story(&world));
+        assert_eq!(world.clear_packets(), 0);
+    }
+}
+
+#[test]
+fn a_day_of_renewals_loses_nothing() {
+    let mut world = world(3, Conditions::default());
+    assert!(world.run_until(Duration::from_secs(10), World::is_up));
+    for _ in 0..24 * 12 {
+        world.run(Duration::from_secs(300));
+        assert!(world.is_up() && ping_works(&mut world), "{}", story(&world));
+    }
+    assert_eq!(world.clear_packets(), 0);
+}
+
+#[test]
+fn leave_is_taken() {
+    let mut world = world(1, Conditions::default());
+    assert!(world.run_until(Duration::from_secs(10), World::is_up));
+    world.run(Duration::from_secs(20));
+    let time = world.time();
+    world.router(1).shut_down(time);
+    // Even when IKE's last message overtakes OSPF's.
+    world.run(Duration::from_secs(4));
+    assert!(world.at(0).control().kernel_routes().is_empty());
+    assert_eq!(world.clear_packets(), 0);
+}
