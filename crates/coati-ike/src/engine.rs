@@ -186,7 +186,7 @@ impl Engine {
             if our_cookie > their_cookie {
                 // It may not have been there when ours was sent: now it is.
                 if let Some(last) = sa.last_sent.as_mut().filter(|_| sa.state == State::SaSent)
-                    && last.may_answer(now)
+                    && last.may_nudge()
                 {
                     for datagram in &last.datagrams {
                         self.core.send(sa.local, sa.remote, datagram.clone());

@@ -7,6 +7,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// Repetitions: the last wait ends 31.5 s after the first sending.
 const REPETITIONS: u32 = 9;
+/// Extra repetitions because the peer has shown that it is there now.
+const NUDGES: u32 = 3;
 /// The same answer to a repeated message is given at most this often.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -17,6 +19,7 @@ pub(crate) struct Retransmission {
     pub(crate) datagrams: Vec<Vec<u8>>,
     wait: Duration,
     left: u32,
+    nudges: u32,
     due: Option<Instant>,
     answered: Instant,
 }
@@ -36,7 +39,7 @@ impl Retransmission {
     /// A message that has just been sent; `insist` when its answer is to be waited for.
     pub(crate) fn new(now: Instant, datagrams: Vec<Vec<u8>>, insist: bool) -> Self {
         let due = insist.then(|| now + FIRST_WAIT);
-        Self { datagrams, wait: FIRST_WAIT, left: REPETITIONS, due, answered: now }
+        Self { datagrams, wait: FIRST_WAIT, left: REPETITIONS, nudges: NUDGES, due, answered: now }
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
@@ -69,6 +72,13 @@ impl Retransmission {
         let next = now + self.wait;
         self.due = Some(next);
         Due::Again(next)
+    }
+
+    /// Whether it is worth sending at once, since the peer is there now.
+    pub(crate) fn may_nudge(&mut self) -> bool {
+        let left = self.nudges.checked_sub(1);
+        self.nudges = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// Whether a repeated message of the peer may be answered now.

@@ -128,7 +128,7 @@ impl Router {
             ipv4::protocol::ESP | ipv4::protocol::GRE => {
                 let mut packet = Packet::new(bytes);
                 match self.incoming.decapsulate(&mut packet, now.wall) {
-                    Arrival::Tunnel(index) => self.from_tunnel(now, index, &packet.bytes().to_vec()),
+                    Arrival::Tunnel(index) => self.arrive(now, index, packet.bytes()),
                     Arrival::UnknownSpi { source, destination, spi } => {
                         self.control.handle_unknown_spi(now, source, destination, spi);
                     }
@@ -141,7 +141,7 @@ impl Router {
     }
 
     /// A packet that came out of a tunnel.
-    fn from_tunnel(&mut self, now: Now, index: usize, bytes: &[u8]) {
+    fn arrive(&mut self, now: Now, index: usize, bytes: &[u8]) {
         let Ok(packet) = ipv4::Packet::new_checked(bytes) else { return };
         if packet.protocol() == ipv4::protocol::OSPF {
             let interface = TUNNEL_INDEX + u32::try_from(index).unwrap_or(0);
@@ -190,11 +190,11 @@ impl Router {
         });
         let tunnel = near.or_else(|| learned.and_then(|index| usize::try_from(index).ok()));
         if let Some(tunnel) = tunnel {
-            self.into_tunnel(now, tunnel, source, destination, protocol, payload);
+            self.encapsulate(now, tunnel, source, destination, protocol, payload);
         }
     }
 
-    fn into_tunnel(
+    fn encapsulate(
         &mut self,
         now: Now,
         tunnel: usize,
@@ -241,7 +241,7 @@ impl Router {
                 let Some(tunnel) = transmit.interface.checked_sub(TUNNEL_INDEX) else { continue };
                 let tunnel = usize::try_from(tunnel).unwrap_or(usize::MAX);
                 let protocol = ipv4::protocol::OSPF;
-                self.into_tunnel(now, tunnel, source, transmit.destination, protocol, &transmit.payload);
+                self.encapsulate(now, tunnel, source, transmit.destination, protocol, &transmit.payload);
                 any = true;
             }
             while let Some(event) = self.control.poll_event() {

@@ -108,6 +108,23 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
     Ok(sites)
 }
 
+/// The example once, over an internet that loses nothing; prints what happens.
+pub fn perfect(dir: &Path) -> io::Result<ExitCode> {
+    let args = SimArgs {
+        dir: dir.to_owned(),
+        seed: Some(1),
+        seeds: 1,
+        loss: 0,
+        duplicates: 0,
+        delay: 1,
+        delay_max: 1,
+        cut: 0,
+        pcap: None,
+    };
+    let good = replay(&args, 1, sites(dir)?)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn world(args: &SimArgs, seed: u64, sites: Vec<(String, Site)>) -> World {
     let (shortest, longest) = (Duration::from_millis(args.delay), Duration::from_millis(args.delay_max));
     let delay = (shortest, longest.max(shortest));

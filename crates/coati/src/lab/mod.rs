@@ -98,6 +98,12 @@ fn front(args: &LabArgs) -> io::Result<ExitCode> {
             state.supervisor
         )));
     }
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        eprintln!(
+            "coati lab: there is no /dev/net/tun: load the tun module, or pass the device into the container"
+        );
+        return simulate(args);
+    }
     let asked_to_end = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, asked_to_end.clone())?;
@@ -133,11 +139,22 @@ fn front(args: &LabArgs) -> io::Result<ExitCode> {
             break 130;
         }
     };
-    if !args.keep || code == 130 {
+    if !args.keep || code != 0 {
         child.wait()?;
         State::remove()?;
     }
+    if code == supervisor::NO_NAMESPACES {
+        return simulate(args);
+    }
     Ok(ExitCode::from(code))
+}
+
+/// What can be had everywhere: the same two routers, without a kernel.
+fn simulate(args: &LabArgs) -> io::Result<ExitCode> {
+    eprintln!(
+        "coati lab: the same two routers run over the simulator instead: no real packets, virtual time"
+    );
+    crate::sim::perfect(&args.dir)
 }
 
 fn enter(args: &[String]) -> io::Result<ExitCode> {

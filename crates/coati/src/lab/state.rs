@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,13 @@ pub struct State {
 
 impl State {
     /// The folder that everything of the lab is written below: nobody else may look into it.
+    ///
+    /// It is found once: inside a user namespace the same user has another number.
     pub fn dir() -> io::Result<PathBuf> {
+        static DIR: OnceLock<PathBuf> = OnceLock::new();
+        if let Some(dir) = DIR.get() {
+            return Ok(dir.clone());
+        }
         let uid = coati_os::process::user();
         let dir = match std::env::var_os("XDG_RUNTIME_DIR") {
             Some(runtime) if !runtime.is_empty() => PathBuf::from(runtime).join("coati-lab"),
@@ -34,7 +41,7 @@ impl State {
             let message = format!("{} is not a folder of ours alone: remove it", dir.display());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
-        Ok(dir)
+        Ok(DIR.get_or_init(|| dir).clone())
     }
 
     fn path() -> io::Result<PathBuf> {

@@ -37,6 +37,9 @@ struct Node {
     output: BufReader<std::process::ChildStdout>,
 }
 
+/// The verdict when there are no namespaces, so that there is no lab.
+pub const NO_NAMESPACES: u8 = 2;
+
 /// `coati lab-supervisor DIR keep|end [PCAP]`. Its standard input is a socket on which it says the exit code.
 pub fn run(args: &[String]) -> io::Result<ExitCode> {
     let [dir, keep, pcap @ ..] = args else { return Err(io::ErrorKind::InvalidInput.into()) };
@@ -47,9 +50,11 @@ pub fn run(args: &[String]) -> io::Result<ExitCode> {
     }
     let logs = State::dir()?;
     let sites = topology::read(Path::new(dir))?;
-    namespace::isolate().map_err(|error| {
-        io::Error::new(error.kind(), format!("network namespaces are not to be had here: {error}"))
-    })?;
+    if let Err(error) = namespace::isolate() {
+        eprintln!("coati lab: network namespaces are not to be had here: {error}");
+        verdict.write_all(&[NO_NAMESPACES])?;
+        return Ok(ExitCode::FAILURE);
+    }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let pcap = pcap.first().map(|dir| Path::new(dir).join("internet.pcap"));
     let mut lab = Lab::build(sites, logs, pcap.as_deref())?;
