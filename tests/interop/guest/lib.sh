@@ -115,6 +115,7 @@ strongswan_up() {
     STRONGSWAN_CONF=$PEERS/strongswan.conf
     export STRONGSWAN_CONF
     ip netns exec b /usr/sbin/charon-systemd > $WORK/charon.stdout 2>&1 &
+    CHARON_PID=$!
     within 10 "strongSwan answers" swanctl --stats
     must "strongSwan takes its configuration" swanctl --load-all --noprompt --file "$1"
 }
@@ -155,6 +156,19 @@ pings() {
     ip netns exec "$1" ping -q -n -I "$2" -i 0.05 -c "$4" -w 20 "$3" > /run/ping
     must "ping $2 -> $3: $(awk -F/ '/packets/ { print } /rtt/ { print "average " $5 " ms" }' ORS=', ' /run/ping)" \
         grep -q " 0% packet loss" /run/ping
+}
+
+# stream_of_pings SECONDS: twenty a second each way, none is lost.
+stream_of_pings() {
+    for way in "a $A2 $B2" "b $B2 $A2"; do
+        set -- $1 $way
+        ip netns exec $2 ping -q -n -I $3 -i 0.05 -c $(($1 * 20)) -w $(($1 + 10)) $4 > /run/stream-$2 &
+        eval stream_$2=$!
+    done
+    wait $stream_a $stream_b
+    for way in a b; do
+        must "for $1 s from $way: $(awk '/packets/ { print }' /run/stream-$way)" grep -q " 0% packet loss" /run/stream-$way
+    done
 }
 
 # What has to be true of every scenario, and the end of the guest.
