@@ -269,6 +269,7 @@ impl Engine {
     fn established(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get(&id) else { return };
         let (remote, initiator, peer) = (sa.remote, sa.initiator, sa.peer);
+        let heard_initial_contact = sa.heard_initial_contact;
         let others: Vec<u64> = self
             .phase1
             .values()
@@ -289,11 +290,13 @@ impl Engine {
                 self.forget(other);
             }
         }
-        let first_contact = self.contacted.insert(remote.ip());
-        let has_pairs = self.core.pairs.values().any(|pair| pair.want.remote == remote.ip());
-        let says_so = self.core.peer(peer).is_some_and(|peer| peer.initial_contact);
+        if heard_initial_contact {
+            self.informed(id, Informed::InitialContact);
+        }
+        let says_so = self.is_first_contact(remote.ip(), peer);
+        self.contacted.insert(remote.ip());
         let Some(sa) = self.phase1.get_mut(&id) else { return };
-        if first_contact && says_so && !has_pairs {
+        if says_so {
             informational::notify(&mut self.core, sa, Notification::INITIAL_CONTACT, Vec::new());
         }
         informational::schedule_dpd(&mut self.core, now, sa);
@@ -305,6 +308,13 @@ impl Engine {
         } else {
             self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id));
         }
+    }
+
+    /// Whether nothing older is known with this peer, and it is to be told so.
+    fn is_first_contact(&self, remote: IpAddr, peer: usize) -> bool {
+        self.core.peer(peer).is_some_and(|peer| peer.initial_contact)
+            && !self.contacted.contains(&remote)
+            && !self.core.pairs.values().any(|pair| pair.want.remote == remote)
     }
 
     /// Which of two established ones gives way: the older; of two that began at the same time, so that both ends
@@ -480,8 +490,11 @@ impl Engine {
     /// A [`Job`] has been run.
     pub fn handle_job(&mut self, now: Instant, done: JobDone) {
         let Some(owner) = self.core.job_owners.remove(&done.id) else { return };
+        let Some(sa) = self.phase1.get(&owner.phase1) else { return };
+        let says_so = sa.initiator && self.is_first_contact(sa.remote.ip(), sa.peer);
         let Some(sa) = self.phase1.get_mut(&owner.phase1) else { return };
         if owner.message_id == 0 {
+            sa.says_initial_contact = says_so;
             main_mode::handle_job(&mut self.core, now, sa, done);
         } else {
             let outcome = quick_mode::handle_job(&mut self.core, now, sa, owner.message_id, done);

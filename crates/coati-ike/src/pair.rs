@@ -34,6 +34,8 @@ pub(crate) struct Pair {
     pub(crate) initiator: bool,
     /// The ISAKMP SA it was negotiated under.
     pub(crate) phase1: u64,
+    /// When that was begun.
+    pub(crate) phase1_began: Instant,
     pub(crate) established: Instant,
     pub(crate) lifetime: Duration,
     /// Another pair has taken over: only receives still.
@@ -44,17 +46,16 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Whether this one gives way to `other`, which protects the same. Both ends come to the same answer: the older
-    /// one does, and of two that were made at the same time the one with the smaller SPIs.
+    /// one does, and of two that were begun from both sides at the same time the one with the smaller SPIs.
     pub(crate) fn yields_to(&self, other: &Self) -> bool {
-        let apart = if other.established > self.established {
-            other.established - self.established
-        } else {
-            self.established - other.established
-        };
-        if apart > SIMULTANEOUS {
-            return self.established < other.established;
-        }
-        self.rank() < other.rank()
+        let self_is_older = self.established < other.established;
+        let (older, younger) = if self_is_older { (self, other) } else { (other, self) };
+        let apart = younger.established.saturating_duration_since(older.established);
+        // A main mode that began when the older pair was there already is no coincidence: the peer has started anew.
+        let coincide = apart <= SIMULTANEOUS
+            && older.initiator != younger.initiator
+            && younger.phase1_began <= older.established;
+        if coincide { self.rank() < other.rank() } else { self_is_older }
     }
 
     /// The same number at both ends.

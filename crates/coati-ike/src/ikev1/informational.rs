@@ -65,9 +65,14 @@ fn nonzero(core: &mut Core) -> u32 {
 
 /// Notifies about the ISAKMP SA itself.
 pub(crate) fn notify(core: &mut Core, sa: &Phase1, what: u16, data: Vec<u8>) {
+    send(core, sa, &[notification(sa, what, data)]);
+}
+
+/// The payload of a notification about the ISAKMP SA itself.
+pub(crate) fn notification(sa: &Phase1, what: u16, data: Vec<u8>) -> (u8, Vec<u8>) {
     let notification =
         Notification { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spi: sa.cookies.concat(), kind: what, data };
-    send(core, sa, &[(kind::NOTIFICATION, notification.emit())]);
+    (kind::NOTIFICATION, notification.emit())
 }
 
 /// Notifies about a quick mode.

@@ -256,7 +256,12 @@ fn send_authentication(core: &mut Core, now: Instant, sa: &mut Phase1) {
     let Some(keys) = sa.keys.take() else { return };
     let id = own_identity(sa.local).emit();
     let hash = authentication_hash(&keys, sa, sa.initiator, &id);
-    let list = isakmp::chain(&[(kind::ID, id), (kind::HASH, hash)]);
+    let mut list = vec![(kind::ID, id), (kind::HASH, hash)];
+    if sa.says_initial_contact {
+        // strongSwan looks for it only here, racoon only in an informational message: they get both.
+        list.push(informational::notification(sa, Notification::INITIAL_CONTACT, Vec::new()));
+    }
+    let list = isakmp::chain(&list);
     let mut iv = std::mem::take(&mut sa.iv);
     let bytes = message::sealed(sa, &keys, &mut iv, exchange::IDENTITY_PROTECTION, 0, list);
     sa.iv = iv;
@@ -272,11 +277,12 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
     };
     let opened = open_authentication(&keys, sa, header, body);
     sa.keys = Some(keys);
-    let Some(next_iv) = opened else {
+    let Some(opened) = opened else {
         wrong_key(core, sa);
         return Outcome::Continues;
     };
-    sa.iv = next_iv;
+    sa.iv = opened.next_iv;
+    sa.heard_initial_contact = opened.initial_contact;
     sa.heard = now;
     answered(sa);
     if !sa.initiator {
@@ -289,13 +295,27 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
     Outcome::Established
 }
 
-/// The next initialization vector, when the peer has proved that it has the key.
-fn open_authentication(keys: &Keys, sa: &Phase1, header: &Header, body: &[u8]) -> Option<Vec<u8>> {
+/// What the peer's authentication holds.
+struct Opened {
+    /// The next initialization vector.
+    next_iv: Vec<u8>,
+    /// It says that it has started anew.
+    initial_contact: bool,
+}
+
+/// `None` unless the peer has proved that it has the key.
+fn open_authentication(keys: &Keys, sa: &Phase1, header: &Header, body: &[u8]) -> Option<Opened> {
     let (plain, next_iv) = keys.decrypt(&sa.iv, body)?;
     let list = isakmp::payloads(header.next_payload, &plain).ok()?;
     let (id, hash) = (message::find(&list, kind::ID)?, message::find(&list, kind::HASH)?);
     Identity::parse(id).ok()?;
-    constant_time_eq(&authentication_hash(keys, sa, !sa.initiator, id), hash).then_some(next_iv)
+    if !constant_time_eq(&authentication_hash(keys, sa, !sa.initiator, id), hash) {
+        return None;
+    }
+    let initial_contact = list.iter().filter(|payload| payload.kind == kind::NOTIFICATION).any(|payload| {
+        Notification::parse(payload.body).is_ok_and(|found| found.kind == Notification::INITIAL_CONTACT)
+    });
+    Some(Opened { next_iv, initial_contact })
 }
 
 /// HASH_I or HASH_R.

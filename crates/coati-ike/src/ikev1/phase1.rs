@@ -61,6 +61,10 @@ pub(crate) struct Phase1 {
     pub(crate) last_received: Vec<u8>,
     pub(crate) peer_has_dpd: bool,
     pub(crate) peer_has_fragmentation: bool,
+    /// Authentication goes with INITIAL-CONTACT: we know of nothing older with this peer.
+    pub(crate) says_initial_contact: bool,
+    /// The peer's authentication came with INITIAL-CONTACT.
+    pub(crate) heard_initial_contact: bool,
     /// A message that could not be read was told to the peer.
     pub(crate) complained: bool,
     pub(crate) quicks: BTreeMap<u32, Quick>,
@@ -117,6 +121,8 @@ impl Phase1 {
             last_received: Vec::new(),
             peer_has_dpd: false,
             peer_has_fragmentation: false,
+            says_initial_contact: false,
+            heard_initial_contact: false,
             complained: false,
             quicks: BTreeMap::new(),
             used_message_ids: HashSet::new(),

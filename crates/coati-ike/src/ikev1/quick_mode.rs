@@ -679,6 +679,7 @@ fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick) -> u64 {
         outbound,
         initiator: quick.initiator,
         phase1: sa.id,
+        phase1_began: sa.began,
         established: now,
         lifetime: Duration::from_secs(u64::from(lifetime)),
         retired: false,
