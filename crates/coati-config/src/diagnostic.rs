@@ -25,6 +25,18 @@ impl Source {
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         Place { file: self.name.clone(), line, column }
     }
+
+    /// The whole line of this number, which counts from 1; the beginning of the text when there is none.
+    pub fn line(&self, number: usize) -> Span {
+        let mut start = 0;
+        for (index, text) in self.text.split('\n').enumerate() {
+            if index + 1 == number {
+                return Span { start, end: start + text.len() };
+            }
+            start += text.len() + 1;
+        }
+        Span::default()
+    }
 }
 
 /// A piece of a text, in bytes.
@@ -115,7 +127,7 @@ impl Diagnostic {
         self.source.place(self.span)
     }
 
-    /// The one line, and below it the text with the place underlined and the advice.
+    /// Place and message, and below them the text with the place underlined and the advice.
     pub fn render(&self, colour: bool) -> String {
         use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source as Text};
         let (kind, tint) = match self.severity {
@@ -123,7 +135,11 @@ impl Diagnostic {
             Severity::Warning => (ReportKind::Warning, Color::Yellow),
             Severity::Error => (ReportKind::Error, Color::Red),
         };
-        let span = self.span.start..self.span.end.max(self.span.start + 1);
+        // Of an empty text or of its very end nothing can be underlined.
+        if self.source.text.get(self.span.start..).is_none_or(str::is_empty) {
+            return format!("{self}\n");
+        }
+        let span = self.span.start..self.span.end.max(self.span.start + 1).min(self.source.text.len());
         let name = self.source.name.clone();
         let config =
             Config::new().with_color(colour).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
@@ -136,11 +152,14 @@ impl Diagnostic {
             .with_message(&self.message)
             .with_label(label.with_color(tint))
             .finish();
-        let mut out = format!("{self}\n").into_bytes();
-        match report.write((name, Text::from(self.source.text.as_str())), &mut out) {
-            Ok(()) => String::from_utf8_lossy(&out).into_owned(),
-            Err(_) => format!("{self}\n"),
+        let mut drawn = Vec::new();
+        if report.write((name, Text::from(self.source.text.as_str())), &mut drawn).is_err() {
+            return format!("{self}\n");
         }
+        // The first line drawn repeats severity and message.
+        let drawn = String::from_utf8_lossy(&drawn);
+        let picture = drawn.split_once('\n').map_or("", |(_, rest)| rest);
+        format!("{}: {}: {}\n{picture}", self.place(), self.severity, self.message)
     }
 }
 

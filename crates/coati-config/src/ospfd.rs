@@ -24,6 +24,8 @@ pub struct OspfConf {
     pub active: Vec<String>,
     /// `interface X` blocks.
     pub interfaces: Vec<OspfInterface>,
+    /// Every place that names an interface.
+    pub mentions: Vec<(String, Span)>,
 }
 
 /// `network P area A`.
@@ -131,6 +133,13 @@ fn read(
     let texts: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let whole = words.first().map_or(Span::default(), |(_, span)| *span);
     let line = Line { remarks, words };
+    if let ["interface", name, ..] | ["passive-interface", name] | ["no", "passive-interface", name] =
+        texts[..]
+        && name != "default"
+    {
+        let at = if texts.first() == Some(&"no") { 2 } else { 1 };
+        conf.mentions.push((name.to_owned(), line.span(at)));
+    }
     match texts[..] {
         ["router", "ospf", ..] => {
             conf.enabled = true;

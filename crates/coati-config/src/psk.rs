@@ -84,17 +84,18 @@ pub(crate) fn hex(digits: &str) -> Option<Vec<u8>> {
     padded.as_bytes().chunks_exact(2).map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
 }
 
-/// Why a file with secrets is refused.
-pub fn check_rights(path: &str, owner: u32, us: u32, mode: u32) -> Result<(), String> {
+/// Why a file with secrets is refused: what is wrong, and the command that mends it. `mode` is that of stat(2).
+pub fn check_rights(path: &str, owner: u32, us: u32, mode: u32) -> Result<(), (String, String)> {
     if owner != us {
-        return Err(format!(
-            "{path} belongs to user {owner}, not to user {us} who runs Coati; mend it with: chown {us} {path}"
+        return Err((
+            format!("this file belongs to user {owner}, not to user {us} who runs Coati"),
+            format!("mend it with: chown {us} {path}"),
         ));
     }
     if mode & 0o077 != 0 {
-        return Err(format!(
-            "{path} has mode {:04o}, so that others can get at the keys; mend it with: chmod 600 {path}",
-            mode & 0o7777
+        return Err((
+            format!("mode {:04o} lets others get at the keys", mode & 0o7777),
+            format!("mend it with: chmod 600 {path}"),
         ));
     }
     Ok(())
@@ -126,8 +127,8 @@ mod tests {
     #[test]
     fn rights() {
         assert!(check_rights("p", 0, 0, 0o100_600).is_ok());
-        assert!(check_rights("p", 0, 0, 0o100_644).unwrap_err().contains("chmod 600 p"));
-        assert!(check_rights("p", 5, 0, 0o100_600).unwrap_err().contains("chown 0 p"));
+        assert!(check_rights("p", 0, 0, 0o100_644).unwrap_err().1.contains("chmod 600 p"));
+        assert!(check_rights("p", 5, 0, 0o100_600).unwrap_err().1.contains("chown 0 p"));
     }
 
     proptest! {

@@ -16,6 +16,8 @@ use crate::lexer::{Cursor, Kind, describe};
 pub struct RacoonConf {
     /// `path pre_shared_key`.
     pub psk_path: Option<String>,
+    /// Where that is written.
+    pub psk_path_span: Option<Span>,
     /// `listen { isakmp … }`.
     pub listen: Vec<(IpAddr, u16)>,
     /// `listen { adminsock … }`; the inner option is `None` for `disabled`.
@@ -229,9 +231,10 @@ impl<'a> Parser<'a> {
                 if !kinds.contains(&kind) {
                     return Err(self.cursor.remarks.unknown(span, "path", kind, &kinds));
                 }
-                let (text, _) = self.cursor.quoted("a path")?;
+                let (text, span) = self.cursor.quoted("a path")?;
                 if kind == "pre_shared_key" {
                     conf.psk_path = Some(text.to_owned());
+                    conf.psk_path_span = Some(span);
                 }
                 self.cursor.expect(';')
             }
@@ -682,21 +685,22 @@ impl<'a> Parser<'a> {
         };
         if *number < 14 && !std::mem::replace(&mut self.weak.group, true) {
             let message = format!("group {number} is weak: its discrete logarithms are within reach");
-            self.cursor.remarks.warn(span, message, "write 14 (modp2048) here, on both sides");
+            let help = "write `dh_group 14;` and `pfs_group 14;` (modp2048), on both sides";
+            self.cursor.remarks.warn(span, message, help);
         }
         Ok(*number)
     }
 
     fn weak_cipher(&mut self, span: Span) {
         if !std::mem::replace(&mut self.weak.cipher, true) {
-            let help = "write aes here, on both sides";
+            let help = "write `encryption_algorithm aes;`, on both sides";
             self.cursor.remarks.warn(span, "3des is weak: its blocks of 64 bits collide (SWEET32)", help);
         }
     }
 
     fn weak_hash(&mut self, span: Span, better: &str) {
         if !std::mem::replace(&mut self.weak.hash, true) {
-            let help = format!("write {better} on both sides");
+            let help = format!("write `{better}`, on both sides");
             self.cursor.remarks.warn(span, "SHA-1 is on its way out", help);
         }
     }
@@ -768,7 +772,7 @@ impl<'a> Parser<'a> {
                     self.cursor.remarks.warn(
                         span,
                         "null_enc encrypts nothing",
-                        "write aes here, on both sides",
+                        "write `encryption_algorithm aes;`, on both sides",
                     );
                     (EncAlgorithm::Null, 0)
                 }

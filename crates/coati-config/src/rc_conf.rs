@@ -12,6 +12,8 @@ pub struct RcConf {
     pub tunnels: Vec<GreTunnel>,
     /// Addresses of other interfaces.
     pub interfaces: Vec<Interface>,
+    /// Names of all interfaces, those without an address of their own too.
+    pub names: Vec<String>,
     /// The next hop for everything else.
     pub default_router: Option<Ipv4Addr>,
     /// `ipsec_file`, when given.
@@ -153,6 +155,7 @@ fn assign(
         "defaultrouter" => conf.default_router = Some(address(remarks, span, value)?),
         _ => {
             if let Some(interface) = name.strip_prefix("ifconfig_") {
+                conf.names.push(interface.to_owned());
                 if interface.starts_with("gre") {
                     conf.tunnels.push(gre(remarks, interface, value, span)?);
                 } else if let Some(found) = plain(remarks, interface, value, span)? {

@@ -107,6 +107,9 @@ impl Site {
         if let Some(source) = &files.rc_conf {
             self.check_tunnels(source, remarks);
         }
+        if let (Some(source), Some(_), Some(ospf)) = (&files.ospfd_conf, &files.rc_conf, &self.ospf) {
+            self.check_mentions(source, ospf, remarks);
+        }
         if let (Some(source), Some(ospf)) = (&files.ospfd_conf, &self.ospf)
             && !self.rc.tunnels.is_empty()
         {
@@ -133,7 +136,7 @@ impl Site {
                 continue;
             }
             let peer = policy.selector.destination.address;
-            let span = line_span(source, statement.place.line);
+            let span = source.line(statement.place.line);
             let fits = |who: RemoteWho| match who {
                 RemoteWho::Address(address, _) => address == peer,
                 RemoteWho::Anonymous => true,
@@ -181,7 +184,7 @@ impl Site {
                     Diagnostic::new(
                         Severity::Error,
                         source,
-                        line_span(source, remote.place.line),
+                        source.line(remote.place.line),
                         format!("psk.txt has no key for {address}"),
                     )
                     .help(format!("add a line to psk.txt: {address} KEY")),
@@ -192,37 +195,55 @@ impl Site {
 
     fn check_tunnels(&self, source: &Arc<Source>, remarks: &mut Vec<Diagnostic>) {
         for tunnel in &self.rc.tunnels {
-            let covers = |policy: &Policy| {
-                policy.selector.matches(tunnel.local.into(), tunnel.remote.into(), 47, None)
-                    && policy.direction == Direction::Out
-                    && policy.selector.upper != Upper::Proto(4)
+            let span = source.line(tunnel.place.line);
+            let mut remark = |severity, message: String, help: String| {
+                remarks.push(Diagnostic::new(severity, source, span, message).help(help));
             };
-            let protected = self.policies().any(|(policy, _)| covers(policy));
-            if !self.statements.is_empty() && !protected {
-                let span = line_span(source, tunnel.place.line);
+            for (direction, from, to) in
+                [(Direction::Out, tunnel.local, tunnel.remote), (Direction::In, tunnel.remote, tunnel.local)]
+            {
+                let covers = |policy: &Policy| {
+                    policy.selector.matches(from.into(), to.into(), 47, None)
+                        && policy.direction == direction
+                        && policy.selector.upper != Upper::Proto(4)
+                };
+                if !self.statements.is_empty() && !self.policies().any(|(policy, _)| covers(policy)) {
+                    let word = direction.setkey_name();
+                    let message = format!(
+                        "{} goes from {} to {}, but no `{word}` policy in setkey.conf protects that",
+                        tunnel.name, tunnel.local, tunnel.remote
+                    );
+                    let line = format!("spdadd {from}/32 {to}/32 gre -P {word} ipsec esp/transport//unique;");
+                    remark(Severity::Error, message, format!("add to setkey.conf: {line}"));
+                }
+            }
+            let addresses = &self.rc.interfaces;
+            if !addresses.is_empty() && !addresses.iter().any(|interface| interface.address == tunnel.local) {
+                let list: Vec<String> = addresses
+                    .iter()
+                    .map(|interface| format!("{} {}", interface.name, interface.address))
+                    .collect();
                 let message = format!(
-                    "{} goes from {} to {}, but no policy in setkey.conf protects that",
-                    tunnel.name, tunnel.local, tunnel.remote
+                    "{} begins at {}, but no interface in rc.conf has that address",
+                    tunnel.name, tunnel.local
                 );
-                remarks.push(Diagnostic::new(Severity::Error, source, span, message).help(format!(
-                    "add: spdadd {}/32 {}/32 gre -P out ipsec esp/transport//unique;",
-                    tunnel.local, tunnel.remote
-                )));
+                remark(Severity::Warning, message, format!("there are: {}", list.join(", ")));
             }
         }
     }
-}
 
-/// The whole line of this number.
-fn line_span(source: &Source, line: usize) -> Span {
-    let mut start = 0;
-    for (index, text) in source.text.split('\n').enumerate() {
-        if index + 1 == line {
-            return Span { start, end: start + text.len() };
+    /// Interfaces that ospfd.conf names and rc.conf does not know.
+    fn check_mentions(&self, source: &Arc<Source>, ospf: &OspfConf, remarks: &mut Vec<Diagnostic>) {
+        let known = |name: &str| name.starts_with("lo") || self.rc.names.iter().any(|other| other == name);
+        for (name, span) in ospf.mentions.iter().filter(|(name, _)| !known(name)) {
+            let message = format!("rc.conf has no interface `{name}`");
+            let help = match self.rc.names.as_slice() {
+                [] => format!("add ifconfig_{name}=\"inet …\" to rc.conf"),
+                names => format!("there are: {}", names.join(", ")),
+            };
+            remarks.push(Diagnostic::new(Severity::Warning, source, *span, message).help(help));
         }
-        start += text.len() + 1;
     }
-    Span::default()
 }
 
 #[cfg(test)]
@@ -267,7 +288,7 @@ mod tests {
         assert!(texts.iter().any(|t| t.contains("psk.txt has no key for 198.51.100.9")), "{texts:?}");
         let texts =
             changed(|f| &mut f.rc_conf, "tunnel 192.0.2.1 198.51.100.1", "tunnel 192.0.2.1 198.51.100.7");
-        assert!(texts.iter().any(|t| t.contains("no policy in setkey.conf protects")), "{texts:?}");
+        assert!(texts.iter().any(|t| t.contains("no `out` policy in setkey.conf protects")), "{texts:?}");
         let texts = changed(|f| &mut f.ospfd_conf, "network 203.0.113.0/30 area 0", "");
         assert!(texts.iter().any(|t| t.contains("no network statement covers gre0")), "{texts:?}");
     }
