@@ -1,7 +1,7 @@
 //! Every file Coati reads, into one model with source spans, and every error that points at file:line:column.
 //!
 //! One module for each format: [`racoon`], [`psk`], [`setkey`], [`rc_conf`], [`ospfd`]. [`site`] reads the folder that
-//! holds them and checks one against the other. Nothing here opens a file: texts are handed in.
+//! holds them and checks one against the other, [`sides`] compares the two ends of a tunnel. Nothing here opens a file: texts are handed in.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ pub mod psk;
 pub mod racoon;
 pub mod rc_conf;
 pub mod setkey;
+pub mod sides;
 pub mod site;
 
 pub use diagnostic::{Diagnostic, Place, Severity, Source, Span};

@@ -101,18 +101,24 @@ pub fn parse(source: &Arc<Source>) -> (RcConf, Vec<Diagnostic>) {
 
 /// Where rc(8) would leave the tunnel unprotected or not forwarding: the line to add.
 fn hints(conf: &RcConf, remarks: &mut Remarks<'_>) {
-    let mut note = |message: &str, help: &str| {
-        let span = Span { start: 0, end: 1 };
-        remarks.list.push(Diagnostic::new(Severity::Note, remarks.source, span, message).help(help));
+    let mut note = |name: &str, message: &str, help: &str| {
+        let source = remarks.source;
+        let number = source.text.lines().position(|line| line.trim_start().starts_with(name));
+        let span = source.line(number.map_or(1, |index| index + 1));
+        remarks.list.push(Diagnostic::new(Severity::Note, source, span, message).help(help));
     };
     if conf.ipsec_file.is_some() && !conf.ipsec_enable {
         note(
+            "ipsec_file",
             "rc(8) loads ipsec_file only with ipsec_enable; Coati loads it all the same",
             "add ipsec_enable=\"YES\" for rc(8)",
         );
     }
-    if !conf.tunnels.is_empty() && !conf.gateway_enable {
+    if let Some(tunnel) = conf.tunnels.first()
+        && !conf.gateway_enable
+    {
         note(
+            &format!("ifconfig_{}", tunnel.name),
             "without gateway_enable rc(8) would not forward between LAN and tunnel; Coati switches forwarding on",
             "add gateway_enable=\"YES\" for rc(8)",
         );

@@ -1,16 +1,20 @@
 //! `coati check`: reads and cross-checks the files of a router, explains what will not work, touches nothing.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use coati_config::site::Site;
+use coati_config::{Diagnostic, Severity, sides};
 
-use crate::files;
+use crate::files::{self, Purpose};
 
 /// Arguments of `coati check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The folder with rc.conf, racoon.conf, psk.txt, setkey.conf, ospfd.conf.
+    /// The folder with rc.conf, racoon.conf, psk.txt, setkey.conf, ospfd.conf; or one with two such folders, the two
+    /// ends of a tunnel, which are then compared too.
     #[arg(default_value = "/usr/local/etc/racoon")]
     dir: PathBuf,
     /// Machine-readable output.
@@ -20,26 +24,20 @@ pub struct CheckArgs {
 
 /// Exit code 0 when the router could start.
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let (site, remarks) = match files::read(&args.dir) {
-        Ok(read) => read,
+    let checked = match ends(&args.dir) {
+        Some([a, b]) => both(&a, &b),
+        None => one(&args.dir),
+    };
+    let (sites, remarks) = match checked {
+        Ok(checked) => checked,
         Err(error) => {
             eprintln!("coati: {error}");
             return ExitCode::FAILURE;
         }
     };
     let errors = if args.json {
-        let list: Vec<_> = remarks
-            .iter()
-            .map(|remark| {
-                let place = remark.place();
-                serde_json::json!({
-                    "severity": remark.severity.to_string(), "file": place.file, "line": place.line,
-                    "column": place.column, "message": remark.message, "help": remark.help,
-                })
-            })
-            .collect();
-        println!("{}", serde_json::Value::Array(list));
-        remarks.iter().any(|remark| remark.severity == coati_config::Severity::Error)
+        println!("{}", serde_json::Value::Array(remarks.iter().map(json).collect()));
+        remarks.iter().any(|remark| remark.severity == Severity::Error)
     } else {
         files::report(&remarks)
     };
@@ -47,14 +45,60 @@ pub fn run(args: &CheckArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if !args.json {
-        println!(
-            "{}: {} tunnels, {} policies, {} peers, OSPF {}: this can start",
-            args.dir.display(),
-            site.rc.tunnels.len(),
-            site.policies().count(),
-            site.racoon.as_ref().map_or(0, |racoon| racoon.remotes.len()),
-            if site.ospf.is_some() { "on" } else { "off" },
-        );
+        for (dir, site) in &sites {
+            println!("{}", verdict(dir, site));
+        }
     }
     ExitCode::SUCCESS
+}
+
+type Checked = (Vec<(PathBuf, Site)>, Vec<Diagnostic>);
+
+fn one(dir: &Path) -> io::Result<Checked> {
+    let (site, remarks) = files::read(dir, Purpose::Check)?;
+    Ok((vec![(dir.to_owned(), site)], remarks))
+}
+
+fn both(a: &Path, b: &Path) -> io::Result<Checked> {
+    let (files_a, problem_a) = files::texts(a, Purpose::Check)?;
+    let (files_b, problem_b) = files::texts(b, Purpose::Check)?;
+    let (site_a, mut remarks) = Site::read(&files_a);
+    let (site_b, remarks_b) = Site::read(&files_b);
+    remarks.extend(remarks_b);
+    remarks.extend(problem_a.into_iter().chain(problem_b));
+    remarks.extend(sides::compare((&files_a, &site_a), (&files_b, &site_b)));
+    Ok((vec![(a.to_owned(), site_a), (b.to_owned(), site_b)], remarks))
+}
+
+/// The two folders in `dir`, when it has no files itself and they have.
+fn ends(dir: &Path) -> Option<[PathBuf; 2]> {
+    if files::are_in(dir) {
+        return None;
+    }
+    let mut dirs: Vec<PathBuf> = std::fs::read_dir(dir)
+        .ok()?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.is_dir() && files::are_in(path))
+        .collect();
+    dirs.sort();
+    dirs.try_into().ok()
+}
+
+fn json(remark: &Diagnostic) -> serde_json::Value {
+    let place = remark.place();
+    serde_json::json!({
+        "severity": remark.severity.to_string(), "file": place.file, "line": place.line,
+        "column": place.column, "message": remark.message, "help": remark.help,
+    })
+}
+
+fn verdict(dir: &Path, site: &Site) -> String {
+    format!(
+        "{}: {} tunnels, {} policies, {} peers, OSPF {}: this can start",
+        dir.display(),
+        site.rc.tunnels.len(),
+        site.policies().count(),
+        site.racoon.as_ref().map_or(0, |racoon| racoon.remotes.len()),
+        if site.ospf.is_some() { "on" } else { "off" },
+    )
 }

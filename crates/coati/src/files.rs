@@ -1,6 +1,6 @@
 //! Reads the folder that holds a router's files.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,17 +11,36 @@ use coati_config::{Diagnostic, Severity, Source, Span};
 /// The files that a folder may hold, psk.txt aside.
 const NAMES: [&str; 5] = ["rc.conf", "racoon.conf", "setkey.conf", "ospfd.conf", "frr.conf"];
 
-/// The site in `dir`, and the remarks on its files. A psk.txt that others could read, or that is not ours, is an
-/// error of its own kind: nothing is read from it.
-pub fn read(dir: &Path) -> io::Result<(Site, Vec<Diagnostic>)> {
+/// What the files are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A router is to start: nothing is read from a psk.txt that others could read, or that is not ours.
+    Start,
+    /// Only to look: the same, but git keeps no mode 0600, so that inside a checkout it is no error.
+    Check,
+}
+
+/// The site in `dir`, and the remarks on its files.
+pub fn read(dir: &Path, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
+    let (files, keys) = texts(dir, purpose)?;
+    let (site, mut remarks) = Site::read(&files);
+    remarks.extend(keys);
+    Ok((site, remarks))
+}
+
+/// Whether one of the files is in `dir`.
+pub fn are_in(dir: &Path) -> bool {
+    NAMES.iter().any(|name| dir.join(name).exists())
+}
+
+/// The texts in `dir`, and what is wrong with the file of keys.
+pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
     if !dir.is_dir() {
-        let message = format!(
-            "{}: not a folder; name the one that holds rc.conf, racoon.conf, setkey.conf …",
-            dir.display()
-        );
+        let message =
+            format!("{}: not a folder; name the one that holds {}", dir.display(), NAMES.join(", "));
         return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
-    if !NAMES.iter().any(|name| dir.join(name).exists()) {
+    if !are_in(dir) {
         let message = format!(
             "{}: none of {} is there, so there is nothing to do; name the folder that holds them",
             dir.display(),
@@ -47,53 +66,55 @@ pub fn read(dir: &Path) -> io::Result<(Site, Vec<Diagnostic>)> {
             None => text("frr.conf")?,
         },
     };
-    let mut refused = None;
+    let mut problem = None;
     if let Some(racoon) = &files.racoon_conf
         && let Ok((conf, _)) = coati_config::racoon::parse(racoon)
     {
         let path = dir.join(conf.psk_path.as_deref().unwrap_or("psk.txt"));
-        let place = conf.psk_path_span.or_else(|| Some(racoon.line(conf.remotes.first()?.place.line)));
-        match keys(&path) {
-            Ok(keys) => files.psk_txt = Some(keys),
-            Err(Refused::Rights(problem)) => refused = Some(*problem),
-            Err(Refused::Unreadable(error)) => {
+        match keys(&path, purpose) {
+            Ok((keys, remark)) => (files.psk_txt, problem) = (keys, remark),
+            Err(error) => {
                 let message = format!("the pre-shared keys cannot be read: {}: {error}", path.display());
                 let help =
                     format!("make that file, mode 0600, with lines of the form: ADDRESS KEY; {RANDOM_KEY}");
-                let span = place.unwrap_or_default();
-                refused = Some(Diagnostic::new(Severity::Error, racoon, span, message).help(help));
+                let first = conf.remotes.first().map(|remote| racoon.line(remote.place.line));
+                let span = conf.psk_path_span.or(first).unwrap_or_default();
+                problem = Some(Diagnostic::new(Severity::Error, racoon, span, message).help(help));
             }
         }
     }
-    let (site, mut remarks) = Site::read(&files);
-    remarks.extend(refused);
-    Ok((site, remarks))
+    Ok((files, problem))
 }
 
 /// Where keys come from.
 const RANDOM_KEY: &str = "`openssl rand -hex 24` makes a key";
 
-enum Refused {
-    Rights(Box<Diagnostic>),
-    Unreadable(io::Error),
-}
-
-/// The file with the pre-shared keys, when nobody else can read it.
-fn keys(path: &Path) -> Result<Arc<Source>, Refused> {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).map_err(Refused::Unreadable)?;
+/// The file with the pre-shared keys, when nobody else can read it, else what to do about that.
+fn keys(path: &Path, purpose: Purpose) -> io::Result<(Option<Arc<Source>>, Option<Diagnostic>)> {
+    let mut file = std::fs::File::open(path)?;
     // Of what was opened, not of what has the name by now.
-    let meta = file.metadata().map_err(Refused::Unreadable)?;
+    let meta = file.metadata()?;
     let shown = path.display().to_string();
     let us = coati_os::process::user();
+    let mut remark = None;
     if let Err((message, help)) = coati_config::psk::check_rights(&shown, meta.uid(), us, meta.mode()) {
-        let source = Source::new(shown, "");
-        let problem = Diagnostic::new(Severity::Error, &source, Span::default(), message).help(help);
-        return Err(Refused::Rights(Box::new(problem)));
+        let problem = |severity, help| {
+            Diagnostic::new(severity, &Source::new(shown, ""), Span::default(), message).help(help)
+        };
+        if purpose == Purpose::Start || !is_checkout(path) {
+            return Ok((None, Some(problem(Severity::Error, help))));
+        }
+        let help = format!("git keeps no modes, `coati lab` installs it with 0600; for `coati up` {help}");
+        remark = Some(problem(Severity::Note, help));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Refused::Unreadable)?;
-    source(path, bytes).map_err(Refused::Unreadable)
+    file.read_to_end(&mut bytes)?;
+    Ok((Some(source(path, bytes)?), remark))
+}
+
+/// Whether the file lies in a working tree of git.
+fn is_checkout(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.ancestors().any(|dir| dir.join(".git").exists()))
 }
 
 /// The text of a file, or where it is none.

@@ -53,7 +53,7 @@ pub struct UpArgs {
 /// Runs the router until a signal ends it.
 pub fn up(args: &UpArgs) -> ExitCode {
     coati_os::process::forbid_core_dumps();
-    let (site, remarks) = match files::read(&args.dir) {
+    let (site, remarks) = match files::read(&args.dir, files::Purpose::Start) {
         Ok(read) => read,
         Err(error) => return fail(&error),
     };

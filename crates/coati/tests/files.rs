@@ -1,0 +1,259 @@
+//! Files that are wrong: each answer names file, line and column, and what to do.
+
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use support::{Dir, coati};
+
+#[test]
+fn the_how_to_can_start_and_its_weak_choices_are_named_once() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seed");
+    let ran = coati(&["check", &seed.join("freebsd-a").display().to_string()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("this can start"));
+    ran.says(&["racoon.conf:13:16: warning: SHA-1"]);
+    ran.says(&["racoon.conf:15:10: warning: group 2 is weak"]);
+    ran.says(&["racoon.conf:22:27: warning: 3des is weak"]);
+    for (weak, stronger) in [
+        ("warning: SHA-1", "hash_algorithm sha256;"),
+        ("warning: group 2", "dh_group 14;"),
+        ("warning: 3des", "encryption_algorithm aes;"),
+    ] {
+        assert_eq!(ran.err.matches(weak).count(), 1, "{weak}");
+        ran.says(&[stronger]);
+    }
+    // What rc(8) would not do, with the line that makes it.
+    ran.says(&["rc.conf:6:1: note", "ipsec_enable=\"YES\""]);
+    ran.says(&["rc.conf:5:1: note", "gateway_enable=\"YES\""]);
+    let both = coati(&["check", &seed.display().to_string()]);
+    assert_eq!((both.code, both.out.matches("this can start").count()), (0, 2), "{}", both.err);
+}
+
+#[test]
+fn keys_that_others_can_read() {
+    let dir = Dir::seed("psk-mode");
+    assert_eq!(dir.check().code, 0);
+    dir.mode("psk.txt", 0o644);
+    for command in ["check", "up"] {
+        let ran = coati(&[command, &dir.path.display().to_string()]);
+        assert_ne!(ran.code, 0);
+        ran.says(&["psk.txt:1:1: error: mode 0644", "chmod 600"]);
+        assert!(!ran.err.contains("an-example-key"), "the key is shown");
+    }
+}
+
+#[test]
+fn keys_that_are_not_ours() {
+    let dir = Dir::seed("psk-owner");
+    if chown(dir.path.join("psk.txt"), Some(65_534), None).is_err() {
+        // Only root can give files away; the rule itself is tested in coati-config.
+        return;
+    }
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["psk.txt:1:1: error: this file belongs to user 65534", "chown 0"]);
+}
+
+#[test]
+fn keys_that_are_not_there() {
+    let dir = Dir::seed("psk-missing");
+    dir.remove("psk.txt");
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["racoon.conf:1:1: error: the pre-shared keys cannot be read", "psk.txt"]);
+    ran.says(&["ADDRESS KEY"]);
+    dir.edit("racoon.conf", "remote ", "path pre_shared_key \"/nowhere/psk.txt\";\nremote ");
+    dir.check().says(&["racoon.conf:1:21: error", "/nowhere/psk.txt"]);
+    fs::write(dir.path.join("psk.txt"), "192.0.2.77 another-key-of-twenty-bytes\n").unwrap();
+    dir.mode("psk.txt", 0o600);
+    dir.edit("racoon.conf", "path pre_shared_key \"/nowhere/psk.txt\";\n", "");
+    let ran = dir.check();
+    ran.says(&["racoon.conf:1:1: error: psk.txt has no key for 198.51.100.1"]);
+    ran.says(&["add a line to psk.txt: 198.51.100.1 KEY"]);
+}
+
+#[test]
+fn wrong_words_and_what_was_meant() {
+    for (name, file, from, to, place, advice) in [
+        (
+            "word",
+            "racoon.conf",
+            "dpd_delay",
+            "dpd_dellay",
+            "racoon.conf:5:1: error: unknown directive `dpd_dellay`",
+            "did you mean `dpd_delay`?",
+        ),
+        (
+            "semicolon",
+            "racoon.conf",
+            "passive off;",
+            "passive off",
+            "racoon.conf:7:11: error: a semicolon `;` is missing",
+            "add `;` here",
+        ),
+        (
+            "address",
+            "racoon.conf",
+            "remote 198.51.100.1",
+            "remote 198.51.100.256",
+            "racoon.conf:1:8: error: `198.51.100.256` is not an IP address",
+            "write it in numbers",
+        ),
+        (
+            "brace",
+            "racoon.conf",
+            "compression_algorithm deflate;\n}",
+            "compression_algorithm deflate;\n",
+            "racoon.conf:18:1: error: this block is never closed",
+            "add the closing brace",
+        ),
+        (
+            "setkey",
+            "setkey.conf",
+            "spdflush",
+            "spdflsh",
+            "setkey.conf:2:1: error: unknown command `spdflsh`",
+            "did you mean `spdflush`?",
+        ),
+        (
+            "level",
+            "setkey.conf",
+            "esp/transport//unique",
+            "esp/transport//uniqe",
+            "setkey.conf:3:54: error: unknown level `uniqe`",
+            "did you mean `unique`?",
+        ),
+        (
+            "ospf",
+            "ospfd.conf",
+            "network 10",
+            "netwrk 10",
+            "ospfd.conf:9:2: error: unknown statement of `router ospf` `netwrk`",
+            "did you mean `network`?",
+        ),
+        (
+            "tunnel",
+            "rc.conf",
+            "link1 tunnel",
+            "link1 tunel",
+            "rc.conf:5:1: error: unknown word of ifconfig `tunel`",
+            "did you mean `tunnel`?",
+        ),
+    ] {
+        let dir = Dir::seed(&format!("word-{name}"));
+        dir.edit(file, from, to);
+        let ran = dir.check();
+        assert_ne!(ran.code, 0, "{name}");
+        ran.says(&[place]);
+        ran.says(&[advice]);
+    }
+}
+
+#[test]
+fn files_that_do_not_fit_each_other() {
+    let dir = Dir::seed("no-sainfo");
+    let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
+    let (remote, _) = text.split_once("sainfo").unwrap();
+    fs::write(dir.path.join("racoon.conf"), remote).unwrap();
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["setkey.conf:3:1: error: this policy needs a sainfo"]);
+    ran.says(&["add `sainfo anonymous"]);
+
+    let dir = Dir::seed("no-remote");
+    dir.edit("racoon.conf", "remote 198.51.100.1", "remote 198.51.100.9");
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["setkey.conf:3:1: error: this policy needs keys from 198.51.100.1", "no remote section"]);
+    ran.says(&["add `remote 198.51.100.1"]);
+
+    let dir = Dir::seed("gre-policy");
+    dir.edit("rc.conf", "tunnel 192.0.2.1 198.51.100.1", "tunnel 192.0.2.1 198.51.100.7");
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["rc.conf:5:1: error: gre0 goes from 192.0.2.1 to 198.51.100.7, but no `out` policy"]);
+    ran.says(&["spdadd 192.0.2.1/32 198.51.100.7/32 gre -P out ipsec esp/transport//unique;"]);
+    ran.says(&["spdadd 198.51.100.7/32 192.0.2.1/32 gre -P in ipsec esp/transport//unique;"]);
+
+    let dir = Dir::seed("gre-interface");
+    dir.edit("rc.conf", "inet 192.0.2.1 ", "inet 192.0.2.3 ");
+    dir.check().says(&["rc.conf:5:1: warning: gre0 begins at 192.0.2.1, but no interface"]);
+    dir.check().says(&["there are: em0 192.0.2.3, em1 10.1.0.1"]);
+}
+
+#[test]
+fn interfaces_that_do_not_exist() {
+    let dir = Dir::seed("interface");
+    dir.edit("ospfd.conf", "passive-interface em1", "passive-interface em7");
+    dir.edit("ospfd.conf", "interface gre0", "interface gre9");
+    let ran = dir.check();
+    ran.says(&["ospfd.conf:3:11: warning: rc.conf has no interface `gre9`"]);
+    ran.says(&["ospfd.conf:10:20: warning: rc.conf has no interface `em7`"]);
+    ran.says(&["there are: em0, em1, gre0"]);
+    // Without rc.conf, those that the system has count.
+    dir.remove("rc.conf");
+    assert!(!dir.check().err.contains("no interface"));
+}
+
+#[test]
+fn two_ends_that_do_not_match() {
+    let dir = Dir::new("ends");
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seed");
+    for side in ["freebsd-a", "freebsd-b"] {
+        fs::create_dir(dir.path.join(side)).unwrap();
+        for file in fs::read_dir(seed.join(side)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), dir.path.join(side).join(file.file_name())).unwrap();
+        }
+        dir.mode(&format!("{side}/psk.txt"), 0o600);
+    }
+    assert_eq!(dir.check().code, 0);
+    dir.edit("freebsd-b/rc.conf", "mtu 1400", "mtu 1300");
+    dir.edit("freebsd-b/ospfd.conf", "point-to-point\n", "point-to-point\n ip ospf dead-interval 8\n");
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["freebsd-a/rc.conf:5:1: error: the MTU of gre0 is 1400, on the other side 1300"]);
+    ran.says(&["freebsd-a/ospfd.conf:3:11: error: gre0: dead-interval is 40 s, on the other side 8 s"]);
+    ran.says(&["write the same mtu on both sides"]);
+}
+
+#[test]
+fn folders_without_files() {
+    let dir = Dir::new("empty");
+    for command in ["check", "up"] {
+        let ran = coati(&[command, &dir.path.display().to_string()]);
+        assert_ne!(ran.code, 0);
+        ran.says(&["none of rc.conf, racoon.conf, setkey.conf", "name the folder that holds them"]);
+        let ran = coati(&[command, "/nonexistent"]);
+        assert_ne!(ran.code, 0);
+        ran.says(&["/nonexistent: not a folder", "rc.conf"]);
+    }
+    // Some of them are enough.
+    fs::write(dir.path.join("ospfd.conf"), "router ospf\n network 10.0.0.0/8 area 0\n").unwrap();
+    assert_eq!(dir.check().code, 0);
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let dir = Dir::seed("bytes");
+    fs::write(dir.path.join("setkey.conf"), b"flush;\nspd\xff\xfeflush;\n").unwrap();
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["setkey.conf:2:4: error: this byte is not UTF-8", "write ASCII"]);
+}
+
+#[test]
+fn remarks_for_programs() {
+    let dir = Dir::seed("json");
+    dir.edit("racoon.conf", "dpd_delay", "dpd_dellay");
+    let ran = coati(&["check", "--json", &dir.path.display().to_string()]);
+    assert_ne!(ran.code, 0);
+    let list: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let error = list.as_array().unwrap().iter().find(|one| one["severity"] == "error").unwrap();
+    assert_eq!((&error["line"], &error["column"]), (&serde_json::json!(5), &serde_json::json!(1)));
+    assert_eq!(error["help"], "did you mean `dpd_delay`?");
+}

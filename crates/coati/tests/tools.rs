@@ -1,0 +1,129 @@
+//! `setkey` and `racoonctl` where things go wrong: no daemon, a dead socket, files with mistakes.
+
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use support::{Dir, Ran, coati};
+
+/// Runs the program under another name.
+fn called(dir: &Dir, name: &str, args: &[&str]) -> Ran {
+    let link = dir.path.join(name);
+    if !link.exists() {
+        symlink(env!("CARGO_BIN_EXE_coati"), &link).unwrap();
+    }
+    Command::new(link).args(args).output().unwrap().into()
+}
+
+#[test]
+fn a_socket_that_is_not_there() {
+    let dir = Dir::new("no-socket");
+    let socket = dir.path.join("racoon.sock").display().to_string();
+    for (name, args) in
+        [("racoonctl", vec!["-s", &socket, "-ll", "ss", "isakmp"]), ("setkey", vec!["-s", &socket, "-D"])]
+    {
+        let ran = called(&dir, name, &args);
+        assert_eq!(ran.code, 1, "{name}");
+        ran.says(&["cannot reach a running Coati", "coati up DIR"]);
+        ran.says(&[&socket, "no such socket"]);
+        assert!(!ran.err.contains("Bad file descriptor"));
+    }
+    // One that nobody listens on any more.
+    drop(UnixListener::bind(&socket).unwrap());
+    called(&dir, "racoonctl", &["-s", &socket, "ss", "esp"]).says(&[&socket, "no daemon listens on it"]);
+}
+
+#[test]
+fn a_socket_of_somebody_else() {
+    let dir = Dir::new("other-socket");
+    let socket = dir.path.join("racoon.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let somebody = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(b"\x08\x00\x01\x81\n").unwrap();
+    });
+    let ran = called(&dir, "racoonctl", &["-s", &socket.display().to_string(), "ss", "isakmp"]);
+    somebody.join().unwrap();
+    assert_eq!(ran.code, 1);
+    ran.says(&["racoon.sock: whoever listens there is no Coati"]);
+}
+
+#[test]
+fn racoonctl_without_a_daemon() {
+    let dir = Dir::new("racoonctl");
+    let usage = called(&dir, "racoonctl", &[]);
+    assert_eq!(usage.code, 0);
+    assert!(usage.out.contains("usage: racoonctl") && usage.out.contains("racoonctl -ll ss isakmp"));
+    assert_eq!(coati(&["racoonctl", "--help"]).out, usage.out);
+    let ran = called(&dir, "racoonctl", &["bogus"]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["racoonctl: Invalid command [bogus]"]);
+    let ran = coati(&["racoonctl", "ss"]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["insufficient arguments", "isakmp, esp, ah or ipsec"]);
+    let ran = coati(&["racoonctl", "reload-config"]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["not supported yet"]);
+}
+
+#[test]
+fn setkey_reads_before_it_acts() {
+    let dir = Dir::seed("setkey");
+    let file = dir.path.join("setkey.conf").display().to_string();
+    // Without a daemon, a file can still be checked.
+    assert_eq!(called(&dir, "setkey", &["-n", "-f", &file]).code, 0);
+    dir.edit("setkey.conf", "gre -P in", "gre -P inn");
+    for args in [vec!["-n", "-f", &file], vec!["-f", &file]] {
+        let ran = called(&dir, "setkey", &args);
+        assert_eq!(ran.code, 1);
+        ran.says(&["setkey.conf:4:", "error: unknown direction `inn`"]);
+        ran.says(&["did you mean `in`?"]);
+        ran.says(&["nothing was changed"]);
+    }
+    let ran = coati(&["setkey", "-f", "/nonexistent/setkey.conf"]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["setkey: /nonexistent/setkey.conf: No such file"]);
+    let ran = coati(&["setkey", "-Z"]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["unknown option -Z"]);
+    assert_eq!(coati(&["setkey"]).code, 1);
+    let help = coati(&["setkey", "-h"]);
+    assert!(help.code == 0 && help.out.contains("spdadd") && help.out.contains("Examples:"));
+}
+
+#[test]
+fn a_refused_command_is_named_with_its_place_and_the_rest_is_done() {
+    let dir = Dir::new("refused");
+    let (file, socket) = (dir.path.join("keys.conf"), dir.path.join("coati.sock"));
+    fs::write(&file, "flush;\n  delete 192.0.2.1 192.0.2.2 esp 0x1000;\nspdflush;\n").unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let requests: Vec<String> = lines
+            .map(|line| {
+                let line = line.unwrap();
+                let reply = if line.contains("delete") {
+                    r#"{"sadb":{"refused":{"refusal":"no-sa"}}}"#
+                } else {
+                    r#"{"sadb":"done"}"#
+                };
+                stream.write_all(format!("{reply}\n").as_bytes()).unwrap();
+                line
+            })
+            .collect();
+        requests
+    });
+    let socket = socket.display().to_string();
+    let ran = called(&dir, "setkey", &["-s", &socket, "-f", &file.display().to_string()]);
+    assert_eq!(daemon.join().unwrap().len(), 3);
+    assert_eq!(ran.code, 1);
+    ran.says(&["keys.conf:2:3: no such SA", "setkey -D lists"]);
+}
