@@ -63,12 +63,12 @@ impl Client {
 
     /// The next answer: for [`AdminRequest::Monitor`], which has many.
     pub fn next(&mut self) -> io::Result<AdminReply> {
-        let mut line = String::new();
-        if self.reader.read_line(&mut line)? == 0 {
+        let mut line = Vec::new();
+        if self.reader.read_until(b'\n', &mut line)? == 0 {
             let message = format!("{}: the daemon closed the connection", self.path.display());
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        match serde_json::from_str(&line) {
+        match serde_json::from_slice(&line) {
             Ok(AdminReply::Error(text)) => Err(io::Error::other(text)),
             Ok(reply) => Ok(reply),
             Err(error) => {
