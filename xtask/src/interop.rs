@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::uml::{End, Guest};
+use crate::uml::{self, End, Guest};
 
 /// Arguments of `cargo xtask interop`.
 #[derive(Args)]
@@ -58,12 +58,13 @@ pub fn scenarios() -> io::Result<Vec<String>> {
 /// Runs `names`, `jobs` at a time; what each found is printed when it has ended.
 pub fn run(names: &[String], coati: &Path, jobs: usize) -> io::Result<Vec<Outcome>> {
     let root = root()?;
+    let preload = uml::xstate(&root.join("tests/interop/guest/xstate.c"), &root.join("target/interop"))?;
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (outcome, lines) = scenario(&root, name, coati);
+                    let (outcome, lines) = scenario(&root, name, coati, &preload);
                     let mut outcomes = outcomes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     println!("-- {name}, {:.1} s", outcome.seconds);
                     for line in lines.iter().chain(&outcome.failures) {
@@ -81,10 +82,10 @@ fn root() -> io::Result<PathBuf> {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
 }
 
-fn scenario(root: &Path, name: &str, coati: &Path) -> (Outcome, Vec<String>) {
+fn scenario(root: &Path, name: &str, coati: &Path, preload: &Path) -> (Outcome, Vec<String>) {
     let began = Instant::now();
     let (mut lines, mut failures, mut ended) = (Vec::new(), Vec::new(), false);
-    let result = boot(root, name, coati, |line| {
+    let result = boot(root, name, coati, preload, |line| {
         ended |= line == "interop: end";
         if line.starts_with("FAILED") {
             failures.push(line.to_owned());
@@ -106,7 +107,7 @@ fn scenario(root: &Path, name: &str, coati: &Path) -> (Outcome, Vec<String>) {
     (Outcome { name: name.to_owned(), seconds: began.elapsed().as_secs_f64(), failures }, lines)
 }
 
-fn boot(root: &Path, name: &str, coati: &Path, line: impl FnMut(&str)) -> io::Result<End> {
+fn boot(root: &Path, name: &str, coati: &Path, preload: &Path, line: impl FnMut(&str)) -> io::Result<End> {
     let tree = root.join("tests/interop");
     if !tree.join("scenarios").join(name).with_extension("sh").exists() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("no scenario `{name}`")));
@@ -119,5 +120,5 @@ fn boot(root: &Path, name: &str, coati: &Path, line: impl FnMut(&str)) -> io::Re
     let coati = fs::canonicalize(coati)?;
     let environment = [("SCENARIO", Path::new(name)), ("COATI", &coati), ("WORK", &work)];
     let (init, console) = (tree.join("guest/init"), work.join("console.log"));
-    Guest { name, init: &init, environment: &environment, console: &console, limit: LIMIT }.run(line)
+    Guest { name, init: &init, environment: &environment, console: &console, preload, limit: LIMIT }.run(line)
 }

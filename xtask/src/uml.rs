@@ -21,6 +21,8 @@ pub struct Guest<'a> {
     pub environment: &'a [(&'a str, &'a Path)],
     /// Where the console is written.
     pub console: &'a Path,
+    /// What [`xstate`] built.
+    pub preload: &'a Path,
     /// It is killed when it takes longer.
     pub limit: Duration,
 }
@@ -76,10 +78,27 @@ impl Guest<'_> {
             .arg(format!("uml_dir={}/", memory.display()))
             .arg(format!("init={}", self.init.display()))
             .args(self.environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
+        command.env("LD_PRELOAD", self.preload);
         // The guest's memory is a file there: on a disk it would crawl.
         command.env("TMPDIR", &memory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         // In a group of their own, all its processes can be ended together.
         command.process_group(0).spawn()
+    }
+}
+
+/// Builds the library that guests need on processors with AMX from `source` (where it says why), below `folder`.
+pub fn xstate(source: &Path, folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let library = folder.join("xstate.so");
+    // Whatever links Rust programs is there.
+    let status = Command::new("cc")
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-nostdlib", "-o"])
+        .args([&library, source])
+        .status()?;
+    if status.success() {
+        Ok(library)
+    } else {
+        Err(io::Error::other(format!("cc {}: {status}", source.display())))
     }
 }
 
