@@ -38,12 +38,9 @@ impl Engine {
         let random = self.random.number();
         let repeated = self.repeated(now, index);
         let Some(neighbour) = self.neighbour_mut(index) else { return };
-        // The RFC wants a number that was not used recently.
-        neighbour.sequence =
-            if neighbour.sequence == 0 { random } else { neighbour.sequence.wrapping_add(1) };
+        let sequence = neighbour.propose(random);
         neighbour.master = true;
         neighbour.description = repeated;
-        let sequence = neighbour.sequence;
         self.send_description(index, FIRST, sequence, Vec::new());
     }
 
@@ -122,7 +119,7 @@ impl Engine {
             }
             State::Exchange => {
                 let again = neighbour.last_received == Some(received);
-                if again || neighbour.is_stale(flags, description.sequence) {
+                if again || neighbour.comes_late(flags, description.sequence) {
                     if !neighbour.master {
                         self.repeat_description(index);
                     }
@@ -143,7 +140,7 @@ impl Engine {
             }
             State::Loading | State::Full => {
                 let again = neighbour.last_received == Some(received);
-                if again || neighbour.is_stale(flags, description.sequence) {
+                if again || neighbour.comes_late(flags, description.sequence) {
                     if !neighbour.master {
                         self.repeat_description(index);
                     }
@@ -202,6 +199,7 @@ impl Engine {
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         let Some(lsdb) = self.areas.get(&interface.config.area) else { return };
         let Some(neighbour) = &mut interface.neighbour else { return };
+        neighbour.late = 0;
         neighbour.last_received = Some((description.flags, description.options, description.sequence));
         for header in &description.headers {
             if !is_known(header.key.kind) {

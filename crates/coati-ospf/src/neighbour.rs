@@ -86,6 +86,10 @@ pub(crate) struct Neighbour {
     pub(crate) master: bool,
     /// DD sequence number.
     pub(crate) sequence: u32,
+    /// The last one with which we wanted to lead.
+    proposal: Option<u32>,
+    /// Descriptions that came late since the last one in its turn.
+    pub(crate) late: u32,
     /// What was received last: flags, options, sequence number.
     pub(crate) last_received: Option<(u8, u8, u32)>,
     /// Sequence number with which it wanted to lead, in this exchange.
@@ -123,6 +127,8 @@ impl Neighbour {
             dead_at: now,
             master: false,
             sequence: 0,
+            proposal: None,
+            late: 0,
             last_received: None,
             proposed: None,
             last_sent: None,
@@ -137,19 +143,36 @@ impl Neighbour {
         }
     }
 
-    /// Whether a description of this exchange comes late or again: packets overtake each other.
-    pub(crate) fn is_stale(&self, flags: u8, sequence: u32) -> bool {
+    /// Whether a description is an earlier one of this exchange: packets overtake each other.
+    ///
+    /// A neighbour that says nothing else has lost the thread, or somebody else has spoken in its name. After a few it
+    /// is a mismatch, as the RFC has it from the first one on.
+    pub(crate) fn comes_late(&mut self, flags: u8, sequence: u32) -> bool {
         const WINDOW: u32 = 64;
-        if flags & DatabaseDescription::INIT != 0 {
-            return self.proposed == Some(sequence);
-        }
-        let master_flag = flags & DatabaseDescription::MASTER != 0;
-        let behind = self.sequence.wrapping_sub(sequence);
-        master_flag != self.master && (1..WINDOW).contains(&behind)
+        const PATIENCE: u32 = 4;
+        let earlier = if flags & DatabaseDescription::INIT != 0 {
+            self.proposed == Some(sequence)
+        } else {
+            let behind = self.sequence.wrapping_sub(sequence);
+            let from_the_other_role = (flags & DatabaseDescription::MASTER != 0) != self.master;
+            from_the_other_role && (1..WINDOW).contains(&behind)
+        };
+        self.late += u32::from(earlier);
+        earlier && self.late <= PATIENCE
+    }
+
+    /// The sequence number with which we want to lead: none that an earlier exchange can have come to, so that what is
+    /// left of that one is not taken for this one.
+    pub(crate) fn propose(&mut self, random: u32) -> u32 {
+        const STEP: u32 = 1 << 16;
+        self.proposal = Some(self.proposal.map_or(random, |last| last.wrapping_add(STEP)));
+        self.sequence = self.proposal.unwrap_or(random);
+        self.sequence
     }
 
     /// Forgets what an adjacency has gathered.
     pub(crate) fn clear(&mut self) {
+        self.late = 0;
         self.last_received = None;
         self.proposed = None;
         self.last_sent = None;

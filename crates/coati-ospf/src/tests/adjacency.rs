@@ -1,5 +1,7 @@
 //! Hello, exchange, mismatches, dead neighbours.
 
+use coati_wire::ospf::DatabaseDescription;
+
 use super::*;
 
 #[test]
@@ -188,4 +190,40 @@ fn one_router_id_for_two() {
     world.routers[1].config.router_id = world.routers[0].config.router_id;
     world.run(Duration::from_secs(30));
     assert!(world.problems(0)[0].contains("has our own router id 10.255.0.1"));
+}
+
+/// Somebody who speaks in the leader's name takes the follower a step further than the leader is.
+#[test]
+fn a_follower_that_was_led_astray_finds_back() {
+    for seed in 0..20 {
+        let mut world = World::row(2, seed);
+        assert!(world.run_until(Duration::from_secs(5), |world| world.state(0, 10) == State::Exchange));
+        let neighbour = world.routers[0].interfaces[&10].neighbour.as_ref().unwrap();
+        let description = DatabaseDescription {
+            mtu: 1400,
+            options: neighbour.options,
+            flags: DatabaseDescription::MASTER,
+            sequence: neighbour.sequence.wrapping_add(1),
+            headers: Vec::new(),
+        };
+        let (now, from) = (world.now, Ipv4Addr::new(10, 255, 0, 2));
+        world.routers[0].receive_description(now, 10, from, &description);
+        world.settle();
+        assert!(world.run_until(Duration::from_secs(60), World::converged), "seed {seed} {}", world.story());
+    }
+}
+
+#[test]
+fn sequence_numbers_are_not_used_again() {
+    let mut world = World::row(2, 1);
+    let mut seen = Vec::new();
+    for _ in 0..50 {
+        assert!(world.run_until(Duration::from_secs(60), World::converged));
+        let sequence = world.routers[1].interfaces[&10].neighbour.as_ref().unwrap().sequence;
+        assert!(seen.iter().all(|earlier: &u32| earlier.abs_diff(sequence) > 1000), "{sequence} {seen:?}");
+        seen.push(sequence);
+        let now = world.now;
+        world.routers[1].start_exchange(now, 10, "for this test");
+        world.settle();
+    }
 }
