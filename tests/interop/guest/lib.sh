@@ -151,23 +151,38 @@ has_ospf_route() { # namespace destination
 frr_is_full() { vtysh show ip ospf neighbor | grep "$1" | grep -q Full/; }
 bird_is_full() { birdc show ospf neighbors | grep "$1" | grep -q Full/; }
 
+# all_answered FILE COUNT: whether ping had replies to its first COUNT requests. It sends some more, since it goes without
+# waiting for the last ones' replies as long as a busy machine may need.
+all_answered() {
+    awk -v count="$2" '
+        match($0, /icmp_seq=[0-9]+/) && /time=/ { seen[substr($0, RSTART + 9, RLENGTH - 9) + 0] = 1 }
+        END {
+            for (i = 1; i <= count; i++) if (!(i in seen)) { missing++; list = list " " i }
+            if (missing) { print missing " of " count " without a reply:" list; exit 1 }
+        }' "$1"
+}
+MORE=5
+
+# What ping found, in one line.
+in_short() { awk -F/ '/packets/ { print } /rtt/ { print "average " $5 " ms" }' ORS=', ' "$1"; }
+
 # pings NAMESPACE SOURCE DESTINATION COUNT: all of them answered.
 pings() {
-    ip netns exec "$1" ping -q -n -I "$2" -i 0.05 -c "$4" -w 20 "$3" > /run/ping
-    must "ping $2 -> $3: $(awk -F/ '/packets/ { print } /rtt/ { print "average " $5 " ms" }' ORS=', ' /run/ping)" \
-        grep -q " 0% packet loss" /run/ping
+    ip netns exec "$1" ping -n -I "$2" -i 0.05 -c $(($4 + MORE)) -W 5 "$3" > /run/ping
+    must "$4 x ping $2 -> $3: $(in_short /run/ping)" all_answered /run/ping "$4"
 }
 
 # stream_of_pings SECONDS: twenty a second each way, none is lost.
 stream_of_pings() {
+    count=$(($1 * 20))
     for way in "a $A2 $B2" "b $B2 $A2"; do
         set -- $1 $way
-        ip netns exec $2 ping -q -n -I $3 -i 0.05 -c $(($1 * 20)) -w $(($1 + 10)) $4 > /run/stream-$2 &
+        ip netns exec $2 ping -n -I $3 -i 0.05 -c $((count + MORE)) -W 5 $4 > /run/stream-$2 &
         eval stream_$2=$!
     done
     wait $stream_a $stream_b
     for way in a b; do
-        must "for $1 s from $way: $(awk '/packets/ { print }' /run/stream-$way)" grep -q " 0% packet loss" /run/stream-$way
+        must "for $1 s from $way: $(in_short /run/stream-$way)" all_answered /run/stream-$way $count
     done
 }
 
