@@ -649,10 +649,15 @@ impl Engine {
                 self.end_phase1(id, "its lifetime is over", true);
             }
             Timer::Retire(id) => {
-                if self.phase1.get(&id).is_some_and(|sa| sa.state == State::Dying) {
-                    for want in self.end_phase1(id, "another one has taken over", true) {
-                        self.negotiate(now, want);
-                    }
+                if self.phase1.get(&id).is_none_or(|sa| sa.state != State::Dying) {
+                    return;
+                }
+                // strongSwan ends the pairs that were negotiated under an ISAKMP SA together with it.
+                if self.core.pairs.values().any(|pair| pair.phase1 == id) {
+                    return self.core.set_timer(now + RETIREMENT, Timer::Retire(id));
+                }
+                for want in self.end_phase1(id, "another one has taken over", true) {
+                    self.negotiate(now, want);
                 }
             }
             Timer::Dpd(id) => self.dpd_due(now, id),

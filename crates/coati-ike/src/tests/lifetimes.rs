@@ -1,5 +1,7 @@
 //! Renewal of both phases, dead peers, restarts, shutdown.
 
+use std::collections::HashMap;
+
 use super::*;
 
 #[test]
@@ -28,6 +30,35 @@ fn renewal_of_both_phases_leaves_no_gap() {
         // Not more than the pair in use and one that is on its way out.
         assert!(world.outbound_spis(0).len() == 1 && world.hosts[0].sas(world.now).len() <= 3);
     }
+}
+
+/// strongSwan ends the SA pairs that were negotiated under an ISAKMP SA together with it.
+#[test]
+fn no_isakmp_sa_is_deleted_under_a_living_pair() {
+    let [a, b] = [B, A].map(|peer| {
+        let mut config = config(peer);
+        config.peers[0].proposals[0].lifetime = 300;
+        config.sainfos[0].lifetime = 200;
+        config
+    });
+    let mut world = World::with(1, a, b);
+    world.acquire(0);
+    let end = world.now + Duration::from_secs(3600);
+    let mut under: HashMap<String, usize> = HashMap::new();
+    let mut superfluous = 0;
+    while world.step(end) {
+        for event in world.hosts[0].events.drain(..) {
+            if let Event::IsakmpDeleted { spi, why: "another one has taken over", .. } = event {
+                assert_eq!(under.get(&spi), Some(&0), "after {:?}", world.now - world.start);
+                superfluous += 1;
+            }
+        }
+        // As it was before the step that ends one.
+        let all = world.hosts[0].engine.isakmp_sas().into_iter();
+        under =
+            all.map(|sa| (format!("{}:{}", sa.initiator_cookie, sa.responder_cookie), sa.phase2)).collect();
+    }
+    assert!(superfluous > 3, "{superfluous}");
 }
 
 #[test]
