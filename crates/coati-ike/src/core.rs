@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selector};
@@ -37,6 +37,8 @@ pub(crate) enum Purpose {
     Install(IpAddr),
     /// How much a pair has received: DPD asks nothing of a peer that talks.
     Traffic { phase1: u64, pair: u64 },
+    /// Whether the peer uses a new pair already; when it does not, the next look comes after this time.
+    Used { pair: u64, next: Duration },
 }
 
 /// What a timer is about. Timers are never removed: who is called looks whether it still applies.
@@ -62,6 +64,8 @@ pub(crate) enum Timer {
     Dpd(u64),
     /// The responder of a pair renews it, since the initiator did not.
     RekeyLate(u64),
+    /// Whether the peer uses a new pair already; the next look comes after this time.
+    LookForUse(u64, Duration),
     /// A replaced pair is deleted.
     RetirePair(u64),
 }
@@ -204,11 +208,26 @@ impl Core {
         live.next_back().map(|(id, pair)| (*id, pair))
     }
 
+    /// The pair that is to take over as soon as the peer is ready.
+    pub(crate) fn held_pair(&self, selector: &Selector) -> Option<u64> {
+        let mut held = self.pairs.iter().filter(|(_, pair)| pair.held.is_some());
+        held.find(|(_, pair)| pair.want.selector == *selector).map(|(id, _)| *id)
+    }
+
+    /// Begins to send with a pair that was held back.
+    pub(crate) fn release(&mut self, id: u64) -> bool {
+        let Some(pair) = self.pairs.get_mut(&id) else { return false };
+        let Some(outbound) = pair.held.take() else { return false };
+        let remote = pair.want.remote;
+        self.ask(Request::Add(outbound), Some(Purpose::Install(remote)));
+        true
+    }
+
     /// Removes a pair and its SAs. Returns the inbound SPI, which the peer has to be told.
     pub(crate) fn remove_pair(&mut self, id: u64, why: &'static str) -> Option<SaId> {
         let pair = self.pairs.remove(&id)?;
         self.ask(Request::Delete(pair.inbound), None);
-        if !pair.retired {
+        if !pair.retired && pair.held.is_none() {
             self.ask(Request::Delete(pair.outbound), None);
         }
         self.events.push_back(Event::PairDeleted { inbound: pair.inbound, outbound: pair.outbound, why });

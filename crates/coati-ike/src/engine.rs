@@ -18,7 +18,7 @@ use crate::ikev1::main_mode;
 use crate::ikev1::phase1::{Phase1, State, hex};
 use crate::ikev1::quick_mode;
 use crate::job::{Job, JobDone};
-use crate::pair::{RETIREMENT, SIMULTANEOUS, Want};
+use crate::pair::{FIRST_LOOK, LAST_LOOK, RETIREMENT, SIMULTANEOUS, Want};
 use crate::retransmission::Due;
 
 /// Unknown initiators that are being answered at one time, in all and of one address.
@@ -357,9 +357,15 @@ impl Engine {
         }
     }
 
-    /// The data plane wants keys for a policy.
+    /// The data plane wants keys for a policy, and so has no outbound SA for it.
     pub fn handle_acquire(&mut self, now: Instant, acquire: &Acquire) {
         let Some(want) = self.core.want_of(&acquire.selector) else { return };
+        if self.use_held(now, &want.selector) {
+            return;
+        }
+        for pair in self.core.pairs.values_mut().filter(|pair| pair.want.selector == want.selector) {
+            pair.flushed = true;
+        }
         let settling = self
             .core
             .live_pair(&want.selector)
@@ -419,7 +425,7 @@ impl Engine {
         if expire.hard {
             return self.end_pair(id, "its lifetime is over");
         }
-        if pair.retired {
+        if pair.retired || self.core.held_pair(&pair.want.selector).is_some() {
             return;
         }
         if pair.initiator {
@@ -468,6 +474,7 @@ impl Engine {
                 self.core.fail(remote, text);
             }
             (Some(Purpose::Traffic { phase1, pair }), reply) => self.traffic(now, phase1, pair, reply),
+            (Some(Purpose::Used { pair, next }), reply) => self.looked_for_use(now, pair, next, reply),
             _ => {}
         }
     }
@@ -510,8 +517,37 @@ impl Engine {
                     quick_mode::abandon(&mut self.core, sa, message_id);
                 }
             }
-            quick_mode::Outcome::Established(pair) => self.pair_established(now, *pair),
+            quick_mode::Outcome::Established(pair) => {
+                if self.core.pairs.get(pair).is_some_and(|pair| pair.held.is_some()) {
+                    self.core.set_timer(now + FIRST_LOOK, Timer::LookForUse(*pair, FIRST_LOOK * 2));
+                } else {
+                    self.pair_established(now, *pair);
+                }
+            }
         }
+    }
+
+    /// The data plane knows whether something came in by the new pair, which is how the peer shows that it has it.
+    fn looked_for_use(&mut self, now: Instant, id: u64, next: Duration, reply: &Reply) {
+        let used = matches!(reply, Reply::Sas { sas } if sas.iter().any(|sa| sa.usage.packets > 0));
+        if used || next > LAST_LOOK {
+            self.use_pair(now, id);
+        } else {
+            self.core.set_timer(now + next, Timer::LookForUse(id, next * 2));
+        }
+    }
+
+    fn use_pair(&mut self, now: Instant, id: u64) {
+        if self.core.release(id) {
+            self.pair_established(now, id);
+        }
+    }
+
+    /// The pair in use has gone before its time: the one that was to take over does so now.
+    fn use_held(&mut self, now: Instant, selector: &Selector) -> bool {
+        let Some(id) = self.core.held_pair(selector) else { return false };
+        self.use_pair(now, id);
+        true
     }
 
     /// Of all pairs for one policy a single one goes on; the others receive a little longer.
@@ -529,6 +565,8 @@ impl Engine {
             .map(|(other, _)| *other)
             .collect();
         for other in others {
+            // Begun from both sides at once: which one stays does not wait.
+            self.core.release(other);
             let yields = self.core.pairs.get(&other).is_some_and(|other| other.yields_to(&new));
             let loser = if yields { other } else { id };
             if let Some(pair) = self.core.pairs.get_mut(&loser).filter(|pair| !pair.retired) {
@@ -663,8 +701,14 @@ impl Engine {
             Timer::Dpd(id) => self.dpd_due(now, id),
             Timer::RekeyLate(id) => {
                 let due = self.core.pairs.get(&id).filter(|pair| !pair.retired).map(|pair| pair.want.clone());
-                if let Some(want) = due {
+                if let Some(want) = due.filter(|want| self.core.held_pair(&want.selector).is_none()) {
                     self.negotiate(now, want);
+                }
+            }
+            Timer::LookForUse(id, next) => {
+                let held = self.core.pairs.get(&id).filter(|pair| pair.held.is_some());
+                if let Some(inbound) = held.map(|pair| pair.inbound) {
+                    self.core.ask(Request::Get(inbound), Some(Purpose::Used { pair: id, next }));
                 }
             }
             Timer::RetirePair(id) => self.end_pair(id, "another one has taken over"),

@@ -566,11 +566,18 @@ fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>
     Ok(public)
 }
 
-/// The initiator installs both SAs, then says so.
+/// The initiator installs both SAs, then says so. Where another pair is in use, that one stays in use until the peer
+/// has shown that it knows the new one.
 fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
     let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
     install(core, sa, &quick, true);
-    install(core, sa, &quick, false);
+    let outbound = negotiated(core, sa, &quick, false).map(Box::new);
+    let held = if core.live_pair(&quick.want.selector).is_some_and(|(_, pair)| !pair.flushed) {
+        outbound
+    } else {
+        ask_to_install(core, sa, outbound.map(Request::Add));
+        None
+    };
     quick.state = State::Done;
     let Some(keys) = &sa.keys else { return Outcome::Continues };
     let [ni, nr] = &quick.nonces;
@@ -579,7 +586,7 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
     let bytes = message::sealed(sa, keys, &mut quick.iv, exchange::QUICK, message_id, chain);
     core.send(sa.local, sa.remote, bytes.clone());
     quick.last_sent = Some(Retransmission::new(now, vec![bytes], false));
-    let id = pair(core, now, sa, &quick);
+    let id = pair(core, now, sa, &quick, held);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)
@@ -613,7 +620,7 @@ fn conclude(
     // Nothing answers the third message.
     quick.last_sent = None;
     install(core, sa, &quick, false);
-    let id = pair(core, now, sa, &quick);
+    let id = pair(core, now, sa, &quick, None);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)
@@ -621,7 +628,19 @@ fn conclude(
 
 /// Hands one SA to the data plane.
 fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
-    let (Some(keys), Some(choice)) = (&sa.keys, &quick.choice) else { return };
+    let new = negotiated(core, sa, quick, inbound).map(Box::new);
+    ask_to_install(core, sa, new.map(if inbound { Request::Update } else { Request::Add }));
+}
+
+fn ask_to_install(core: &mut Core, sa: &Phase1, request: Option<Request>) {
+    if let Some(request) = request {
+        core.ask(request, Some(Purpose::Install(sa.remote.ip())));
+    }
+}
+
+/// One SA of the pair with its keys.
+fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) -> Option<Sa> {
+    let (Some(keys), Some(choice)) = (&sa.keys, &quick.choice) else { return None };
     let (id, reqid) = if inbound {
         (quick.inbound(), quick.want.reqid_in)
     } else {
@@ -641,7 +660,7 @@ fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
         bytes: hard.bytes * soft_share / 100,
         ..Lifetime::default()
     };
-    let new = Sa {
+    Some(Sa {
         id,
         mode: quick.want.mode,
         reqid,
@@ -660,12 +679,10 @@ fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
         state: SaState::Mature,
         usage: Usage::default(),
         sequence: 0,
-    };
-    let request = if inbound { Request::Update(Box::new(new)) } else { Request::Add(Box::new(new)) };
-    core.ask(request, Some(Purpose::Install(sa.remote.ip())));
+    })
 }
 
-fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick) -> u64 {
+fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, held: Option<Box<Sa>>) -> u64 {
     let renewal = core.live_pair(&quick.want.selector).is_some();
     let lifetime = quick.choice.as_ref().map_or(0, |choice| choice.lifetime);
     let (inbound, outbound) = (quick.inbound(), quick.outbound());
@@ -683,6 +700,8 @@ fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick) -> u64 {
         established: now,
         lifetime: Duration::from_secs(u64::from(lifetime)),
         retired: false,
+        held,
+        flushed: false,
         packets_seen: 0,
     };
     core.pairs.insert(id, pair);

@@ -269,6 +269,26 @@ impl World {
         usable(&a_sas, &b_sas, a.address) && usable(&b_sas, &a_sas, b.address)
     }
 
+    /// A GRE packet from host b to host a, as the policies want it.
+    fn packet_from_b(&mut self) {
+        let header = coati_wire::ipv4::Repr {
+            tos: 0,
+            id: 1,
+            dont_fragment: false,
+            ttl: 64,
+            protocol: 47,
+            source: B.parse().unwrap(),
+            destination: A.parse().unwrap(),
+            payload_len: 24,
+        };
+        let mut batch = [coati_ipsec::Packet::new(&[&header.emit()[..], &[0; 24]].concat())];
+        let mut verdicts = Vec::new();
+        let [a, b] = &self.hosts;
+        b.sadb.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut self.random);
+        assert_eq!(verdicts, [coati_ipsec::Outbound::Sealed]);
+        assert_eq!(a.sadb.snapshot().inbound(&mut batch[0], 0), Ok(()));
+    }
+
     /// For the message of a failed assertion.
     fn story(&self) -> String {
         let host = |host: &Host| {
