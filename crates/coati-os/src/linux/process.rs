@@ -20,6 +20,15 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
 }
 
+/// Lets go of the pipes or the terminal behind standard output and standard error, so that whoever reads them sees
+/// their end although this process goes on.
+pub fn let_go_of_output() -> io::Result<()> {
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
 /// A reader that goes away, such as `head`, ends this process without a word, as it ends any command. Not for daemons.
 pub fn end_on_closed_pipe() {
     // SAFETY: no handler is installed, the default action is.

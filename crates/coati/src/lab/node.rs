@@ -42,6 +42,8 @@ pub fn run(_args: &[String]) -> io::Result<ExitCode> {
     };
     set_up(&setup)?;
     say("up")?;
+    // From here on it only waits; it may be left running.
+    coati_os::process::let_go_of_output()?;
     for line in lines {
         line?;
     }

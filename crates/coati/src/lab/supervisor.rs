@@ -62,6 +62,7 @@ pub fn run(args: &[String]) -> io::Result<ExitCode> {
     verdict.write_all(&[u8::from(!good)])?;
     if keep {
         println!("left running: `coati lab exec a -- COMMAND` enters, `coati lab down` ends it");
+        coati_os::process::let_go_of_output()?;
         signals.forever().next();
     }
     lab.end();
