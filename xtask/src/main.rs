@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fuzz;
 mod interop;
 mod packages;
 mod uml;
@@ -11,12 +12,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use fuzz::FuzzArgs;
 use interop::{InteropArgs, Outcome};
 
 #[derive(Parser)]
 #[command(
     about = "Developer commands",
-    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys"
+    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys\n  cargo xtask fuzz isakmp --seconds 600"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -31,6 +33,8 @@ enum Task {
     Test,
     /// Coati against strongSwan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
     Interop(InteropArgs),
+    /// The fuzz targets of every parser and engine, for some time each.
+    Fuzz(FuzzArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Task::Check => check(&mut run),
         Task::Test => test(&mut run),
         Task::Interop(args) => interop(&mut run, args),
+        Task::Fuzz(args) => fuzz(&mut run, &args),
     }
     run.finish()
 }
@@ -61,6 +66,7 @@ fn test(run: &mut Run) {
     }
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
+    fuzz(run, &FuzzArgs { targets: Vec::new(), seconds: 4, jobs: 2 });
     lab(run);
     let coati = Some(built("release"));
     interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 2 });
@@ -110,6 +116,27 @@ fn as_nobody() -> std::io::Result<(PathBuf, Command)> {
     Ok((folder, lab))
 }
 
+/// Every target for some seconds.
+fn fuzz(run: &mut Run, args: &FuzzArgs) {
+    println!("== fuzz");
+    if let Err(why) = packages::ensure(packages::FUZZ) {
+        return run.skip("fuzz", &why);
+    }
+    let began = Instant::now();
+    match fuzz::run(args) {
+        Ok(findings) => {
+            let failures = findings
+                .into_iter()
+                .filter(|finding| finding.crash.is_some())
+                .map(|finding| finding.target)
+                .collect();
+            let seconds = began.elapsed().as_secs_f64();
+            run.outcome(Outcome { name: "fuzz".into(), seconds, failures });
+        }
+        Err(error) => run.fail("fuzz", &error.to_string()),
+    }
+}
+
 /// The peers that others made, in guests.
 fn interop(run: &mut Run, mut args: InteropArgs) {
     println!("== interop");
@@ -127,7 +154,10 @@ fn interop(run: &mut Run, mut args: InteropArgs) {
         built("release")
     });
     match interop::run(&args.scenarios, &coati, args.jobs) {
-        Ok(outcomes) => outcomes.into_iter().for_each(|outcome| run.outcome(outcome)),
+        Ok(outcomes) => outcomes.into_iter().for_each(|mut outcome| {
+            outcome.name = format!("interop {}", outcome.name);
+            run.outcome(outcome);
+        }),
         Err(error) => run.fail("interop", &error.to_string()),
     }
 }
@@ -184,7 +214,7 @@ impl Run {
         let passed = outcome.failures.is_empty();
         self.failed += usize::from(!passed);
         let end = if passed { "passed" } else { "FAILED" };
-        self.rows.push((format!("interop {}", outcome.name), outcome.seconds, end));
+        self.rows.push((outcome.name, outcome.seconds, end));
     }
 
     fn fail(&mut self, name: &str, why: &str) {

@@ -27,6 +27,9 @@ pub const INTEROP: &[&str] = &[
     "iputils-ping",
 ];
 
+/// What libFuzzer is built with.
+pub const FUZZ: &[&str] = &["g++"];
+
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const POLICY_TEXT: &str =
     "#!/bin/sh\n# Written by `cargo xtask test` while it installs packages.\nexit 101\n";

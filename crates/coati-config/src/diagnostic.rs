@@ -136,10 +136,11 @@ impl Diagnostic {
             Severity::Error => (ReportKind::Error, Color::Red),
         };
         // Of an empty text or of its very end nothing can be underlined.
-        if self.source.text.get(self.span.start..).is_none_or(str::is_empty) {
+        let Some(first) = self.source.text.get(self.span.start..).and_then(|rest| rest.chars().next()) else {
             return format!("{self}\n");
-        }
-        let span = self.span.start..self.span.end.max(self.span.start + 1).min(self.source.text.len());
+        };
+        let least = self.span.start + first.len_utf8();
+        let span = self.span.start..self.source.text.ceil_char_boundary(self.span.end.max(least));
         let name = self.source.name.clone();
         let config =
             Config::new().with_color(colour).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
@@ -246,6 +247,16 @@ mod tests {
             Some("encryption_algorithm")
         );
         assert_eq!(nearest("zzz", &["passive", "log"]), None);
+    }
+
+    /// Found by fuzzing: half of a letter cannot be underlined.
+    #[test]
+    fn letters_of_many_bytes_are_underlined_whole() {
+        let source = Source::new("psk.txt", "é…");
+        for (start, end) in [(0, 0), (0, 1), (2, 3), (2, 5), (1, 1), (5, 5), (9, 9), (0, 99)] {
+            let remark = Diagnostic::new(Severity::Error, &source, Span { start, end }, "something");
+            assert!(remark.render(false).contains("something"));
+        }
     }
 
     #[test]

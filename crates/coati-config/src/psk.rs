@@ -20,19 +20,21 @@ pub struct PreSharedKey {
     pub line: usize,
 }
 
-/// Reads the file. Remarks never quote the key.
+/// What remarks show in the place of a key.
+const HIDDEN: &str = "…";
+
+/// Reads the file. Remarks never show a key: they are about a text that has none.
 pub fn parse(source: &Arc<Source>) -> (Vec<PreSharedKey>, Vec<Diagnostic>) {
-    let mut remarks = Remarks::new(source);
+    let shown: Vec<String> = source.text.split('\n').map(without_key).collect();
+    let shown = Source::new(source.name.clone(), shown.join("\n"));
+    let mut remarks = Remarks::new(&shown);
     let mut keys = Vec::new();
-    let mut start = 0;
     for (index, line) in source.text.split('\n').enumerate() {
-        let span = Span { start, end: start + line.len() };
-        start += line.len() + 1;
         let text = line.trim_start();
         if line.starts_with('#') || text.is_empty() {
             continue;
         }
-        let identity_span = Span { start: span.start, end: span.start + line.len() - text.len() };
+        let identity_span = first_word(&shown, shown.line(index + 1));
         let Some((identity, rest)) = text.split_once([' ', '\t']) else {
             remarks.list.push(
                 remarks
@@ -44,7 +46,7 @@ pub fn parse(source: &Arc<Source>) -> (Vec<PreSharedKey>, Vec<Diagnostic>) {
         let key_text = rest.trim_start();
         if key_text != key_text.trim_end() {
             remarks.warn(
-                Span { start: span.start, end: span.start + identity.len() },
+                identity_span,
                 "the key ends with blanks or a carriage return, which are part of it",
                 "remove them on both sides, unless they are meant",
             );
@@ -67,7 +69,7 @@ pub fn parse(source: &Arc<Source>) -> (Vec<PreSharedKey>, Vec<Diagnostic>) {
         }
         if key.len() < 20 {
             remarks.warn(
-                Span { start: span.start, end: span.start + identity.len() },
+                identity_span,
                 format!("the key of {identity} has {} bytes: it could be guessed", key.len()),
                 "use 20 or more random ones, for example from `openssl rand -hex 24`",
             );
@@ -75,6 +77,26 @@ pub fn parse(source: &Arc<Source>) -> (Vec<PreSharedKey>, Vec<Diagnostic>) {
         keys.push(PreSharedKey { identity: identity.to_owned(), key: Secret::new(key), line: index + 1 });
     }
     (keys, remarks.list)
+}
+
+/// A line as remarks show it. A word alone may be a key whose identity was forgotten.
+fn without_key(line: &str) -> String {
+    let text = line.trim_start();
+    if line.starts_with('#') || text.is_empty() {
+        return line.to_owned();
+    }
+    let indent = line.strip_suffix(text).unwrap_or("");
+    match text.split_once([' ', '\t']) {
+        Some((identity, _)) => format!("{indent}{identity} {HIDDEN}"),
+        None => format!("{indent}{HIDDEN}"),
+    }
+}
+
+fn first_word(source: &Source, line: Span) -> Span {
+    let text = source.text.get(line.start..line.end).unwrap_or("");
+    let indent = text.len() - text.trim_start().len();
+    let length = text.trim_start().find([' ', '\t']).unwrap_or(text.len() - indent);
+    Span { start: line.start + indent, end: line.start + indent + length }
 }
 
 /// Hexadecimal digits; an odd number gets a leading zero.
@@ -122,6 +144,25 @@ mod tests {
         assert!(text.iter().any(|t| t.starts_with("psk.txt:5:1: error: a line without a key")), "{text:?}");
         assert!(text.iter().any(|t| t.contains("carriage return")), "{text:?}");
         assert!(text.iter().any(|t| t.contains("not hexadecimal")), "{text:?}");
+    }
+
+    /// `coati check` prints the lines around a remark; what is a secret there is not printed.
+    #[test]
+    fn remarks_show_no_key() {
+        let source = Source::new(
+            "psk.txt",
+            "192.0.2.1 correct-horse\n  10.0.0.1\tbattery-staple \nforgotten-key\nb 0xbadhex\n",
+        );
+        let (keys, remarks) = parse(&source);
+        assert_eq!(keys.len(), 2);
+        assert_eq!(remarks.len(), 5);
+        for remark in remarks {
+            let text = format!("{}{remark}", remark.render(false));
+            for secret in ["correct-horse", "battery-staple", "forgotten-key", "badhex"] {
+                assert!(!text.contains(secret), "{text}");
+            }
+            assert!(text.contains('…'), "{text}");
+        }
     }
 
     #[test]

@@ -259,6 +259,8 @@ impl Engine {
         });
         if from == State::Full || state == State::Full {
             self.originate_soon(now, area);
+            // Only Full neighbours are next hops. The LSA may come out as it was, and then nothing else would say so.
+            self.spf_soon(now);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use coati_wire::ospf::DatabaseDescription;
 
+use coati_wire::ospf::*;
+
 use super::*;
 
 #[test]
@@ -79,6 +81,28 @@ fn a_cut_of_a_minute() {
     world.run(Duration::from_secs(60) - (world.now - cut));
     world.cables[0].cut = false;
     assert!(world.run_until(Duration::from_secs(15), World::converged));
+}
+
+/// An adjacency that breaks and comes back before the own LSA is originated anew leaves it as it was; paths are computed
+/// all the same. Found by fuzzing: the route stayed away until something else changed.
+#[test]
+fn paths_follow_the_adjacency_also_when_no_lsa_changes() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(60));
+    let area = Ipv4Addr::UNSPECIFIED;
+    let moment = Duration::from_millis(100);
+    let engine = &mut world.routers[0];
+    engine.set_state(world.now, 10, State::Exchange, "test");
+    // Origination has to wait for its interval, and meanwhile paths are computed.
+    engine.originations.get_mut(&area).unwrap().due = None;
+    let stranger = Ipv4Addr::new(9, 9, 9, 9);
+    let key = LsaKey { kind: lsa_kind::ROUTER, id: stranger, advertising_router: stranger };
+    engine.install(world.now, area, Lsa::new(key, 2, 1, LsaBody::Router(RouterLsa::default())));
+    engine.handle_timeout(world.now + moment);
+    engine.set_state(world.now + moment, 10, State::Full, "test");
+    assert!(world.route(0, 1).is_none());
+    assert!(world.run_until(Duration::from_secs(10), World::converged), "{}", world.story());
 }
 
 #[test]

@@ -157,7 +157,7 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// Reads the body of the payload; number and length of the SPIs must fill it exactly.
+    /// Reads the body of the payload; number and length of the SPIs, neither of them 0, must fill it exactly.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         const WHAT: &str = "delete";
         let doi = u32_at(WHAT, body, 0)?;
@@ -165,7 +165,7 @@ impl Delete {
         let count = usize::from(u16_at(WHAT, body, 6)?);
         let rest = body.get(8..).unwrap_or(&[]);
         let spi_len = usize::from(spi_len);
-        if spi_len == 0 || Some(rest.len()) != count.checked_mul(spi_len) {
+        if spi_len == 0 || count == 0 || Some(rest.len()) != count.checked_mul(spi_len) {
             return Err(WireError::Length { what: "number of SPIs", found: count });
         }
         Ok(Self { doi, protocol, spis: rest.chunks_exact(spi_len).map(<[u8]>::to_vec).collect() })
@@ -222,6 +222,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Found by fuzzing: what says nothing was read, and written as something that could not be read again.
+    #[test]
+    fn a_delete_of_nothing_is_none() {
+        assert!(Delete::parse(&[0, 0, 0, 1, 3, 4, 0, 0]).is_err());
+        assert!(Delete::parse(&[0, 0, 0, 1, 3, 0, 0, 1]).is_err());
+    }
 
     proptest! {
         #[test]
