@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod interop;
 mod packages;
 mod uml;
@@ -10,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use bench::{BenchArgs, Part};
 use clap::{Parser, Subcommand};
 use interop::{InteropArgs, Outcome};
 
 #[derive(Parser)]
 #[command(
     about = "Developer commands",
-    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys"
+    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys\n  cargo xtask bench tunnel --quick"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -31,6 +33,8 @@ enum Task {
     Test,
     /// Coati against strongSwan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
     Interop(InteropArgs),
+    /// How fast it is: the pieces, the tunnel beside strongSwan's, the lab's budget.
+    Bench(BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Task::Check => check(&mut run),
         Task::Test => test(&mut run),
         Task::Interop(args) => interop(&mut run, args),
+        Task::Bench(args) => bench(&mut run, &args),
     }
     run.finish()
 }
@@ -100,6 +105,31 @@ fn interop(run: &mut Run, mut args: InteropArgs) {
     }
 }
 
+/// Measures; the tables are for docs/performance.md.
+fn bench(run: &mut Run, args: &BenchArgs) {
+    println!("{}\n", bench::machine());
+    if args.has(Part::Pieces) {
+        run.measure("bench pieces", || bench::pieces(args.quick));
+    }
+    if !args.has(Part::Tunnel) && !args.has(Part::Lab) {
+        return;
+    }
+    run.step("release build", cargo(&["build", "--release", "--quiet"]));
+    let coati = built("release");
+    if args.has(Part::Lab) {
+        run.measure("bench lab", || bench::lab(&coati, args.quick));
+    }
+    if args.has(Part::Tunnel) {
+        match packages::ensure(packages::BENCH) {
+            Ok(()) if packages::is_root() => {
+                run.measure("bench tunnel", || bench::tunnel(&coati, args.quick));
+            }
+            Ok(()) => run.skip("bench tunnel", "namespaces of this kind need root"),
+            Err(why) => run.skip("bench tunnel", &why),
+        }
+    }
+}
+
 /// The program, as cargo builds it in this profile.
 fn built(profile: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
@@ -146,6 +176,15 @@ impl Run {
             began.elapsed().as_secs_f64(),
             if passed { "passed" } else { "FAILED" },
         ));
+    }
+
+    fn measure(&mut self, name: &str, measure: impl FnOnce() -> std::io::Result<()>) {
+        println!("== {name}");
+        let began = Instant::now();
+        match measure() {
+            Ok(()) => self.rows.push((name.to_owned(), began.elapsed().as_secs_f64(), "passed")),
+            Err(error) => self.fail(name, &error.to_string()),
+        }
     }
 
     fn outcome(&mut self, outcome: Outcome) {
