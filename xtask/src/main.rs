@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod fuzz;
 mod interop;
 mod packages;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use bench::{BenchArgs, Part};
 use clap::{Parser, Subcommand};
 use fuzz::FuzzArgs;
 use interop::{InteropArgs, Outcome};
@@ -18,7 +20,7 @@ use interop::{InteropArgs, Outcome};
 #[derive(Parser)]
 #[command(
     about = "Developer commands",
-    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys\n  cargo xtask fuzz isakmp --seconds 600"
+    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys\n  cargo xtask fuzz isakmp --seconds 600\n  cargo xtask bench tunnel --quick"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -35,6 +37,8 @@ enum Task {
     Interop(InteropArgs),
     /// The fuzz targets of every parser and engine, for some time each.
     Fuzz(FuzzArgs),
+    /// How fast it is: the pieces, the tunnel beside strongSwan's, the lab's budget.
+    Bench(BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test => test(&mut run),
         Task::Interop(args) => interop(&mut run, args),
         Task::Fuzz(args) => fuzz(&mut run, &args),
+        Task::Bench(args) => bench(&mut run, &args),
     }
     run.finish()
 }
@@ -162,6 +167,31 @@ fn interop(run: &mut Run, mut args: InteropArgs) {
     }
 }
 
+/// Measures; the tables are for docs/performance.md.
+fn bench(run: &mut Run, args: &BenchArgs) {
+    println!("{}\n", bench::machine());
+    if args.has(Part::Pieces) {
+        run.measure("bench pieces", || bench::pieces(args.quick));
+    }
+    if !args.has(Part::Tunnel) && !args.has(Part::Lab) {
+        return;
+    }
+    run.step("release build", cargo(&["build", "--release", "--quiet"]));
+    let coati = built("release");
+    if args.has(Part::Lab) {
+        run.measure("bench lab", || bench::lab(&coati, args.quick));
+    }
+    if args.has(Part::Tunnel) {
+        match packages::ensure(packages::BENCH) {
+            Ok(()) if packages::is_root() => {
+                run.measure("bench tunnel", || bench::tunnel(&coati, args.quick));
+            }
+            Ok(()) => run.skip("bench tunnel", "namespaces of this kind need root"),
+            Err(why) => run.skip("bench tunnel", &why),
+        }
+    }
+}
+
 /// The program, as cargo builds it in this profile.
 fn built(profile: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
@@ -208,6 +238,15 @@ impl Run {
             began.elapsed().as_secs_f64(),
             if passed { "passed" } else { "FAILED" },
         ));
+    }
+
+    fn measure(&mut self, name: &str, measure: impl FnOnce() -> std::io::Result<()>) {
+        println!("== {name}");
+        let began = Instant::now();
+        match measure() {
+            Ok(()) => self.rows.push((name.to_owned(), began.elapsed().as_secs_f64(), "passed")),
+            Err(error) => self.fail(name, &error.to_string()),
+        }
     }
 
     fn outcome(&mut self, outcome: Outcome) {

@@ -29,6 +29,16 @@ pub const INTEROP: &[&str] = &[
 
 /// What libFuzzer is built with.
 pub const FUZZ: &[&str] = &["g++"];
+/// What `cargo xtask bench` measures with, and the peer beside which it measures.
+pub const BENCH: &[&str] = &[
+    "iperf3",
+    "iproute2",
+    "strongswan",
+    "strongswan-swanctl",
+    "charon-systemd",
+    "libcharon-extra-plugins",
+    "libstrongswan-standard-plugins",
+];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const POLICY_TEXT: &str =

@@ -15,7 +15,7 @@ use coati_ike::{Job, JobDone};
 use coati_ipsec::Packet;
 use coati_os::process::wait_readable;
 use coati_os::raw::{BATCH, RawSocket};
-use coati_os::tun::Tun;
+use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Forwarder};
 use coati_sadb::PolicyId;
 
@@ -59,7 +59,10 @@ impl ToControl {
     }
 }
 
-/// Longest packet that is read at once.
+/// Buffers kept for the next batch: a full one, and what a super-packet of usual size adds to it.
+const POOL: usize = 2 * BATCH;
+
+/// Longest packet that comes from the internet.
 const MAX_PACKET: usize = 65_536;
 
 /// From the tunnel of this index to the internet. Ends when the other end of `stop` is closed.
@@ -72,7 +75,7 @@ pub fn outgoing(
     stop: UnixStream,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("out-{index}")).spawn(move || {
-        let mut buffer = vec![0; MAX_PACKET];
+        let mut buffer = vec![0; READ_LEN];
         let (mut batch, mut waiting) = (Vec::with_capacity(BATCH), Vec::new());
         let mut pool: Vec<Packet> = Vec::new();
         let mut last_error = None;
@@ -82,11 +85,14 @@ pub fn outgoing(
                 _ => return,
             }
             while batch.len() < BATCH {
-                let Ok(length) = tun.read(&mut buffer) else { break };
-                let bytes = buffer.get(..length).unwrap_or(&[]);
-                let mut packet = pool.pop().unwrap_or_else(|| Packet::new(&[]));
-                packet.refill(bytes);
-                batch.push(packet);
+                let read = tun.read(&mut buffer, |head, payload| {
+                    let mut packet = pool.pop().unwrap_or_else(|| Packet::new(&[]));
+                    packet.refill_parts(&[head, payload]);
+                    batch.push(packet);
+                });
+                if read.is_err() {
+                    break;
+                }
             }
             forwarder.encapsulate(index, &mut batch, &mut waiting, unix_seconds());
             for (policy, packet) in waiting.drain(..) {
@@ -95,7 +101,7 @@ pub fn outgoing(
             let (_, failed) = wire.send_batch(batch.iter().map(Packet::bytes));
             report(&control, failed, &mut last_error);
             pool.append(&mut batch);
-            pool.truncate(BATCH);
+            pool.truncate(POOL);
         }
     })
 }
@@ -131,6 +137,7 @@ pub fn incoming(
         let mut buffers: Vec<Vec<u8>> = (0..BATCH).map(|_| vec![0; MAX_PACKET]).collect();
         let mut lengths = Vec::new();
         let mut packet = Packet::new(&[]);
+        let mut tuns: Vec<TunWriter> = tuns.into_iter().map(TunWriter::new).collect();
         let mut any = false;
         loop {
             let [esp, gre] = &sockets;
@@ -147,9 +154,8 @@ pub fn incoming(
                     packet.refill(buffer.get(..*length).unwrap_or(&[]));
                     match forwarder.decapsulate(&mut packet, wall) {
                         Arrival::Tunnel(index) => {
-                            if let Some(tun) = tuns.get(index) {
-                                // A full queue drops the packet, as in any router.
-                                let _ = tun.write(packet.bytes());
+                            if let Some(tun) = tuns.get_mut(index) {
+                                tun.write(packet.bytes());
                             }
                             if !std::mem::replace(&mut any, true) {
                                 control.send(FromThreads::FirstInbound);
@@ -161,6 +167,7 @@ pub fn incoming(
                         Arrival::Dropped(_) => {}
                     }
                 }
+                tuns.iter_mut().for_each(TunWriter::flush);
             }
         }
     })
