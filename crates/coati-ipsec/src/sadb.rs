@@ -105,6 +105,20 @@ impl Sadb {
 
     /// Carries `request` out. `wall` is the time in Unix seconds.
     pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
+        let reply = self.carry_out(now, wall, request);
+        self.publish(now);
+        reply
+    }
+
+    /// Carries them all out, in their order. The packet threads see what was before and what comes after, and nothing
+    /// between: policies that are flushed and added again are there all the time.
+    pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
+        let replies = requests.into_iter().map(|request| self.carry_out(now, wall, request)).collect();
+        self.publish(now);
+        replies
+    }
+
+    fn carry_out(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
         let result = match request {
             Request::GetSpi { source, destination, proto, mode, reqid } => {
                 self.get_spi(now, wall, source, destination, proto, mode, reqid)
@@ -135,7 +149,6 @@ impl Sadb {
             }
             Request::SpdDump => Ok(Reply::Policies { policies: self.policies() }),
         };
-        self.publish(now);
         result.unwrap_or_else(|refusal| Reply::Refused { refusal })
     }
 

@@ -200,7 +200,12 @@ impl Snapshot {
         })
     }
 
-    /// Whether packets that match `selector` could leave now: sealed, or clear when no policy is there.
+    /// Whether some policy is about this IP packet, be it one that lets it pass in clear.
+    pub fn has_policy(&self, direction: Direction, packet: &Packet) -> bool {
+        Facts::of(packet.bytes()).is_ok_and(|facts| self.policy(direction, &facts).is_some())
+    }
+
+    /// Whether packets that match `selector` could leave now: sealed, or in clear where a policy says so.
     pub fn is_open(&self, selector: &Selector) -> bool {
         let facts = Facts {
             source: selector.source.address,
@@ -212,7 +217,7 @@ impl Snapshot {
             ports: None,
             header_len: 0,
         };
-        let Some(policy) = self.policy(Direction::Out, &facts) else { return true };
+        let Some(policy) = self.policy(Direction::Out, &facts) else { return false };
         match &policy.policy.action {
             Action::None => true,
             Action::Discard => false,
