@@ -43,7 +43,7 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// The last message of phase 1.
-    MainMode(u64),
+    Phase1(u64),
     /// The last message of a quick mode.
     QuickMode(u64, u32),
     /// A quick mode that is done is forgotten.

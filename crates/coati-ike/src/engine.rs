@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::ikev1::fragment::Reassembly;
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::main_mode;
+use crate::ikev1::negotiation;
 use crate::ikev1::phase1::{Phase1, State, hex};
 use crate::ikev1::quick_mode;
 use crate::job::{Job, JobDone};
@@ -199,7 +200,7 @@ impl Engine {
             }
         }
         for (due, id) in timers {
-            self.core.set_timer(due, Timer::MainMode(id));
+            self.core.set_timer(due, Timer::Phase1(id));
         }
         true
     }
@@ -216,7 +217,7 @@ impl Engine {
                 if sa.state != before {
                     sa.last_received = digest.to_vec();
                 }
-                if outcome == main_mode::Outcome::Established {
+                if outcome == negotiation::Outcome::Established {
                     self.established(now, id);
                 }
             }
@@ -623,7 +624,7 @@ impl Engine {
 
     fn fire(&mut self, now: Instant, timer: Timer) {
         match timer {
-            Timer::MainMode(id) => self.main_mode_due(now, id),
+            Timer::Phase1(id) => self.phase1_due(now, id),
             Timer::QuickMode(id, message_id) => {
                 let Some(sa) = self.phase1.get_mut(&id) else { return };
                 let outcome = quick_mode::handle_timeout(&mut self.core, now, sa, message_id);
@@ -671,7 +672,7 @@ impl Engine {
         }
     }
 
-    fn main_mode_due(&mut self, now: Instant, id: u64) {
+    fn phase1_due(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get_mut(&id) else { return };
         let Some(last) = &mut sa.last_sent else { return };
         match last.check(now) {
@@ -680,7 +681,7 @@ impl Engine {
                 for datagram in &last.datagrams {
                     self.core.send(sa.local, sa.remote, datagram.clone());
                 }
-                self.core.set_timer(next, Timer::MainMode(id));
+                self.core.set_timer(next, Timer::Phase1(id));
             }
             Due::GiveUp => {
                 let remote = sa.remote;

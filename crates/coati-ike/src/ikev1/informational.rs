@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use coati_sadb::Spi;
-use coati_wire::isakmp::{Delete, Header, Notification, exchange, flag, kind};
+use coati_wire::isakmp::{Delete, Header, Notification, Payload, exchange, flag, kind};
 
 use super::message;
 use super::phase1::Phase1;
@@ -73,6 +73,13 @@ pub(crate) fn notification(sa: &Phase1, what: u16, data: Vec<u8>) -> (u8, Vec<u8
     let notification =
         Notification { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spi: sa.cookies.concat(), kind: what, data };
     (kind::NOTIFICATION, notification.emit())
+}
+
+/// Whether one of the payloads says that the peer has started anew.
+pub(crate) fn says_initial_contact(list: &[Payload<'_>]) -> bool {
+    list.iter().filter(|payload| payload.kind == kind::NOTIFICATION).any(|payload| {
+        Notification::parse(payload.body).is_ok_and(|found| found.kind == Notification::INITIAL_CONTACT)
+    })
 }
 
 /// Notifies about a quick mode.
@@ -194,7 +201,10 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         Notification::AUTHENTICATION_FAILED
         | Notification::PAYLOAD_MALFORMED
         | Notification::INVALID_HASH_INFORMATION => {
-            let key = core.config.key_of(sa.remote.ip()).map_or("", |key| key.origin.as_str());
+            let key = core
+                .config
+                .key_of(sa.remote.ip(), sa.key_name().as_deref())
+                .map_or("", |key| key.origin.as_str());
             format!("its pre-shared key and ours ({key}) probably differ")
         }
         _ => "it does not say more".into(),
