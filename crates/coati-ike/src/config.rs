@@ -360,6 +360,13 @@ impl Default for SaInfo {
     }
 }
 
+impl SaInfo {
+    /// Whether the two ask for the same, wherever they were written.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        *self == Self { origin: self.origin.clone(), ..other.clone() }
+    }
+}
+
 /// One identity of quick mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointId {

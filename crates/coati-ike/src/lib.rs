@@ -20,6 +20,7 @@ mod config;
 mod core;
 mod engine;
 mod event;
+mod failure;
 pub mod ikev1;
 mod job;
 mod pair;
@@ -30,8 +31,9 @@ pub use config::{
     IkeProposal, NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 pub use core::{RequestTag, Transmit};
-pub use engine::{Engine, IsakmpSa};
-pub use event::Event;
+pub use engine::{Engine, IsakmpSa, NotDone, PairInfo};
+pub use event::{EndReason, Event};
+pub use failure::{Cause, Failure, Side, Stage};
 pub use job::{Job, JobDone};
 
 #[cfg(test)]

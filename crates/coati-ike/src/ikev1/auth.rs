@@ -16,6 +16,7 @@ use super::message;
 use super::phase1::Phase1;
 use crate::config::{AuthMethod, ExchangeMode, Peer};
 use crate::core::Core;
+use crate::failure::{Cause, Failure, Stage};
 
 /// Why the peer is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub(crate) fn check_means(core: &mut Core, peer: usize, remote: SocketAddr) -> b
     let by_name = peer.exchange_modes.contains(&ExchangeMode::Aggressive) && !core.config.keys.is_empty();
     let found = !needs_key || by_name || core.config.key_of(remote.ip(), None).is_some();
     if !found {
-        core.fail(remote.ip(), format!("{remote}: psk.txt has no key for {}", remote.ip()));
+        let text = format!("psk.txt has no key for {}", remote.ip());
+        core.fail(Failure::new(remote.ip(), Stage::Start, Cause::Configuration, text));
     }
     found
 }

@@ -11,6 +11,7 @@ use super::phase1::Phase1;
 use super::proposal::PROTO_ESP;
 use crate::config::Dpd;
 use crate::core::{Core, Timer};
+use crate::failure::{Cause, Failure, Stage};
 
 const DOI_IPSEC: u32 = 1;
 const PROTO_ISAKMP: u8 = 1;
@@ -178,7 +179,13 @@ fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notif
                 }
                 _ => "",
             };
-            core.fail(sa.remote.ip(), format!("{}: the peer says {name}{advice}", sa.remote));
+            let cause = match error {
+                Notification::NO_PROPOSAL_CHOSEN => Cause::NoProposal,
+                Notification::INVALID_ID_INFORMATION => Cause::Policy,
+                _ => Cause::Told,
+            };
+            let text = format!("the peer says {name}{advice}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, text));
         }
         _ => {}
     }
@@ -210,7 +217,15 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         _ => "it does not say more".into(),
     };
     let name = Notification::name(notification.kind);
-    core.fail(sa.remote.ip(), format!("{}: the peer says {name} (not authenticated): {advice}", sa.remote));
+    let cause = match notification.kind {
+        Notification::NO_PROPOSAL_CHOSEN => Cause::NoProposal,
+        Notification::AUTHENTICATION_FAILED
+        | Notification::PAYLOAD_MALFORMED
+        | Notification::INVALID_HASH_INFORMATION => Cause::Authentication,
+        _ => Cause::Told,
+    };
+    let text = format!("the peer says {name} (not authenticated): {advice}");
+    core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, cause, text));
 }
 
 fn answer_dpd(core: &mut Core, sa: &mut Phase1, notification: &Notification) {

@@ -31,6 +31,7 @@ use super::proposal;
 use crate::config::ExchangeMode;
 use crate::core::{Core, Timer};
 use crate::event::Event;
+use crate::failure::{Cause, Failure, Stage};
 use crate::job::{Job, JobDone};
 
 /// Begins main mode. `None` when there is no key, which is explained.
@@ -52,7 +53,12 @@ pub(crate) fn initiate(
     list.extend(negotiation::vendor_ids(core, peer));
     sa.sa_body = sa_body;
     let bytes = message::clear(sa.cookies, sa.exchange_type(), 0, &list);
-    core.events.push_back(Event::MainModeBegun { local, remote, initiator: true });
+    core.events.push_back(Event::Phase1Begun {
+        exchange: ExchangeMode::Main,
+        local,
+        remote,
+        initiator: true,
+    });
     send(core, now, &mut sa, bytes, true);
     Some(sa)
 }
@@ -84,7 +90,7 @@ pub(crate) fn respond(
         Ok(choice) => choice,
         Err(explanation) => {
             informational::complain(core, local, remote, cookies, Notification::NO_PROPOSAL_CHOSEN);
-            core.fail(remote.ip(), format!("{remote}: {explanation}"));
+            core.fail(Failure::new(remote.ip(), Stage::Phase1, Cause::NoProposal, explanation));
             return None;
         }
     };
@@ -95,7 +101,12 @@ pub(crate) fn respond(
     let mut answer = vec![(kind::SA, choice.answer)];
     answer.extend(negotiation::vendor_ids(core, peer));
     let bytes = message::clear(cookies, exchange::IDENTITY_PROTECTION, 0, &answer);
-    core.events.push_back(Event::MainModeBegun { local, remote, initiator: false });
+    core.events.push_back(Event::Phase1Begun {
+        exchange: ExchangeMode::Main,
+        local,
+        remote,
+        initiator: false,
+    });
     send(core, now, &mut sa, bytes, false);
     core.set_timer(now + HALF_OPEN_LIFE, Timer::HalfOpen(sa.id));
     Some(sa)
@@ -143,7 +154,7 @@ fn chosen(core: &mut Core, sa: &mut Phase1, header: &Header, list: &[Payload<'_>
     }
     match proposal::accept_phase1(peer, answer) {
         Err(explanation) => {
-            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Protocol, explanation));
             Outcome::Continues
         }
         Ok(proposal) => {
@@ -211,7 +222,8 @@ pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: J
     match done.shared {
         Some(Ok(shared)) => negotiation::derive(core, sa, &shared),
         Some(Err(error)) => {
-            core.fail(sa.remote.ip(), format!("{}: its Diffie-Hellman value is refused: {error}", sa.remote));
+            let text = format!("its Diffie-Hellman value is refused: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Protocol, text));
             return;
         }
         None => return,

@@ -12,6 +12,7 @@ use super::phase1::{Phase1, State};
 use crate::config::{ExchangeMode, Fragmentation};
 use crate::core::{Core, Timer};
 use crate::event::Event;
+use crate::failure::{Cause, Failure, Stage};
 use crate::retransmission::Retransmission;
 
 /// RFC 3706.
@@ -71,21 +72,23 @@ pub(crate) fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
 pub(crate) fn not_believed(core: &mut Core, sa: &mut Phase1, why: &Unproven) {
     core.drop_datagram("authentication failed");
     let explanation = match why {
-        Unproven::SomebodyElse(text) => format!("{}: {text}", sa.remote),
+        Unproven::SomebodyElse(text) => text.clone(),
         Unproven::Unreadable | Unproven::Wrong if sa.method().has_psk() => {
             let key = core.config.key_of(sa.remote.ip(), sa.key_name().as_deref());
             let origin = key.map_or(String::new(), |key| format!(" ({})", key.origin));
             format!(
-                "{}: what it sent cannot be decrypted or its hash is wrong: its pre-shared key and ours{origin} \
-                 probably differ; compare them, also for blanks at the end",
-                sa.remote
+                "what it sent cannot be decrypted or its hash is wrong: its pre-shared key and ours{origin} \
+                 probably differ; compare them, also for blanks at the end"
             )
         }
-        Unproven::Unreadable | Unproven::Wrong => {
-            format!("{}: its signature is missing or wrong", sa.remote)
-        }
+        Unproven::Unreadable | Unproven::Wrong => "its signature is missing or wrong".to_owned(),
     };
-    core.fail(sa.remote.ip(), explanation);
+    let origin = match why {
+        Unproven::SomebodyElse(_) => core.peer(sa.peer).map(|peer| peer.origin.clone()),
+        _ => core.config.key_of(sa.remote.ip(), sa.key_name().as_deref()).map(|key| key.origin.clone()),
+    };
+    let failure = Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Authentication, explanation);
+    core.fail(failure.at(&origin.unwrap_or_default()));
     if !sa.complained {
         sa.complained = true;
         informational::complain(core, sa.local, sa.remote, sa.cookies, Notification::AUTHENTICATION_FAILED);

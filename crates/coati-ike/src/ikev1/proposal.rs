@@ -10,6 +10,7 @@ use coati_sadb::{AuthAlgorithm, EncAlgorithm, Mode};
 use coati_wire::isakmp::{Attribute, Proposal, SecurityAssociation, Transform};
 
 use crate::config::{AuthMethod, IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
+use crate::failure::Mismatch;
 
 const DOI_IPSEC: u32 = 1;
 const SITUATION_IDENTITY_ONLY: u32 = 1;
@@ -98,7 +99,7 @@ pub(crate) struct Phase1Choice {
 
 /// Takes the first transform of the peer that one of our proposals fits; otherwise says what was offered, what was
 /// wanted and which line decides.
-pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, String> {
+pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, Mismatch> {
     let offer = parse(body)?;
     let mut reasons = Vec::new();
     for proposal in offer.proposals.iter().filter(|proposal| proposal.protocol == PROTO_ISAKMP) {
@@ -120,7 +121,7 @@ pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, St
         .proposals
         .iter()
         .map(|ours| format!("{} ({})", describe_phase1(&phase1_transform(ours)), ours.origin));
-    Err(explain("phase 1", &list(offered), &list(wanted), &reasons))
+    Err(explain("phase 1", list(offered), list(wanted), &peer.origin, &reasons))
 }
 
 fn phase1_transform(proposal: &IkeProposal) -> Transform {
@@ -306,7 +307,7 @@ pub(crate) fn choose_phase2(
     info: &SaInfo,
     mode: Mode,
     body: &[u8],
-) -> Result<Phase2Choice, String> {
+) -> Result<Phase2Choice, Mismatch> {
     let offer = parse(body)?;
     let ours = esp_choices(info);
     let mut reasons = Vec::new();
@@ -342,7 +343,7 @@ pub(crate) fn choose_phase2(
             Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, mode) };
         format!("{} (sainfo at {})", describe_phase2(&transform), info.origin)
     });
-    Err(explain("phase 2", &list(offered), &list(wanted), &reasons))
+    Err(explain("phase 2", list(offered), list(wanted), &info.origin, &reasons))
 }
 
 type Fit = (EspChoice, Option<u32>);
@@ -521,14 +522,21 @@ pub(crate) fn lifetime_of_attributes(data: &[u8]) -> Option<u32> {
     None
 }
 
-fn explain(phase: &str, offered: &str, wanted: &str, reasons: &[Option<String>]) -> String {
+fn explain(
+    phase: &str,
+    offered: String,
+    wanted: String,
+    origin: &str,
+    reasons: &[Option<String>],
+) -> Mismatch {
     let mut text = format!("nothing acceptable in {phase}: the peer offers {offered}; we want {wanted}");
     let mut told: Vec<&String> = reasons.iter().flatten().collect();
     told.dedup();
     for reason in told {
         let _ = write!(text, "; {reason}");
     }
-    text
+    let origin = (!origin.is_empty()).then(|| origin.to_owned());
+    Mismatch { explanation: text, origin, ours: Some(wanted), theirs: Some(offered) }
 }
 
 /// Not more than a handful: the list comes from the network.

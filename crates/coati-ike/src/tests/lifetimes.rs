@@ -48,7 +48,7 @@ fn no_isakmp_sa_is_deleted_under_a_living_pair() {
     let mut superfluous = 0;
     while world.step(end) {
         for event in world.hosts[0].events.drain(..) {
-            if let Event::IsakmpDeleted { spi, why: "another one has taken over", .. } = event {
+            if let Event::IsakmpDeleted { spi, why: EndReason::Replaced, .. } = event {
                 assert_eq!(under.get(&spi), Some(&0), "after {:?}", world.now - world.start);
                 superfluous += 1;
             }

@@ -127,7 +127,7 @@ impl Host {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Failure { explanation, .. } => Some(explanation.as_str()),
+                Event::Failure(failure) => Some(failure.explanation.as_str()),
                 _ => None,
             })
             .collect::<Vec<_>>()
