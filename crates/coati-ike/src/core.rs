@@ -9,9 +9,13 @@ use coati_crypto::RandomSource;
 use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selector};
 
 use crate::config::{Config, Peer};
-use crate::event::Event;
+use crate::event::{EndReason, Event};
+use crate::failure::Failure;
 use crate::job::Job;
 use crate::pair::{Pair, Want};
+
+/// Peers whose last failure is remembered at the most.
+const MAX_FAILURES: usize = 256;
 
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +49,7 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// The last message of phase 1.
-    MainMode(u64),
+    Phase1(u64),
     /// The last message of a quick mode.
     QuickMode(u64, u32),
     /// A quick mode that is done is forgotten.
@@ -84,7 +88,7 @@ pub(crate) struct Core {
     pub(crate) policies: Vec<Policy>,
     pub(crate) pairs: BTreeMap<u64, Pair>,
     /// The explained failure of each peer that was last.
-    pub(crate) failures: BTreeMap<IpAddr, String>,
+    pub(crate) failures: BTreeMap<IpAddr, Failure>,
     /// Datagrams that were dropped, by reason.
     pub(crate) dropped: BTreeMap<&'static str, u64>,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -155,11 +159,19 @@ impl Core {
     }
 
     /// Remembers and tells a failure, once as long as it stays the same.
-    pub(crate) fn fail(&mut self, remote: IpAddr, explanation: String) {
-        if self.failures.get(&remote) != Some(&explanation) {
-            self.failures.insert(remote, explanation.clone());
-            self.events.push_back(Event::Failure { remote, explanation });
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        let remote = failure.remote;
+        if self.failures.get(&remote) == Some(&failure) {
+            return;
         }
+        // Senders may be invented: somebody else makes room.
+        if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&remote) {
+            let any = self.random.below(u32::try_from(MAX_FAILURES).unwrap_or(1));
+            let any = self.failures.keys().nth(usize::try_from(any).unwrap_or(0)).copied();
+            any.map(|any| self.failures.remove(&any));
+        }
+        self.failures.insert(remote, failure.clone());
+        self.events.push_back(Event::Failure(Box::new(failure)));
     }
 
     pub(crate) fn peer(&self, index: usize) -> Option<&Peer> {
@@ -224,7 +236,7 @@ impl Core {
     }
 
     /// Removes a pair and its SAs. Returns the inbound SPI, which the peer has to be told.
-    pub(crate) fn remove_pair(&mut self, id: u64, why: &'static str) -> Option<SaId> {
+    pub(crate) fn remove_pair(&mut self, id: u64, why: EndReason) -> Option<SaId> {
         let pair = self.pairs.remove(&id)?;
         self.ask(Request::Delete(pair.inbound), None);
         if !pair.retired && pair.held.is_none() {

@@ -20,17 +20,20 @@ mod config;
 mod core;
 mod engine;
 mod event;
+mod failure;
 pub mod ikev1;
 mod job;
 mod pair;
 mod retransmission;
 
 pub use config::{
-    Config, Dpd, EndpointId, Fragmentation, IkeCipher, IkeProposal, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    AuthMethod, Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher,
+    IkeProposal, NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 pub use core::{RequestTag, Transmit};
-pub use engine::{Engine, IsakmpSa};
-pub use event::Event;
+pub use engine::{Engine, IsakmpSa, NotDone, PairInfo};
+pub use event::{EndReason, Event};
+pub use failure::{Cause, Failure, Side, Stage};
 pub use job::{Job, JobDone};
 
 #[cfg(test)]

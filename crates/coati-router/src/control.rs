@@ -344,7 +344,7 @@ impl Control {
             }
         }
         let reached = match &event {
-            ike::Event::MainModeBegun { .. } => Some(Milestone::MainMode),
+            ike::Event::Phase1Begun { .. } => Some(Milestone::MainMode),
             ike::Event::IsakmpEstablished { .. } => Some(Milestone::IsakmpSa),
             ike::Event::QuickModeBegun { .. } => Some(Milestone::QuickMode),
             ike::Event::PairEstablished { .. } => Some(Milestone::SaPair),
@@ -397,7 +397,7 @@ impl Control {
 
     /// The last failed negotiation of each peer, explained.
     pub fn failures(&self) -> Vec<String> {
-        self.ike.failures().map(str::to_owned).collect()
+        self.ike.failures().map(ToString::to_string).collect()
     }
 
     /// What OSPF finds wrong, explained.

@@ -23,6 +23,7 @@ pub fn ike_config(site: &Site) -> Config {
         peers: racoon.remotes.iter().map(peer).collect(),
         sainfos: sainfos(racoon),
         keys: site.keys.iter().map(key).collect(),
+        ..Config::default()
     }
 }
 
@@ -58,6 +59,7 @@ fn peer(remote: &racoon::Remote) -> Peer {
         nonce_len: usize::from(remote.nonce_size),
         origin: remote.place.to_string(),
         check_origin: check_place.to_string(),
+        ..Peer::default()
     }
 }
 
@@ -77,6 +79,7 @@ fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
         group: Group::from_number(proposal.dh_group)?,
         lifetime: proposal.lifetime,
         origin: proposal.place.to_string(),
+        ..IkeProposal::default()
     })
 }
 
@@ -90,6 +93,7 @@ fn sainfos(racoon: &RacoonConf) -> Vec<SaInfo> {
         encryption: info.encryption.clone(),
         authentication: info.authentication.clone(),
         origin: info.place.to_string(),
+        ..SaInfo::default()
     };
     racoon.sainfos.iter().map(sainfo).collect()
 }

@@ -386,6 +386,7 @@ fn config(remote: IpAddr) -> Config {
                 group: Group::Modp1024,
                 lifetime: 28_800,
                 origin: "racoon.conf:20:3".into(),
+                ..IkeProposal::default()
             }],
             proposal_check: ProposalCheck::Strict,
             fragmentation: Fragmentation::On,
@@ -395,6 +396,7 @@ fn config(remote: IpAddr) -> Config {
             nonce_len: 16,
             origin: "racoon.conf:10:1".into(),
             check_origin: "racoon.conf:12:3".into(),
+            ..Peer::default()
         }],
         sainfos: vec![SaInfo {
             ids: None,
@@ -403,12 +405,14 @@ fn config(remote: IpAddr) -> Config {
             encryption: vec![(EncAlgorithm::AesCbc, 128), (EncAlgorithm::TripleDesCbc, 192)],
             authentication: vec![AuthAlgorithm::HmacSha1],
             origin: "racoon.conf:40:1".into(),
+            ..SaInfo::default()
         }],
         keys: vec![PreSharedKey {
             identity: remote.to_string(),
             key: Secret::new(b"correct horse battery staple".to_vec()),
             origin: "psk.txt:1".into(),
         }],
+        ..Config::default()
     }
 }
 

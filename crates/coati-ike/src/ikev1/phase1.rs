@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
+use coati_wire::isakmp::Identity;
 
 use super::keys::Keys;
 use super::quick_mode::Quick;
-use crate::config::IkeProposal;
+use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
 use crate::retransmission::Retransmission;
 
@@ -37,6 +38,7 @@ pub(crate) struct Phase1 {
     pub(crate) id: u64,
     /// Index of the peer's configuration.
     pub(crate) peer: usize,
+    pub(crate) exchange: ExchangeMode,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) initiator: bool,
@@ -46,6 +48,8 @@ pub(crate) struct Phase1 {
     pub(crate) began: Instant,
     pub(crate) established: Option<Instant>,
     pub(crate) proposal: Option<IkeProposal>,
+    /// Who the peer says it is; proved once this is established.
+    pub(crate) peer_identity: Option<Identity>,
     pub(crate) lifetime: Duration,
     /// Body of the initiator's SA payload.
     pub(crate) sa_body: Vec<u8>,
@@ -94,6 +98,7 @@ impl Phase1 {
     pub(crate) fn new(
         id: u64,
         peer: usize,
+        exchange: ExchangeMode,
         ends: (SocketAddr, SocketAddr),
         initiator: bool,
         cookies: [[u8; 8]; 2],
@@ -102,6 +107,7 @@ impl Phase1 {
         Self {
             id,
             peer,
+            exchange,
             local: ends.0,
             remote: ends.1,
             initiator,
@@ -110,6 +116,7 @@ impl Phase1 {
             began: now,
             established: None,
             proposal: None,
+            peer_identity: None,
             lifetime: Duration::ZERO,
             sa_body: Vec::new(),
             nonces: Default::default(),

@@ -9,7 +9,8 @@ use coati_crypto::hash::HashAlgorithm;
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Mode};
 use coati_wire::isakmp::{Attribute, Proposal, SecurityAssociation, Transform};
 
-use crate::config::{IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
+use crate::config::{AuthMethod, IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
+use crate::failure::Mismatch;
 
 const DOI_IPSEC: u32 = 1;
 const SITUATION_IDENTITY_ONLY: u32 = 1;
@@ -20,7 +21,6 @@ const SECONDS: u32 = 1;
 const KILOBYTES: u32 = 2;
 /// What a lifetime is when nobody says it.
 const DEFAULT_LIFETIME: u32 = 28_800;
-const AUTHENTICATION_PSK: u32 = 1;
 
 /// Attribute classes of phase 1.
 mod phase1 {
@@ -48,7 +48,7 @@ pub(crate) fn offer_phase1(peer: &Peer) -> Vec<u8> {
     let transforms = peer.proposals.iter().zip(1..=u8::MAX).map(|(proposal, number)| Transform {
         number,
         id: KEY_IKE,
-        attributes: phase1_attributes(proposal),
+        attributes: phase1_attributes(proposal, true),
     });
     sa(Proposal { number: 1, protocol: PROTO_ISAKMP, spi: Vec::new(), transforms: transforms.collect() })
         .emit()
@@ -58,7 +58,8 @@ fn sa(proposal: Proposal) -> SecurityAssociation {
     SecurityAssociation { doi: DOI_IPSEC, situation: SITUATION_IDENTITY_ONLY, proposals: vec![proposal] }
 }
 
-fn phase1_attributes(proposal: &IkeProposal) -> Vec<Attribute> {
+fn phase1_attributes(proposal: &IkeProposal, we_initiate: bool) -> Vec<Attribute> {
+    let method = u32::from(proposal.auth.number(we_initiate));
     let (cipher, bits) = match proposal.cipher {
         IkeCipher::Aes(bits) => (7, Some(bits)),
         IkeCipher::TripleDes => (5, None),
@@ -70,7 +71,7 @@ fn phase1_attributes(proposal: &IkeProposal) -> Vec<Attribute> {
     ];
     list.extend(bits.map(|bits| Attribute::number(phase1::KEY_LEN, u32::from(bits))));
     list.extend([
-        Attribute::number(phase1::AUTHENTICATION, AUTHENTICATION_PSK),
+        Attribute::number(phase1::AUTHENTICATION, method),
         Attribute::number(phase1::HASH, hash_number(proposal.hash)),
         Attribute::number(phase1::GROUP, u32::from(proposal.group.number())),
     ]);
@@ -98,13 +99,13 @@ pub(crate) struct Phase1Choice {
 
 /// Takes the first transform of the peer that one of our proposals fits; otherwise says what was offered, what was
 /// wanted and which line decides.
-pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, String> {
+pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, Mismatch> {
     let offer = parse(body)?;
     let mut reasons = Vec::new();
     for proposal in offer.proposals.iter().filter(|proposal| proposal.protocol == PROTO_ISAKMP) {
         for transform in &proposal.transforms {
             for ours in &peer.proposals {
-                match fits_phase1(peer, ours, transform) {
+                match fits_phase1(peer, ours, transform, false) {
                     Ok(lifetime) => {
                         let answer = sa(Proposal { transforms: vec![transform.clone()], ..proposal.clone() });
                         let proposal = IkeProposal { lifetime, ..ours.clone() };
@@ -120,15 +121,20 @@ pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, St
         .proposals
         .iter()
         .map(|ours| format!("{} ({})", describe_phase1(&phase1_transform(ours)), ours.origin));
-    Err(explain("phase 1", &list(offered), &list(wanted), &reasons))
+    Err(explain("phase 1", list(offered), list(wanted), &peer.origin, &reasons))
 }
 
 fn phase1_transform(proposal: &IkeProposal) -> Transform {
-    Transform { number: 1, id: KEY_IKE, attributes: phase1_attributes(proposal) }
+    Transform { number: 1, id: KEY_IKE, attributes: phase1_attributes(proposal, false) }
 }
 
 /// The lifetime in seconds when it fits, or which line keeps it from fitting when the algorithms are the same.
-fn fits_phase1(peer: &Peer, ours: &IkeProposal, transform: &Transform) -> Result<u32, Option<String>> {
+fn fits_phase1(
+    peer: &Peer,
+    ours: &IkeProposal,
+    transform: &Transform,
+    we_initiate: bool,
+) -> Result<u32, Option<String>> {
     let same = |class, value| transform.number_of(class) == Some(value);
     let cipher = match ours.cipher {
         IkeCipher::Aes(_) => same(phase1::CIPHER, 7),
@@ -137,7 +143,7 @@ fn fits_phase1(peer: &Peer, ours: &IkeProposal, transform: &Transform) -> Result
     let algorithms = transform.id == KEY_IKE
         && cipher
         && same(phase1::HASH, hash_number(ours.hash))
-        && same(phase1::AUTHENTICATION, AUTHENTICATION_PSK)
+        && same(phase1::AUTHENTICATION, u32::from(ours.auth.number(we_initiate)))
         && same(phase1::GROUP, u32::from(ours.group.number()));
     if !algorithms {
         return Err(None);
@@ -171,7 +177,7 @@ pub(crate) fn accept_phase1(peer: &Peer, body: &[u8]) -> Result<IkeProposal, Str
     let chosen = chosen.ok_or("its answer to our phase 1 proposals does not choose exactly one of them")?;
     let as_initiator = Peer { proposal_check: ProposalCheck::Claim, ..peer.clone() };
     for ours in &peer.proposals {
-        if let Ok(lifetime) = fits_phase1(&as_initiator, ours, chosen) {
+        if let Ok(lifetime) = fits_phase1(&as_initiator, ours, chosen, true) {
             return Ok(IkeProposal { lifetime, ..ours.clone() });
         }
     }
@@ -301,7 +307,7 @@ pub(crate) fn choose_phase2(
     info: &SaInfo,
     mode: Mode,
     body: &[u8],
-) -> Result<Phase2Choice, String> {
+) -> Result<Phase2Choice, Mismatch> {
     let offer = parse(body)?;
     let ours = esp_choices(info);
     let mut reasons = Vec::new();
@@ -337,7 +343,7 @@ pub(crate) fn choose_phase2(
             Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, mode) };
         format!("{} (sainfo at {})", describe_phase2(&transform), info.origin)
     });
-    Err(explain("phase 2", &list(offered), &list(wanted), &reasons))
+    Err(explain("phase 2", list(offered), list(wanted), &info.origin, &reasons))
 }
 
 type Fit = (EspChoice, Option<u32>);
@@ -516,14 +522,21 @@ pub(crate) fn lifetime_of_attributes(data: &[u8]) -> Option<u32> {
     None
 }
 
-fn explain(phase: &str, offered: &str, wanted: &str, reasons: &[Option<String>]) -> String {
+fn explain(
+    phase: &str,
+    offered: String,
+    wanted: String,
+    origin: &str,
+    reasons: &[Option<String>],
+) -> Mismatch {
     let mut text = format!("nothing acceptable in {phase}: the peer offers {offered}; we want {wanted}");
     let mut told: Vec<&String> = reasons.iter().flatten().collect();
     told.dedup();
     for reason in told {
         let _ = write!(text, "; {reason}");
     }
-    text
+    let origin = (!origin.is_empty()).then(|| origin.to_owned());
+    Mismatch { explanation: text, origin, ours: Some(wanted), theirs: Some(offered) }
 }
 
 /// Not more than a handful: the list comes from the network.
@@ -558,11 +571,13 @@ fn describe_phase1(transform: &Transform) -> String {
         Some(6) => "sha512".into(),
         other => format!("hash {}", unknown(other)),
     };
-    let method = match number(phase1::AUTHENTICATION) {
-        Some(AUTHENTICATION_PSK) => "pre_shared_key".into(),
-        Some(3) => "rsasig".into(),
-        other => format!("authentication method {}", unknown(other)),
-    };
+    let method = number(phase1::AUTHENTICATION);
+    // Named as we would have to write it to answer this offer.
+    let known = AuthMethod::ALL.into_iter().find(|known| Some(u32::from(known.number(false))) == method);
+    let method = known.map_or_else(
+        || format!("authentication method {}", unknown(method)),
+        |known| known.name().to_owned(),
+    );
     let life = seconds(transform, phase1::LIFE_TYPE, phase1::LIFE_DURATION);
     format!("{cipher}, {hash}, {method}, dh_group {}, {life} s", group(number(phase1::GROUP)))
 }

@@ -31,6 +31,7 @@ use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
 use crate::config::{EndpointId, Peer, SaInfo};
 use crate::core::{Core, Purpose, Timer};
 use crate::event::Event;
+use crate::failure::{Cause, Failure, Mismatch, Stage};
 use crate::job::{Job, JobDone};
 use crate::pair::{Pair, Want};
 use crate::retransmission::Retransmission;
@@ -131,12 +132,11 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
     let (ours, theirs) = endpoints(&want.selector);
     let Some(info) = core.config.sainfo_of(&ours, &theirs).cloned() else {
         let explanation = format!(
-            "{}: no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
-            sa.remote,
+            "no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
             describe(&ours),
             describe(&theirs)
         );
-        core.fail(sa.remote.ip(), explanation);
+        core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::Configuration, explanation));
         return;
     };
     let mut message_id = 0;
@@ -227,8 +227,8 @@ pub(crate) fn handle_job(
     match done.shared {
         Some(Ok(shared)) => quick.shared = Some(shared),
         Some(Err(error)) => {
-            let explanation = format!("{}: its Diffie-Hellman value for PFS is refused: {error}", sa.remote);
-            core.fail(sa.remote.ip(), explanation);
+            let explanation = format!("its Diffie-Hellman value for PFS is refused: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::Protocol, explanation));
             return Outcome::Failed;
         }
         None => {}
@@ -352,9 +352,14 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
     let next_iv = next_iv.clone();
     let began = match consider(core, sa, &list) {
         Ok(began) => began,
-        Err((what, explanation)) => {
+        Err((what, why)) => {
             informational::notify_esp(core, sa, what, &[]);
-            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            let cause = match what {
+                Notification::NO_PROPOSAL_CHOSEN => Cause::NoProposal,
+                Notification::INVALID_ID_INFORMATION => Cause::Policy,
+                _ => Cause::Protocol,
+            };
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, why));
             // Its repetitions get no further answer.
             sa.remember(message_id);
             return;
@@ -391,8 +396,10 @@ struct Began {
 }
 
 /// Policy, sainfo and proposal for the peer's offer, or the notification and explanation of why there are none.
-fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, String)> {
-    let malformed = |what: &str| (Notification::PAYLOAD_MALFORMED, format!("its quick mode offer {what}"));
+fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, Mismatch)> {
+    let malformed = |what: &str| {
+        (Notification::PAYLOAD_MALFORMED, Mismatch::from(format!("its quick mode offer {what}")))
+    };
     let offer = message::find(list, kind::SA).ok_or_else(|| malformed("has no proposals"))?;
     let nonce = message::nonce(list).ok_or_else(|| malformed("has no nonce of an allowed length"))?;
     let given: Vec<&[u8]> =
@@ -403,7 +410,7 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
                 Identity::parse(body).ok().as_ref().and_then(endpoint).ok_or_else(|| {
                     (
                         Notification::INVALID_ID_INFORMATION,
-                        "its identities are of a kind not supported".to_owned(),
+                        Mismatch::from("its identities are of a kind not supported"),
                     )
                 })
             };
@@ -434,16 +441,16 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
             describe(&theirs),
             if have.is_empty() { "nothing".into() } else { have.join(", ") }
         );
-        (Notification::INVALID_ID_INFORMATION, text)
+        (Notification::INVALID_ID_INFORMATION, text.into())
     })?;
     if want.remote != sa.remote.ip() {
         let text = format!("it wants SAs for {}, which is somebody else's address", want.remote);
-        return Err((Notification::INVALID_ID_INFORMATION, text));
+        return Err((Notification::INVALID_ID_INFORMATION, text.into()));
     }
     let (local_id, remote_id) = endpoints(&want.selector);
     let info = core.config.sainfo_of(&local_id, &remote_id).ok_or_else(|| {
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
-        (Notification::NO_PROPOSAL_CHOSEN, text)
+        (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
     let peer: &Peer = core.peer(sa.peer).ok_or_else(|| malformed("comes from nobody known"))?;
     let answer = proposal::choose_phase2(peer, info, want.mode, offer)
@@ -502,9 +509,9 @@ fn accept(
     }
     let public = match taken {
         Ok(public) => public,
-        Err(explanation) => {
+        Err(why) => {
             sa.quicks.insert(message_id, quick);
-            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::Protocol, why));
             return Outcome::Failed;
         }
     };
@@ -688,7 +695,13 @@ fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, held: Option<
     let (inbound, outbound) = (quick.inbound(), quick.outbound());
     let reqid: ReqId = quick.want.reqid_out;
     core.failures.remove(&sa.remote.ip());
-    core.events.push_back(Event::PairEstablished { inbound, outbound, reqid, renewal });
+    core.events.push_back(Event::PairEstablished {
+        inbound,
+        outbound,
+        reqid,
+        selector: quick.want.selector,
+        renewal,
+    });
     let id = core.next_id();
     let pair = Pair {
         want: quick.want.clone(),

@@ -53,7 +53,7 @@ fn no_isakmp_sa_is_deleted_under_a_living_pair() {
     while world.step(end) {
         for (host, under) in world.hosts.iter_mut().zip(&mut under) {
             for event in host.events.drain(..) {
-                if let Event::IsakmpDeleted { spi, why: "another one has taken over", .. } = event {
+                if let Event::IsakmpDeleted { spi, why: EndReason::Replaced, .. } = event {
                     assert_eq!(under.get(&spi), Some(&0), "after {:?}", world.now - world.start);
                     superfluous += 1;
                 }

@@ -52,13 +52,7 @@ fn config(peer: &str) -> Config {
         peers: vec![Peer {
             address: Some(peer.parse().unwrap()),
             port: 500,
-            proposals: vec![IkeProposal {
-                cipher: IkeCipher::Aes(128),
-                hash: HashAlgorithm::Sha1,
-                group: Group::Modp1024,
-                lifetime: 28_800,
-                origin: "racoon.conf:20:3".into(),
-            }],
+            proposals: vec![IkeProposal { origin: "racoon.conf:20:3".into(), ..IkeProposal::default() }],
             proposal_check: ProposalCheck::Strict,
             fragmentation: Fragmentation::On,
             dpd: Some(Dpd { delay: Duration::from_secs(20), retry: Duration::from_secs(5), max_failures: 2 }),
@@ -67,6 +61,7 @@ fn config(peer: &str) -> Config {
             nonce_len: 16,
             origin: "racoon.conf:10:1".into(),
             check_origin: "racoon.conf:12:3".into(),
+            ..Peer::default()
         }],
         sainfos: vec![SaInfo {
             ids: None,
@@ -75,12 +70,14 @@ fn config(peer: &str) -> Config {
             encryption: vec![(EncAlgorithm::AesCbc, 128), (EncAlgorithm::TripleDesCbc, 192)],
             authentication: vec![AuthAlgorithm::HmacSha1],
             origin: "racoon.conf:40:1".into(),
+            ..SaInfo::default()
         }],
         keys: vec![PreSharedKey {
             identity: peer.into(),
             key: Secret::new(b"correct horse battery staple".to_vec()),
             origin: "psk.txt:1".into(),
         }],
+        ..Config::default()
     }
 }
 
@@ -130,7 +127,7 @@ impl Host {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Failure { explanation, .. } => Some(explanation.as_str()),
+                Event::Failure(failure) => Some(failure.explanation.as_str()),
                 _ => None,
             })
             .collect::<Vec<_>>()

@@ -19,10 +19,24 @@ pub struct Identity {
 impl Identity {
     /// Kind of an IPv4 address.
     pub const IPV4: u8 = 1;
+    /// Kind of a domain name.
+    pub const FQDN: u8 = 2;
+    /// Kind of a mail address.
+    pub const USER_FQDN: u8 = 3;
     /// Kind of an IPv4 network.
     pub const IPV4_SUBNET: u8 = 4;
     /// Kind of an IPv6 address.
     pub const IPV6: u8 = 5;
+    /// Kind of an IPv6 network.
+    pub const IPV6_SUBNET: u8 = 6;
+    /// Kind of a range of IPv4 addresses.
+    pub const IPV4_RANGE: u8 = 7;
+    /// Kind of a range of IPv6 addresses.
+    pub const IPV6_RANGE: u8 = 8;
+    /// Kind of a distinguished name in DER.
+    pub const DER_ASN1_DN: u8 = 9;
+    /// Kind of bytes that both sides know.
+    pub const KEY_ID: u8 = 11;
 
     /// Reads the body of the payload.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
@@ -30,6 +44,15 @@ impl Identity {
         let [kind, protocol] = array(WHAT, body, 0)?;
         let port = u16_at(WHAT, body, 2)?;
         Ok(Self { kind, protocol, port, data: body.get(4..).unwrap_or(&[]).to_vec() })
+    }
+
+    /// The address, when it is one.
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        match self.kind {
+            Self::IPV4 => <[u8; 4]>::try_from(self.data.as_slice()).ok().map(Into::into),
+            Self::IPV6 => <[u8; 16]>::try_from(self.data.as_slice()).ok().map(Into::into),
+            _ => None,
+        }
     }
 
     /// The body of the payload.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use coati_ike::Event;
+use coati_ike::{EndReason, Event, ExchangeMode};
 use coati_ospf as ospf;
 use coati_sadb::SaId;
 
@@ -56,17 +56,21 @@ impl RacoonLog {
     /// What IKE tells.
     pub fn ike(&mut self, event: &Event) {
         let (level, text) = match event {
-            Event::MainModeBegun { local, remote, initiator } => {
+            Event::Phase1Begun { exchange, local, remote, initiator } => {
                 let word = if *initiator { "initiate" } else { "respond" };
                 let ends = format!("{}<=>{}", end(local), end(remote));
                 self.line("INFO", &format!("{word} new phase 1 negotiation: {ends}"));
-                ("INFO", "begin Identity Protection mode.".to_owned())
+                let mode = match exchange {
+                    ExchangeMode::Main => "Identity Protection",
+                    ExchangeMode::Aggressive => "Aggressive",
+                };
+                ("INFO", format!("begin {mode} mode."))
             }
             Event::IsakmpEstablished { local, remote, spi } => {
                 ("INFO", format!("ISAKMP-SA established {}-{} spi:{spi}", end(local), end(remote)))
             }
             Event::IsakmpDeleted { local, remote, spi, why } => {
-                let word = if *why == "its lifetime is over" { "expired" } else { "deleted" };
+                let word = if *why == EndReason::Expired { "expired" } else { "deleted" };
                 ("INFO", format!("ISAKMP-SA {word} {}-{} spi:{spi} ({why})", end(local), end(remote)))
             }
             Event::QuickModeBegun { local, remote, initiator } => {
@@ -83,7 +87,7 @@ impl RacoonLog {
             }
             Event::PeerDead { remote } => ("INFO", format!("DPD: remote {remote} seems to be dead.")),
             Event::InitialContact { remote } => ("INFO", format!("received INITIAL-CONTACT from {remote}")),
-            Event::Failure { explanation, .. } => ("ERROR", explanation.clone()),
+            Event::Failure(failure) => ("ERROR", failure.to_string()),
         };
         self.line(level, &text);
     }

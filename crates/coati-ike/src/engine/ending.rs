@@ -1,0 +1,108 @@
+//! How SAs end: by the peer's word, by its death, by ours.
+
+use std::net::IpAddr;
+
+use super::Engine;
+use crate::event::{EndReason, Event};
+use crate::ikev1::informational::{self, Informed};
+use crate::ikev1::quick_mode;
+use crate::pair::Want;
+
+impl Engine {
+    /// What an informational message of the peer asks for.
+    pub(super) fn informed(&mut self, id: u64, told: Informed) {
+        let Some(sa) = self.phase1.get(&id) else { return };
+        let (remote, began) = (sa.remote.ip(), sa.began);
+        match told {
+            Informed::Nothing => {}
+            Informed::EspDeleted(spis) => {
+                let gone = self
+                    .core
+                    .pairs
+                    .iter()
+                    .filter(|(_, pair)| pair.want.remote == remote && spis.contains(&pair.outbound.spi));
+                let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
+                for pair in gone {
+                    self.core.remove_pair(pair, EndReason::DeletedByPeer);
+                }
+            }
+            Informed::IsakmpDeleted(list) => {
+                let gone = self
+                    .phase1
+                    .values()
+                    .filter(|sa| sa.remote.ip() == remote && list.contains(&sa.cookies.concat()));
+                let gone: Vec<u64> = gone.map(|sa| sa.id).collect();
+                for id in gone {
+                    self.end_phase1(id, EndReason::DeletedByPeer, false);
+                }
+            }
+            Informed::InitialContact => {
+                self.core.events.push_back(Event::InitialContact { remote });
+                let old = self.core.pairs.iter().filter(|(_, pair)| {
+                    pair.want.remote == remote && pair.phase1 != id && pair.established < began
+                });
+                let old: Vec<u64> = old.map(|(id, _)| *id).collect();
+                for pair in old {
+                    self.core.remove_pair(pair, EndReason::PeerRestarted);
+                }
+                let old = self.phase1.values().filter(|sa| {
+                    sa.id != id
+                        && sa.remote.ip() == remote
+                        && sa.established.is_some_and(|since| since < began)
+                });
+                let old: Vec<u64> = old.map(|sa| sa.id).collect();
+                for id in old {
+                    self.end_phase1(id, EndReason::PeerRestarted, false);
+                }
+            }
+        }
+    }
+
+    /// Removes an ISAKMP SA; its SA pairs stay.
+    pub(super) fn end_phase1(&mut self, id: u64, why: EndReason, tell: bool) -> Vec<Want> {
+        let Some(mut sa) = self.forget(id) else { return Vec::new() };
+        if tell {
+            informational::delete_isakmp(&mut self.core, &sa);
+        }
+        let open: Vec<u32> =
+            sa.quicks.iter().filter(|(_, quick)| quick.is_open()).map(|(id, _)| *id).collect();
+        let mut wants: Vec<Want> = sa.waiting.drain(..).collect();
+        for message_id in open {
+            wants.extend(sa.quicks.get(&message_id).map(|quick| quick.want.clone()));
+            quick_mode::abandon(&mut self.core, &mut sa, message_id);
+        }
+        if sa.established.is_some() {
+            let (local, remote, spi) = (sa.local, sa.remote, sa.spi());
+            self.core.events.push_back(Event::IsakmpDeleted { local, remote, spi, why });
+        }
+        wants
+    }
+
+    pub(super) fn end_pair(&mut self, id: u64, why: EndReason) {
+        let Some(remote) = self.core.pairs.get(&id).map(|pair| pair.want.remote) else { return };
+        if let Some(inbound) = self.core.remove_pair(id, why)
+            && let Some(sa) = self.best(remote).and_then(|best| self.phase1.get(&best))
+        {
+            informational::delete_esp(&mut self.core, sa, &[inbound.spi]);
+        }
+    }
+
+    pub(super) fn peer_dead(&mut self, remote: IpAddr) {
+        self.core.events.push_back(Event::PeerDead { remote });
+        let pairs: Vec<u64> = self
+            .core
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.want.remote == remote)
+            .map(|(id, _)| *id)
+            .collect();
+        for pair in pairs {
+            self.end_pair(pair, EndReason::PeerDead);
+        }
+        let list: Vec<u64> =
+            self.phase1.values().filter(|sa| sa.remote.ip() == remote).map(|sa| sa.id).collect();
+        for id in list {
+            self.end_phase1(id, EndReason::PeerDead, true);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The engine: its state, its queues, and the verbs that are not in the files beside it.
+//!
+//! `input` takes datagrams and finished jobs, `demand` what the data plane wants, `timers` the time; `collisions`
+//! decides between two of a kind, `ending` takes SAs down, `admin` and `reload` are for people.
+
+mod admin;
+mod collisions;
+mod demand;
+mod ending;
+mod input;
+mod reload;
+mod timers;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use coati_crypto::RandomSource;
+use coati_sadb::Request;
+
+use crate::config::Config;
+use crate::core::{Core, RequestTag, Transmit};
+use crate::event::{EndReason, Event};
+use crate::failure::Failure;
+use crate::ikev1::fragment::Reassembly;
+use crate::ikev1::phase1::{Phase1, State};
+use crate::job::Job;
+
+pub use admin::{IsakmpSa, NotDone, PairInfo};
+
+/// All of IKE of one host.
+pub struct Engine {
+    core: Core,
+    phase1: BTreeMap<u64, Phase1>,
+    /// By the cookie that we chose.
+    own_cookies: HashMap<[u8; 8], u64>,
+    /// Responders by address and cookie of the initiator, for its repeated first message.
+    first_messages: HashMap<(SocketAddr, [u8; 8]), u64>,
+    reassembly: Reassembly,
+    /// Peers that have heard of us since we started.
+    contacted: HashSet<IpAddr>,
+    unknown_spi_seen: HashMap<IpAddr, Instant>,
+}
+
+impl Engine {
+    /// An engine without any SA. `random` has to be fit for keys.
+    pub fn new(config: Config, random: Box<dyn RandomSource>) -> Self {
+        Self {
+            core: Core::new(config, random),
+            phase1: BTreeMap::new(),
+            own_cookies: HashMap::new(),
+            first_messages: HashMap::new(),
+            reassembly: Reassembly::default(),
+            contacted: HashSet::new(),
+            unknown_spi_seen: HashMap::new(),
+        }
+    }
+
+    pub(super) fn keep(&mut self, sa: Phase1) {
+        let own = sa.cookies.get(sa.own()).copied().unwrap_or_default();
+        self.own_cookies.insert(own, sa.id);
+        self.phase1.insert(sa.id, sa);
+    }
+
+    pub(super) fn forget(&mut self, id: u64) -> Option<Phase1> {
+        let sa = self.phase1.remove(&id)?;
+        self.own_cookies.retain(|_, owner| *owner != id);
+        self.first_messages.retain(|_, owner| *owner != id);
+        Some(sa)
+    }
+
+    /// The ISAKMP SA that new exchanges with this peer use.
+    pub(super) fn best(&self, remote: IpAddr) -> Option<u64> {
+        let usable = self.phase1.values().filter(|sa| sa.remote.ip() == remote && sa.is_established());
+        usable.max_by_key(|sa| (sa.state == State::Established, sa.established)).map(|sa| sa.id)
+    }
+
+    pub(super) fn under_way(&mut self, remote: IpAddr) -> Option<&mut Phase1> {
+        self.phase1.values_mut().find(|sa| sa.remote.ip() == remote && !sa.is_established())
+    }
+
+    /// The earliest time at which [`Engine::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.core.next_timeout()
+    }
+
+    /// Takes leave of all peers and removes all SAs.
+    pub fn shutdown(&mut self) {
+        let pairs: Vec<u64> = self.core.pairs.keys().copied().collect();
+        for pair in pairs {
+            self.end_pair(pair, EndReason::Shutdown);
+        }
+        let list: Vec<u64> = self.phase1.keys().copied().collect();
+        for id in list {
+            self.end_phase1(id, EndReason::Shutdown, true);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.core.transmits.pop_front()
+    }
+
+    /// The next request for the data plane. Take these before datagrams are sent: the peer may use an SA as soon as
+    /// it hears of it.
+    pub fn poll_request(&mut self) -> Option<(RequestTag, Request)> {
+        self.core.requests.pop_front()
+    }
+
+    /// The next thing to tell.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+
+    /// The next piece of work for another thread.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        self.core.jobs.pop_front()
+    }
+
+    /// The last failure of each peer that has not been overcome since.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.core.failures.values()
+    }
+
+    /// Datagrams that were dropped, by reason.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.core.dropped.iter().map(|(why, count)| (*why, *count))
+    }
+}
