@@ -7,6 +7,7 @@
 set -eu
 
 COATI=$1 EXAMPLE=$2 SECONDS_EACH=$3 RUNS=$4 WORK=$5
+DAEMON=$(basename "$COATI")
 . "$(dirname "$0")/lib.sh"
 
 mkdir -p $WORK/run

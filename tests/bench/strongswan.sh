@@ -10,6 +10,7 @@ set -eu
 
 PROPOSAL=$1 SECONDS_EACH=$2 RUNS=$3 WORK=$4
 A=192.0.2.1 B=192.0.2.2 IN_A=10.1.0.1 IN_B=10.2.0.1
+DAEMON=charon-systemd
 . "$(dirname "$0")/lib.sh"
 
 # A site's own /run holds its sockets; the host's is not touched.

@@ -66,22 +66,24 @@ const PIECES: [(&str, &str); 5] = [
 /// Criterion's benches: each result as it comes, then the table.
 pub fn pieces(quick: bool) -> io::Result<()> {
     let mut rows = Vec::new();
+    println!("building");
+    // In one call, so that everything is built once.
+    let mut command = super::cargo(&["bench", "--quiet"]);
     for (package, bench) in PIECES {
-        println!("{package}, {bench}: building and measuring");
-        let mut command = super::cargo(&["bench", "--quiet", "--package", package, "--bench", bench, "--"]);
-        let (warm_up, measurement) = if quick { ("0.1", "0.2") } else { ("0.5", "2") };
-        command.args(["--noplot", "--warm-up-time", warm_up, "--measurement-time", measurement]);
-        if quick {
-            command.args(["--sample-size", "10"]);
-        }
-        let mut reader = CriterionReader::default();
-        lines(&mut command, |line| {
-            if let Some((name, time)) = reader.line(line) {
-                println!("  {name:<60} {time}");
-                rows.push((name, time));
-            }
-        })?;
+        command.args(["--package", package, "--bench", bench]);
     }
+    let (warm_up, measurement) = if quick { ("0.1", "0.2") } else { ("0.5", "2") };
+    command.args(["--", "--noplot", "--warm-up-time", warm_up, "--measurement-time", measurement]);
+    if quick {
+        command.args(["--sample-size", "10"]);
+    }
+    let mut reader = CriterionReader::default();
+    lines(&mut command, |line| {
+        if let Some((name, time)) = reader.line(line) {
+            println!("  {name:<60} {time}");
+            rows.push((name, time));
+        }
+    })?;
     println!("\n| piece | time | a second |\n|---|---:|---:|");
     for (name, time) in rows {
         println!("| {name} | {time} | {} |", a_second(&time).unwrap_or_default());
@@ -198,20 +200,20 @@ pub fn tunnel(coati: &Path, quick: bool) -> io::Result<()> {
         veth.back.extend(&theirs.veth.back);
         rows.push((suite, ours.tunnel, theirs.tunnel));
     }
-    println!(
-        "\n| one TCP flow, Gbit/s | Coati | strongSwan | ratio | of the bare veth |\n|---|---:|---:|---:|---:|"
-    );
-    let [veth_forth, veth_back] = veth.medians();
+    println!("\n| one TCP flow | Coati | strongSwan | ratio | Coati's CPU | strongSwan's CPU | ratio |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
     for (suite, ours, theirs) in rows {
-        let ([forth, back], [their_forth, their_back]) = (ours.medians(), theirs.medians());
-        for (direction, ours, theirs, veth) in
-            [("forth", forth, their_forth, veth_forth), ("back", back, their_back, veth_back)]
+        let (ours, theirs) = (ours.medians(), theirs.medians());
+        for (direction, (our_rate, our_cpu), (their_rate, their_cpu)) in
+            [("forth", ours[0], theirs[0]), ("back", ours[1], theirs[1])]
         {
-            let (ratio, share) = (ours / theirs, 100.0 * ours / veth);
-            println!("| {suite}, {direction} | {ours:.2} | {theirs:.2} | {ratio:.1} | {share:.0} % |");
+            let (faster, cheaper) = (our_rate / their_rate, their_cpu / our_cpu);
+            print!("| {suite}, {direction} | {our_rate:.2} Gbit/s | {their_rate:.2} Gbit/s | {faster:.1} ");
+            println!("| {our_cpu:.1} s/GB | {their_cpu:.1} s/GB | {cheaper:.1} |");
         }
     }
-    println!("| bare veth, forth | {veth_forth:.1} | | | |\n| bare veth, back | {veth_back:.1} | | | |");
+    let [(forth, _), (back, _)] = veth.medians();
+    println!("\nthe bare veth pair: {forth:.1} Gbit/s forth, {back:.1} back");
     println!("\nafterwards: {}", machine());
     Ok(())
 }
@@ -223,16 +225,19 @@ struct Found {
     tunnel: Rates,
 }
 
-/// Gbit/s in each direction.
+/// In each direction: Gbit/s, and seconds of the daemons' CPU time for a gigabyte.
 #[derive(Default)]
 struct Rates {
-    forth: Vec<f64>,
-    back: Vec<f64>,
+    forth: Vec<(f64, f64)>,
+    back: Vec<(f64, f64)>,
 }
 
 impl Rates {
-    fn medians(mut self) -> [f64; 2] {
-        [median(&mut self.forth), median(&mut self.back)]
+    fn medians(self) -> [(f64, f64); 2] {
+        [self.forth, self.back].map(|runs| {
+            let (mut rates, mut cpu): (Vec<f64>, Vec<f64>) = runs.into_iter().unzip();
+            (median(&mut rates), median(&mut cpu))
+        })
     }
 }
 
@@ -241,13 +246,13 @@ fn rates(command: &mut Command) -> io::Result<Found> {
     let mut failed = None;
     let end = lines(command, |line| {
         let words: Vec<&str> = line.split(' ').collect();
-        if let [row, direction, rate] = words.as_slice()
-            && let Ok(rate) = rate.parse::<f64>()
+        if let [row, direction, rate, cpu] = words.as_slice()
+            && let (Ok(rate), Ok(cpu)) = (rate.parse::<f64>(), cpu.parse::<f64>())
         {
             let rates = if *row == "veth" { &mut found.veth } else { &mut found.tunnel };
             let list = if *direction == "forth" { &mut rates.forth } else { &mut rates.back };
-            list.push(rate / 1e9);
-            println!("  {row} {direction}: {:.2} Gbit/s", rate / 1e9);
+            list.push((rate / 1e9, cpu));
+            println!("  {row} {direction}: {:.2} Gbit/s, {cpu:.1} s of CPU a gigabyte", rate / 1e9);
         } else if line.starts_with("FAILED") {
             failed = Some(line.to_owned());
         }
