@@ -27,7 +27,7 @@ fn config(peer: &str, group: Group) -> Config {
                 hash: HashAlgorithm::Sha1,
                 group,
                 lifetime: 28_800,
-                origin: String::new(),
+                ..IkeProposal::default()
             }],
             proposal_check: ProposalCheck::Obey,
             fragmentation: Fragmentation::On,
@@ -35,8 +35,7 @@ fn config(peer: &str, group: Group) -> Config {
             passive: false,
             initial_contact: true,
             nonce_len: 16,
-            origin: String::new(),
-            check_origin: String::new(),
+            ..Peer::default()
         }],
         sainfos: vec![SaInfo {
             ids: None,
@@ -44,13 +43,14 @@ fn config(peer: &str, group: Group) -> Config {
             lifetime: 14_400,
             encryption: vec![(EncAlgorithm::AesCbc, 128)],
             authentication: vec![AuthAlgorithm::HmacSha1],
-            origin: String::new(),
+            ..SaInfo::default()
         }],
         keys: vec![PreSharedKey {
             identity: peer.into(),
             key: Secret::new(b"correct horse battery staple".to_vec()),
             origin: String::new(),
         }],
+        ..Config::default()
     }
 }
 

@@ -71,7 +71,7 @@ impl Engine {
             }
         }
         if heard_initial_contact {
-            self.informed(id, Informed::InitialContact);
+            self.informed(now, id, Informed::InitialContact);
         }
         let says_so = self.is_first_contact(remote.ip(), peer);
         self.contacted.insert(remote.ip());
@@ -158,29 +158,34 @@ impl Engine {
 
     /// Of all pairs for one policy a single one goes on; the others receive a little longer.
     pub(super) fn pair_established(&mut self, now: Instant, id: u64) {
-        let Some(new) = self.core.pairs.get(&id).cloned() else { return };
-        let selector: Selector = new.want.selector;
+        let Some(selector) = self.core.pairs.get(&id).map(|pair| pair.want.selector) else { return };
+        // Begun from both sides at once: which one stays does not wait.
+        self.use_held(now, &selector);
+        let Some(new) = self.core.pairs.get(&id).filter(|pair| !pair.retired).cloned() else { return };
         for sa in self.phase1.values_mut() {
             sa.waiting.retain(|want| want.selector != selector);
         }
-        let others: Vec<u64> = self
+        let others = self
             .core
             .pairs
             .iter()
-            .filter(|(other, pair)| **other != id && !pair.retired && pair.want.selector == selector)
-            .map(|(other, _)| *other)
-            .collect();
-        for other in others {
-            // Begun from both sides at once: which one stays does not wait.
-            self.core.release(other);
-            let yields = self.core.pairs.get(&other).is_some_and(|other| other.yields_to(&new));
-            let loser = if yields { other } else { id };
-            if let Some(pair) = self.core.pairs.get_mut(&loser).filter(|pair| !pair.retired) {
-                pair.retired = true;
-                let outbound = pair.outbound;
-                self.core.ask(Request::Delete(outbound), None);
-                self.core.set_timer(now + RETIREMENT, Timer::RetirePair(loser));
-            }
+            .filter(|(other, pair)| **other != id && !pair.retired && pair.want.selector == selector);
+        let others: Vec<(u64, bool)> =
+            others.map(|(other, pair)| (*other, pair.flushed || pair.yields_to(&new))).collect();
+        if others.iter().any(|(_, yields)| !yields) {
+            return self.retire_pair(now, id);
+        }
+        for (other, _) in others {
+            self.retire_pair(now, other);
+        }
+    }
+
+    fn retire_pair(&mut self, now: Instant, id: u64) {
+        if let Some(pair) = self.core.pairs.get_mut(&id) {
+            pair.retired = true;
+            let outbound = pair.outbound;
+            self.core.ask(Request::Delete(outbound), None);
+            self.core.set_timer(now + RETIREMENT, Timer::RetirePair(id));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How SAs end: by the peer's word, by its death, by ours.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::Engine;
 use crate::event::{EndReason, Event};
@@ -10,7 +11,7 @@ use crate::pair::Want;
 
 impl Engine {
     /// What an informational message of the peer asks for.
-    pub(super) fn informed(&mut self, id: u64, told: Informed) {
+    pub(super) fn informed(&mut self, now: Instant, id: u64, told: Informed) {
         let Some(sa) = self.phase1.get(&id) else { return };
         let (remote, began) = (sa.remote.ip(), sa.began);
         match told {
@@ -23,7 +24,7 @@ impl Engine {
                     .filter(|(_, pair)| pair.want.remote == remote && spis.contains(&pair.outbound.spi));
                 let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
                 for pair in gone {
-                    self.core.remove_pair(pair, EndReason::DeletedByPeer);
+                    self.deleted_by_peer(now, pair);
                 }
             }
             Informed::IsakmpDeleted(list) => {
@@ -55,6 +56,22 @@ impl Engine {
                     self.end_phase1(id, EndReason::PeerRestarted, false);
                 }
             }
+        }
+    }
+
+    /// A peer that deletes the pair in use, while one that it was to replace still receives, has chosen otherwise
+    /// than we: the next one is negotiated at once, not when a packet asks for it.
+    fn deleted_by_peer(&mut self, now: Instant, id: u64) {
+        let Some(pair) = self.core.pairs.get(&id).cloned() else { return };
+        self.core.remove_pair(id, EndReason::DeletedByPeer);
+        let selector = pair.want.selector;
+        let others = self.core.pairs.values().any(|other| other.want.selector == selector);
+        if !pair.retired
+            && others
+            && !self.use_held(now, &selector)
+            && self.core.live_pair(&selector).is_none()
+        {
+            self.negotiate(now, pair.want);
         }
     }
 

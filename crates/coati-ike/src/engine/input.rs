@@ -146,7 +146,7 @@ impl Engine {
             exchange::INFORMATIONAL => {
                 let informed = informational::handle_message(&mut self.core, now, sa, header, body);
                 for told in informed {
-                    self.informed(id, told);
+                    self.informed(now, id, told);
                 }
             }
             _ => self.core.drop_datagram("exchange type not supported"),
