@@ -18,7 +18,7 @@ use coati_crypto::RandomSource;
 use coati_ike as ike;
 use coati_ipsec::Packet;
 use coati_ospf as ospf;
-use coati_sadb::{Notification, PolicyId, Reply, Request, SaState, Spi};
+use coati_sadb::{Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
 
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
@@ -241,18 +241,35 @@ impl Control {
         self.settle(now);
     }
 
-    /// A request from outside, as `setkey` makes them.
+    /// One request from outside.
     pub fn request(&mut self, now: Now, request: Request) -> Reply {
-        let changes_policies = matches!(
-            request,
-            Request::SpdAdd(_) | Request::SpdUpdate(_) | Request::SpdDelete(..) | Request::SpdFlush
-        );
-        let reply = self.plane.request(now.at, now.wall, request);
+        let none = || Reply::Refused { refusal: Refusal::Invalid("no request".into()) };
+        self.requests(now, vec![request]).pop().unwrap_or_else(none)
+    }
+
+    /// Requests from outside, as `setkey` makes them, carried out as if at one moment.
+    pub fn requests(&mut self, now: Now, requests: Vec<Request>) -> Vec<Reply> {
+        let changes_policies = |request: &Request| {
+            matches!(
+                request,
+                Request::SpdAdd(_) | Request::SpdUpdate(_) | Request::SpdDelete(..) | Request::SpdFlush
+            )
+        };
+        let changes_policies = requests.iter().any(changes_policies);
+        // What IKE has negotiated and somebody removes is gone at the peer too, or it would go on sending with it.
+        for request in &requests {
+            match request {
+                Request::Flush(None | Some(SaProto::Esp)) => self.ike.flush_pairs(),
+                Request::Delete(id) => self.ike.delete_pair_of(id),
+                _ => {}
+            }
+        }
+        let replies = self.plane.requests(now.at, now.wall, requests);
         if changes_policies {
             self.ike.handle_policies(&self.plane.policies());
         }
         self.settle(now);
-        reply
+        replies
     }
 
     /// The earliest time at which [`Control::handle_timeout`] has something to do.

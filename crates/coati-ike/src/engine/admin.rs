@@ -150,6 +150,14 @@ impl Engine {
         pairs.len()
     }
 
+    /// Somebody removes this SA from the data plane: its pair ends, and the peer is told.
+    pub fn delete_pair_of(&mut self, id: &SaId) {
+        let of = |(_, pair): &(&u64, &crate::pair::Pair)| pair.inbound == *id || pair.outbound == *id;
+        if let Some(pair) = self.core.pairs.iter().find(of).map(|(pair, _)| *pair) {
+            self.end_pair(pair, EndReason::Asked);
+        }
+    }
+
     /// Ends all ISAKMP SAs and tells the peers; SA pairs stay.
     pub fn flush_isakmp(&mut self) {
         let list: Vec<u64> = self.phase1.keys().copied().collect();
