@@ -4,38 +4,40 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A file's text under its name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// Name for people, usually its path.
     pub name: String,
     /// What it holds.
     pub text: String,
+    /// First byte of each line.
+    lines: Vec<usize>,
 }
 
 impl Source {
     /// A file's text under its name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        let text = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Arc::new(Self { name: name.into(), text, lines })
     }
 
     /// Where `span` begins.
     pub fn place(&self, span: Span) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= span.start).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..span.start).or_else(|| self.text.get(start..)).unwrap_or("");
+        let column = before.chars().count() + 1;
         Place { file: self.name.clone(), line, column }
     }
 
     /// The whole line of this number, which counts from 1; the beginning of the text when there is none.
     pub fn line(&self, number: usize) -> Span {
-        let mut start = 0;
-        for (index, text) in self.text.split('\n').enumerate() {
-            if index + 1 == number {
-                return Span { start, end: start + text.len() };
-            }
-            start += text.len() + 1;
-        }
-        Span::default()
+        let Some(start) = number.checked_sub(1).and_then(|index| self.lines.get(index).copied()) else {
+            return Span::default();
+        };
+        let end = self.lines.get(number).map_or(self.text.len(), |next| next - 1);
+        Span { start, end }
     }
 }
 
@@ -69,6 +71,48 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Where something of a model was written. It takes no part in comparisons: two models are equal when they mean the
+/// same, wherever that is written.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The file.
+    pub source: Arc<Source>,
+    /// The words.
+    pub span: Span,
+}
+
+impl Origin {
+    /// Where it begins.
+    pub fn place(&self) -> Place {
+        self.source.place(self.span)
+    }
+
+    /// A remark about it.
+    pub fn remark(&self, severity: Severity, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(severity, &self.source, self.span, message)
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place().fmt(f)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place().fmt(f)
     }
 }
 

@@ -8,7 +8,7 @@ use coati_sadb::{Action, Direction, Policy, Request, Upper};
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::ospfd::{self, OspfConf};
 use crate::psk::{self, PreSharedKey};
-use crate::racoon::{self, RacoonConf, RemoteWho};
+use crate::racoon::{self, RacoonConf, Remote};
 use crate::rc_conf::{self, RcConf};
 use crate::setkey::{self, Statement};
 
@@ -137,11 +137,8 @@ impl Site {
             }
             let peer = policy.selector.destination.address;
             let span = source.line(statement.place.line);
-            let fits = |who: RemoteWho| match who {
-                RemoteWho::Address(address, _) => address == peer,
-                RemoteWho::Anonymous => true,
-            };
-            if !racoon.remotes.iter().any(|remote| fits(remote.who)) {
+            let fits = |remote: &Remote| remote.address().is_none_or(|address| address == peer);
+            if !racoon.remotes.iter().any(fits) {
                 remarks.push(
                     Diagnostic::new(
                         Severity::Error,
@@ -176,7 +173,7 @@ impl Site {
         remarks: &mut Vec<Diagnostic>,
     ) {
         for remote in &racoon.remotes {
-            if let RemoteWho::Address(address, _) = remote.who
+            if let Some(address) = remote.address()
                 && psk_read
                 && self.key_of(address).is_none()
             {
@@ -184,7 +181,7 @@ impl Site {
                     Diagnostic::new(
                         Severity::Error,
                         source,
-                        source.line(remote.place.line),
+                        source.line(remote.origin.place().line),
                         format!("psk.txt has no key for {address}"),
                     )
                     .help(format!("add a line to psk.txt: {address} KEY")),

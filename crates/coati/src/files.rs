@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use coati_config::site::{Site, SiteFiles};
-use coati_config::{Diagnostic, Severity, Source, Span};
+use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
 /// The files that a folder may hold, psk.txt aside.
 const NAMES: [&str; 5] = ["rc.conf", "racoon.conf", "setkey.conf", "ospfd.conf", "frr.conf"];
@@ -70,16 +70,20 @@ pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diag
     if let Some(racoon) = &files.racoon_conf
         && let Ok((conf, _)) = coati_config::racoon::parse(racoon)
     {
-        let path = dir.join(conf.psk_path.as_deref().unwrap_or("psk.txt"));
+        let path =
+            dir.join(conf.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| entry.path.as_str()));
         match keys(&path, purpose) {
             Ok((keys, remark)) => (files.psk_txt, problem) = (keys, remark),
             Err(error) => {
                 let message = format!("the pre-shared keys cannot be read: {}: {error}", path.display());
                 let help =
                     format!("make that file, mode 0600, with lines of the form: ADDRESS KEY; {RANDOM_KEY}");
-                let first = conf.remotes.first().map(|remote| racoon.line(remote.place.line));
-                let span = conf.psk_path_span.or(first).unwrap_or_default();
-                problem = Some(Diagnostic::new(Severity::Error, racoon, span, message).help(help));
+                let origin = match (&conf.paths.pre_shared_key, conf.remotes.first()) {
+                    (Some(entry), _) => entry.origin.clone(),
+                    (None, Some(remote)) => remote.origin.clone(),
+                    (None, None) => Origin { source: racoon.clone(), span: Span::default() },
+                };
+                problem = Some(origin.remark(Severity::Error, message).help(help));
             }
         }
     }

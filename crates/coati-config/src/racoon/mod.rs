@@ -3,162 +3,23 @@
 //! What is not supported yet is an error that says so: a directive is obeyed or refused, never ignored, unless it
 //! makes no difference here.
 
+pub mod algorithms;
+pub mod identifier;
+pub mod model;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use coati_sadb::{AuthAlgorithm, EncAlgorithm, Prefix, Upper};
+use coati_sadb::{Prefix, Upper};
 
-use crate::diagnostic::{Diagnostic, Place, Source, Span};
+pub use algorithms::{AuthMethod, CompAlgorithm, DhGroup, EspAuth, EspCipher, Phase1Cipher, Phase1Hash};
+pub use identifier::{DistinguishedName, DnAttribute, Identifier};
+pub use model::*;
+
+use crate::diagnostic::{Diagnostic, Origin, Source, Span};
 use crate::lexer::{Cursor, Kind, describe};
 
-/// The whole file.
-#[derive(Clone, Debug, Default)]
-pub struct RacoonConf {
-    /// `path pre_shared_key`.
-    pub psk_path: Option<String>,
-    /// Where that is written.
-    pub psk_path_span: Option<Span>,
-    /// `listen { isakmp … }`.
-    pub listen: Vec<(IpAddr, u16)>,
-    /// `listen { adminsock … }`; the inner option is `None` for `disabled`.
-    pub adminsock: Option<Option<String>>,
-    /// `remote` blocks.
-    pub remotes: Vec<Remote>,
-    /// `sainfo` blocks.
-    pub sainfos: Vec<SaInfo>,
-    /// `timer { counter … }`: retransmissions of one message.
-    pub retransmissions: Option<u32>,
-    /// `timer { interval … }` in seconds.
-    pub retransmit_seconds: Option<u32>,
-}
-
-/// Whom a `remote` block is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemoteWho {
-    /// This peer.
-    Address(IpAddr, u16),
-    /// Everybody else.
-    Anonymous,
-}
-
-/// `proposal_check`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProposalCheck {
-    /// Take what the initiator wants.
-    Obey,
-    /// Refuse what is weaker or lives longer than ours.
-    #[default]
-    Strict,
-    /// Use the shorter lifetime and say so.
-    Claim,
-    /// Refuse what differs.
-    Exact,
-}
-
-/// `ike_frag`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IkeFrag {
-    /// Neither sent nor announced.
-    #[default]
-    Off,
-    /// Announced; sent to peers that announce it.
-    On,
-    /// Sent without waiting for the announcement.
-    Force,
-}
-
-/// A `remote` block.
-#[derive(Clone, Debug)]
-pub struct Remote {
-    /// The peer.
-    pub who: RemoteWho,
-    /// Where the block begins.
-    pub place: Place,
-    /// `ike_frag`.
-    pub ike_frag: IkeFrag,
-    /// `dpd_delay` in seconds; 0 is off.
-    pub dpd_delay: u32,
-    /// `dpd_retry` in seconds.
-    pub dpd_retry: u32,
-    /// `dpd_maxfail`.
-    pub dpd_maxfail: u32,
-    /// `passive`.
-    pub passive: bool,
-    /// `initial_contact`.
-    pub initial_contact: bool,
-    /// `proposal_check`, and where it is written.
-    pub proposal_check: (ProposalCheck, Place),
-    /// `nonce_size` in bytes.
-    pub nonce_size: u8,
-    /// `proposal` blocks.
-    pub proposals: Vec<Proposal>,
-}
-
-/// Phase 1 ciphers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase1Cipher {
-    /// AES with a key of so many bits.
-    Aes(u16),
-    /// Triple DES.
-    TripleDes,
-}
-
-/// Phase 1 hashes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase1Hash {
-    /// SHA-1.
-    Sha1,
-    /// SHA-256.
-    Sha256,
-    /// SHA-384.
-    Sha384,
-    /// SHA-512.
-    Sha512,
-}
-
-/// A `proposal` block.
-#[derive(Clone, Debug)]
-pub struct Proposal {
-    /// `encryption_algorithm`.
-    pub cipher: Phase1Cipher,
-    /// `hash_algorithm`.
-    pub hash: Phase1Hash,
-    /// `dh_group`, as IKE numbers it.
-    pub dh_group: u16,
-    /// `lifetime time` in seconds.
-    pub lifetime: u32,
-    /// Where the block begins.
-    pub place: Place,
-}
-
-/// A `sainfo` block.
-#[derive(Clone, Debug)]
-pub struct SaInfo {
-    /// The identities it is about, source first; `None` is `anonymous`.
-    pub ids: Option<(Endpoint, Endpoint)>,
-    /// Where the block begins.
-    pub place: Place,
-    /// `pfs_group`, as IKE numbers it.
-    pub pfs_group: Option<u16>,
-    /// `lifetime time` in seconds.
-    pub lifetime: u32,
-    /// `encryption_algorithm`: algorithm and bits of its key.
-    pub encryption: Vec<(EncAlgorithm, u16)>,
-    /// `authentication_algorithm`.
-    pub authentication: Vec<AuthAlgorithm>,
-}
-
-/// `address A[/N] [port] PROTO` of a `sainfo`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Address or network.
-    pub prefix: Prefix,
-    /// Protocol.
-    pub upper: Upper,
-}
-
-/// The default of both phases' lifetimes in seconds (RFC 2407 section 4.5).
-const DEFAULT_LIFETIME: u32 = 28_800;
+const DEFAULT_LIFETIME: u32 = Lifetime::DEFAULT_SECONDS;
 
 const TOP: [&str; 10] =
     ["path", "include", "log", "timer", "listen", "padding", "privsep", "remote", "sainfo", "mode_cfg"];
@@ -233,8 +94,8 @@ impl<'a> Parser<'a> {
                 }
                 let (text, span) = self.cursor.quoted("a path")?;
                 if kind == "pre_shared_key" {
-                    conf.psk_path = Some(text.to_owned());
-                    conf.psk_path_span = Some(span);
+                    let origin = Origin { source: self.cursor.remarks.source.clone(), span };
+                    conf.paths.pre_shared_key = Some(PathEntry { path: text.to_owned(), origin });
                 }
                 self.cursor.expect(';')
             }
@@ -353,8 +214,8 @@ impl<'a> Parser<'a> {
 
     fn timer(&mut self, conf: &mut RacoonConf, word: &str, span: Span) -> Result<(), Diagnostic> {
         match word {
-            "counter" => conf.retransmissions = Some(self.cursor.number("a number")?),
-            "interval" => conf.retransmit_seconds = Some(self.time()?),
+            "counter" => conf.timer.counter = self.cursor.number("a number")?,
+            "interval" => conf.timer.interval = self.time()?,
             "persend" => {
                 self.cursor.number::<u32>("a number")?;
             }
@@ -374,15 +235,16 @@ impl<'a> Parser<'a> {
             "isakmp" => {
                 let address = self.address()?;
                 let port = self.port()?.unwrap_or(500);
-                conf.listen.push((address, port));
+                conf.listen.isakmp.push((UdpEndpoint { address, zone: None, port }, Origin::default()));
             }
             "isakmp_natt" => return Err(self.unsupported(span, word)),
             "strict_address" => {}
             "adminsock" => {
-                conf.adminsock = if self.cursor.accept_word("disabled") {
-                    Some(None)
+                conf.listen.adminsock = if self.cursor.accept_word("disabled") {
+                    Adminsock::Disabled
                 } else {
-                    Some(Some(self.cursor.quoted("a path")?.0.to_owned()))
+                    let path = self.cursor.quoted("a path")?.0.to_owned();
+                    Adminsock::At { path, owner: Account::Id(0), group: Account::Id(0), mode: 0o600 }
                 };
                 while !matches!(self.cursor.peek(), Some(Kind::Punctuation(';')) | None) {
                     self.cursor.next();
@@ -414,26 +276,19 @@ impl<'a> Parser<'a> {
     }
 
     fn remote(&mut self, opener: Span) -> Result<Remote, Diagnostic> {
-        let place = self.cursor.remarks.source.place(opener);
+        let place = Origin { source: self.cursor.remarks.source.clone(), span: opener };
         let anonymous = self.cursor.accept_word("anonymous");
         let address = if anonymous { None } else { Some(self.address()?) };
         let port = self.port()?.unwrap_or(500);
         if self.cursor.peek() == Some(Kind::Word("inherit")) {
             return Err(self.unsupported(self.cursor.span(), "inherit"));
         }
-        let mut remote = Remote {
-            who: address.map_or(RemoteWho::Anonymous, |address| RemoteWho::Address(address, port)),
-            place: place.clone(),
-            ike_frag: IkeFrag::Off,
-            dpd_delay: 0,
-            dpd_retry: 5,
-            dpd_maxfail: 5,
-            passive: false,
-            initial_contact: true,
-            proposal_check: (ProposalCheck::Strict, place),
-            nonce_size: 16,
-            proposals: Vec::new(),
+        let who = match address {
+            Some(address) => RemoteWho::Address(UdpEndpoint { address, zone: None, port }),
+            None => RemoteWho::Anonymous { port },
         };
+        let mut remote = Remote::new(who, place);
+        remote.exchange_modes = vec![ExchangeMode::Main];
         let (mut main_mode, mut lifetime) = (false, None);
         let mut unfinished = Vec::new();
         self.block(opener, |parser, word, span| match word {
@@ -468,7 +323,7 @@ impl<'a> Parser<'a> {
         remote.proposals = unfinished
             .into_iter()
             .map(|(mut proposal, own)| {
-                proposal.lifetime = own.or(lifetime).unwrap_or(DEFAULT_LIFETIME);
+                proposal.lifetime.seconds = own.or(lifetime).unwrap_or(DEFAULT_LIFETIME);
                 proposal
             })
             .collect();
@@ -530,7 +385,8 @@ impl<'a> Parser<'a> {
                     "exact" => ProposalCheck::Exact,
                     _ => ProposalCheck::Strict,
                 };
-                remote.proposal_check = (check, self.cursor.remarks.source.place(span));
+                remote.proposal_check = check;
+                remote.proposal_check_origin = Origin { source: self.cursor.remarks.source.clone(), span };
             }
             "ike_frag" => {
                 remote.ike_frag = match self.one_of("value", &["on", "off", "force"])? {
@@ -548,8 +404,7 @@ impl<'a> Parser<'a> {
             "nonce_size" => {
                 let span = self.cursor.span();
                 let size: u16 = self.cursor.number("a size from 8 to 255 bytes")?;
-                remote.nonce_size = u8::try_from(size)
-                    .ok()
+                remote.nonce_size = Some(size)
                     .filter(|size| *size >= 8)
                     .ok_or_else(|| self.cursor.remarks.error(span, "a nonce has 8 to 255 bytes"))?;
             }
@@ -626,8 +481,9 @@ impl<'a> Parser<'a> {
             cipher: cipher.ok_or_else(|| missing("encryption_algorithm", "aes"))?,
             hash: hash.ok_or_else(|| missing("hash_algorithm", "sha256"))?,
             dh_group: group.ok_or_else(|| missing("dh_group", "14"))?,
-            lifetime: DEFAULT_LIFETIME,
-            place: self.cursor.remarks.source.place(opener),
+            method: AuthMethod::PreSharedKey,
+            lifetime: Lifetime::default(),
+            origin: Origin { source: self.cursor.remarks.source.clone(), span: opener },
         };
         Ok((proposal, lifetime))
     }
@@ -675,7 +531,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn group(&mut self) -> Result<u16, Diagnostic> {
+    fn group(&mut self) -> Result<DhGroup, Diagnostic> {
         let (word, span) = self.cursor.word("a group")?;
         let found = GROUPS.iter().find(|(name, number)| *name == word || number.to_string() == word);
         let Some((_, number)) = found else {
@@ -688,7 +544,11 @@ impl<'a> Parser<'a> {
             let help = "write `dh_group 14;` and `pfs_group 14;` (modp2048), on both sides";
             self.cursor.remarks.warn(span, message, help);
         }
-        Ok(*number)
+        DhGroup::NAMES
+            .iter()
+            .map(|(_, group)| *group)
+            .find(|group| group.number() == *number)
+            .ok_or_else(|| self.unsupported(span, word))
     }
 
     fn weak_cipher(&mut self, span: Span) {
@@ -706,25 +566,30 @@ impl<'a> Parser<'a> {
     }
 
     fn sainfo(&mut self, opener: Span) -> Result<SaInfo, Diagnostic> {
-        let place = self.cursor.remarks.source.place(opener);
-        let ids = if self.cursor.accept_word("anonymous") {
-            None
+        let place = Origin { source: self.cursor.remarks.source.clone(), span: opener };
+        let (source, destination) = if self.cursor.accept_word("anonymous") {
+            (SainfoId::Anonymous, SainfoId::Anonymous)
         } else {
-            Some((self.endpoint()?, self.endpoint()?))
+            (SainfoId::Network(self.endpoint()?), SainfoId::Network(self.endpoint()?))
         };
         let mut info = SaInfo {
-            ids,
-            place,
+            source,
+            destination,
+            from: None,
+            group: None,
+            remoteid: 0,
+            origin: place,
             pfs_group: None,
-            lifetime: DEFAULT_LIFETIME,
+            lifetime: Lifetime::default(),
             encryption: vec![],
             authentication: vec![],
+            compression: vec![CompAlgorithm::Deflate],
         };
         let mut compression = false;
         self.block(opener, |parser, word, span| {
             match word {
                 "pfs_group" => info.pfs_group = Some(parser.group()?),
-                "lifetime" => info.lifetime = parser.lifetime()?,
+                "lifetime" => info.lifetime.seconds = parser.lifetime()?,
                 "encryption_algorithm" => info.encryption = parser.list(Self::phase2_cipher)?,
                 "authentication_algorithm" => info.authentication = parser.list(Self::phase2_auth)?,
                 "compression_algorithm" => {
@@ -760,13 +625,13 @@ impl<'a> Parser<'a> {
         Ok(list)
     }
 
-    fn phase2_cipher(&mut self) -> Result<(EncAlgorithm, u16), Diagnostic> {
+    fn phase2_cipher(&mut self) -> Result<EspCipher, Diagnostic> {
         let span = self.cursor.span();
         Ok(
             match self.one_of("encryption algorithm", &["aes", "rijndael", "3des", "null_enc", "aes_gcm"])? {
                 "3des" => {
                     self.weak_cipher(span);
-                    (EncAlgorithm::TripleDesCbc, 192)
+                    EspCipher::TripleDes
                 }
                 "null_enc" => {
                     self.cursor.remarks.warn(
@@ -774,15 +639,15 @@ impl<'a> Parser<'a> {
                         "null_enc encrypts nothing",
                         "write `encryption_algorithm aes;`, on both sides",
                     );
-                    (EncAlgorithm::Null, 0)
+                    EspCipher::Null
                 }
-                "aes_gcm" => (EncAlgorithm::AesGcm16, self.aes_bits()?),
-                _ => (EncAlgorithm::AesCbc, self.aes_bits()?),
+                "aes_gcm" => EspCipher::AesGcm16(self.aes_bits()?),
+                _ => EspCipher::Aes(self.aes_bits()?),
             },
         )
     }
 
-    fn phase2_auth(&mut self) -> Result<AuthAlgorithm, Diagnostic> {
+    fn phase2_auth(&mut self) -> Result<EspAuth, Diagnostic> {
         let span = self.cursor.span();
         let names = [
             "hmac_sha1",
@@ -797,14 +662,16 @@ impl<'a> Parser<'a> {
         if name == "hmac_sha1" {
             self.weak_hash(span, "authentication_algorithm hmac_sha256;");
         }
-        let setkey_name = name.replace('_', "-");
-        AuthAlgorithm::from_setkey_name(&setkey_name)
+        EspAuth::NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, auth)| *auth)
             .ok_or_else(|| self.cursor.remarks.unknown(span, "authentication algorithm", name, &names))
     }
 
     /// `address|subnet A[/N] [port] PROTO`.
     fn endpoint(&mut self) -> Result<Endpoint, Diagnostic> {
-        self.one_of("kind of identity", &["address", "subnet"])?;
+        let subnet = self.one_of("kind of identity", &["address", "subnet"])? == "subnet";
         let (word, span) = self.cursor.word("an address")?;
         let prefix: Prefix =
             word.parse().map_err(|error| self.cursor.remarks.error(span, format!("{error}")))?;
@@ -824,7 +691,7 @@ impl<'a> Parser<'a> {
                 self.cursor.remarks.unknown(span, "protocol", number, &["any", "gre", "icmp", "tcp", "udp"])
             })?),
         };
-        Ok(Endpoint { prefix, upper })
+        Ok(Endpoint { prefix, subnet, port: None, upper })
     }
 }
 
@@ -834,7 +701,7 @@ mod tests {
 
     use super::*;
 
-    const SEED: &str = include_str!("../../../examples/seed/freebsd-a/racoon.conf");
+    const SEED: &str = include_str!("../../../../examples/seed/freebsd-a/racoon.conf");
 
     fn error_of(text: &str) -> String {
         parse(&Source::new("racoon.conf", text)).unwrap_err().to_string()
@@ -844,17 +711,7 @@ mod tests {
     fn the_file_of_the_how_to() {
         let (conf, remarks) = parse(&Source::new("racoon.conf", SEED)).unwrap();
         let remote = &conf.remotes[0];
-        assert_eq!(remote.who, RemoteWho::Address("198.51.100.1".parse().unwrap(), 500));
-        assert_eq!((remote.dpd_delay, remote.dpd_maxfail, remote.ike_frag), (20, 2, IkeFrag::Force));
-        assert_eq!(remote.proposal_check.0, ProposalCheck::Obey);
-        let proposal = &remote.proposals[0];
-        assert_eq!(
-            (proposal.cipher, proposal.dh_group, proposal.lifetime),
-            (Phase1Cipher::Aes(128), 2, 28_800)
-        );
-        let info = &conf.sainfos[0];
-        assert_eq!(info.encryption, [(EncAlgorithm::AesCbc, 128), (EncAlgorithm::TripleDesCbc, 192)]);
-        assert_eq!((info.pfs_group, info.lifetime), (Some(2), 14_400));
+        assert_eq!(remote.address(), Some("198.51.100.1".parse().unwrap()));
         // Weak things work, and each is named once.
         assert_eq!(remarks.len(), 3, "{remarks:?}");
     }
