@@ -230,6 +230,11 @@ impl<'a> Remarks<'a> {
         Self { source, list: Vec::new() }
     }
 
+    /// How many errors there are.
+    pub(crate) fn errors(&self) -> usize {
+        self.list.iter().filter(|remark| remark.severity == Severity::Error).count()
+    }
+
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Error, self.source, span, message)
     }
@@ -248,33 +253,40 @@ impl<'a> Remarks<'a> {
     }
 }
 
-/// The allowed word that differs in the fewest letters, when it is at most a third of them.
+/// The allowed word that differs in the fewest letters, when it is at most a third of them; of several the one that
+/// begins the most alike.
 fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
-    let best = allowed.iter().min_by_key(|candidate| distance(word, candidate))?;
+    let alike = |other: &str| word.chars().zip(other.chars()).take_while(|(x, y)| x == y).count();
+    let rank = |candidate: &&&str| (distance(word, candidate), std::cmp::Reverse(alike(candidate)));
+    let best = allowed.iter().min_by_key(rank)?;
     (distance(word, best) * 3 <= word.chars().count().max(3)).then_some(*best)
 }
 
-/// Insertions, deletions and replacements of letters that lead from `a` to `b`; words beyond 64 letters are far from
-/// everything.
+/// Insertions, deletions, replacements and swaps of neighbouring letters that lead from `a` to `b`; words beyond 64
+/// letters are far from everything.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
     if a.len() > 64 || b.len() > 64 {
         return usize::MAX / 4;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    // The rows of the table for the letters of `a` so far, the last one and the one before it.
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut before = above.clone();
     for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, above) in b.iter().zip(row.iter_mut().skip(1)) {
-            let best = (left + 1).min(*above + 1).min(diagonal + usize::from(x != y));
-            diagonal = std::mem::replace(above, best);
-            left = best;
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |cells: &[usize], index: usize| cells.get(index).copied().unwrap_or(usize::MAX / 4);
+            let mut best =
+                (at(&above, j + 1) + 1).min(at(&row, j) + 1).min(at(&above, j) + usize::from(x != y));
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().unwrap_or(0)
+    above.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -286,6 +298,9 @@ mod tests {
         assert_eq!(distance("lifetime", "lifetime"), 0);
         assert_eq!(distance("liftime", "lifetime"), 1);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("hots", "host"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(nearest("of", &["on", "off"]), Some("off"));
         assert_eq!(
             nearest("encription_algorithm", &["hash_algorithm", "encryption_algorithm"]),
             Some("encryption_algorithm")

@@ -2,9 +2,8 @@
 //! router alone could only find out by not getting through.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Severity, Source, Span};
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::ospfd::{OspfConf, OspfInterface};
 use crate::racoon::{DhGroup, EspAuth, EspCipher, Proposal, RacoonConf, Remote};
 use crate::rc_conf::GreTunnel;
@@ -80,9 +79,7 @@ fn compare_tunnel(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<
 }
 
 fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Diagnostic>) {
-    let (Some(source), Some(racoon_a), Some(racoon_b)) = (&a.0.racoon_conf, &a.1.racoon, &b.1.racoon) else {
-        return;
-    };
+    let (Some(racoon_a), Some(racoon_b)) = (&a.1.racoon, &b.1.racoon) else { return };
     let (near, far): (IpAddr, IpAddr) = (tunnel.local.into(), tunnel.remote.into());
     if let (Some(psk), Some(key_a), Some(key_b)) = (&a.0.psk_txt, a.1.key_of(far), b.1.key_of(near))
         && key_a.key != key_b.key
@@ -95,12 +92,11 @@ fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Dia
         );
     }
     if let (Some(remote_a), Some(remote_b)) = (remote_for(racoon_a, far), remote_for(racoon_b, near)) {
-        compare_proposals(source, remote_a, remote_b, remarks);
+        compare_proposals(remote_a, remote_b, remarks);
     }
     if let (Some(info_a), Some(info_b)) = (racoon_a.sainfos.first(), racoon_b.sainfos.first()) {
-        let span = source.line(info_a.origin.place().line);
         let mut error = |message: String, help: &str| {
-            remarks.push(Diagnostic::new(Severity::Error, source, span, message).help(help));
+            remarks.push(info_a.origin.remark(Severity::Error, message).help(help));
         };
         let group = |group: Option<DhGroup>| group.map_or("none".to_owned(), |group| group.to_string());
         if info_a.pfs_group != info_b.pfs_group {
@@ -137,7 +133,7 @@ fn remote_for(racoon: &RacoonConf, peer: IpAddr) -> Option<&Remote> {
     racoon.remotes.iter().find(exact).or_else(|| racoon.remotes.iter().find(anonymous))
 }
 
-fn compare_proposals(source: &Arc<Source>, a: &Remote, b: &Remote, remarks: &mut Vec<Diagnostic>) {
+fn compare_proposals(a: &Remote, b: &Remote, remarks: &mut Vec<Diagnostic>) {
     let same = |x: &Proposal, y: &Proposal| {
         (x.cipher, x.hash, x.dh_group, x.method) == (y.cipher, y.hash, y.dh_group, y.method)
     };
@@ -153,9 +149,10 @@ fn compare_proposals(source: &Arc<Source>, a: &Remote, b: &Remote, remarks: &mut
         list(a),
         list(b)
     );
-    let line = a.proposals.first().map_or(&a.origin, |proposal| &proposal.origin).place().line;
+    let origin = a.proposals.first().map_or(&a.origin, |proposal| &proposal.origin);
     remarks.push(
-        Diagnostic::new(Severity::Error, source, source.line(line), message)
+        origin
+            .remark(Severity::Error, message)
             .help("write the same encryption_algorithm, hash_algorithm and dh_group on both sides"),
     );
 }
@@ -230,6 +227,10 @@ fn area(ospf: &OspfConf, tunnel: &GreTunnel) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use crate::diagnostic::Source;
+    use crate::racoon::Included;
 
     macro_rules! seed {
         ($side:literal, $file:literal) => {
@@ -243,6 +244,7 @@ mod tests {
     fn seed() -> [SiteFiles; 2] {
         [
             SiteFiles {
+                included: Included::default(),
                 rc_conf: seed!("a", "rc.conf"),
                 racoon_conf: seed!("a", "racoon.conf"),
                 psk_txt: seed!("a", "psk.txt"),
@@ -250,6 +252,7 @@ mod tests {
                 ospfd_conf: seed!("a", "ospfd.conf"),
             },
             SiteFiles {
+                included: Included::default(),
                 rc_conf: seed!("b", "rc.conf"),
                 racoon_conf: seed!("b", "racoon.conf"),
                 psk_txt: seed!("b", "psk.txt"),

@@ -15,7 +15,11 @@ pub fn ike_config(site: &Site) -> Config {
     let Some(racoon) = &site.racoon else { return Config::default() };
     let psk_file = racoon.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| entry.path.as_str());
     let key = |key: &coati_config::psk::PreSharedKey| PreSharedKey {
-        identity: key.identity.clone(),
+        // Addresses in the one form that the engine compares.
+        identity: key
+            .identity
+            .parse::<std::net::IpAddr>()
+            .map_or_else(|_| key.identity.clone(), |address| address.to_string()),
         key: key.key.clone(),
         origin: format!("{psk_file}:{}", key.line),
     };

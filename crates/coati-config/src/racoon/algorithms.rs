@@ -385,6 +385,11 @@ impl EspCipher {
         }
     }
 
+    /// Whether it authenticates too, so that it needs no `authentication_algorithm`.
+    pub fn is_aead(self) -> bool {
+        matches!(self, Self::AesGcm16(_) | Self::ChaCha20Poly1305)
+    }
+
     /// The same for the SAD, with the bits of the key; `None` when that has none of the kind.
     pub fn sadb(self) -> Option<(EncAlgorithm, u16)> {
         match self {

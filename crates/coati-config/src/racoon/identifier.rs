@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::lexer::Kind;
 use crate::racoon::model::FileName;
+use crate::racoon::parser::{Parsed, Parser};
 
 /// An identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,74 @@ impl DistinguishedName {
     /// Whether one of its values matches any.
     pub fn has_wildcards(&self) -> bool {
         self.attributes.iter().any(DnAttribute::is_wildcard)
+    }
+}
+
+/// Whose identity is read: what may be left out depends on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IdentityOf {
+    /// `my_identifier` and `peers_identifier`.
+    Peer,
+    /// `from` in the header of a `sainfo`.
+    Sainfo,
+}
+
+impl Parser<'_, '_, '_> {
+    /// `TYPE [qualifier] [value]`.
+    pub(super) fn identifier(&mut self, of: IdentityOf) -> Parsed<Identifier> {
+        let kinds = ["address", "fqdn", "user_fqdn", "keyid", "asn1dn", "subnet"];
+        let kind_span = self.cursor.span();
+        match self.word_of("identifier", &kinds)? {
+            "address" => self.address_identifier(of),
+            "fqdn" => self.text("a domain name").map(Identifier::Fqdn),
+            "user_fqdn" => {
+                let span = self.cursor.span();
+                let name = self.text("user@domain")?;
+                if !name.contains('@') {
+                    self.warn(span, format!("\"{name}\" has no @"), "write user@domain, or use fqdn");
+                }
+                Ok(Identifier::UserFqdn(name))
+            }
+            "keyid" => {
+                let tag = self.cursor.accept_word("tag");
+                let file = !tag && self.cursor.accept_word("file");
+                if tag || (of == IdentityOf::Sainfo && !file) {
+                    return self.text("a key id").map(Identifier::KeyIdTag);
+                }
+                self.file("the file with the key id").map(Identifier::KeyIdFile)
+            }
+            "asn1dn" => {
+                let span = self.cursor.span();
+                if !matches!(self.cursor.peek(), Some(Kind::Quoted(_))) {
+                    return Ok(Identifier::Asn1Dn(None));
+                }
+                let text = self.text("a distinguished name")?;
+                let name = DistinguishedName::parse(&text).map_err(|part| {
+                    self.error(span, format!("`{part}` is no part of a distinguished name"))
+                        .help("write it as \"C=XX, O=Example, CN=name\"; * as a value matches any")
+                })?;
+                Ok(Identifier::Asn1Dn(Some(name)))
+            }
+            _ => {
+                let error = self.error(kind_span, "a subnet is no identity of phase 1");
+                Err(error.help("allowed here: address, fqdn, user_fqdn, keyid, asn1dn"))
+            }
+        }
+    }
+
+    fn address_identifier(&mut self, of: IdentityOf) -> Parsed<Identifier> {
+        let span = self.cursor.span();
+        match self.cursor.peek() {
+            Some(Kind::Quoted(text)) => {
+                let address = self.ip(text, span)?;
+                self.cursor.next();
+                Ok(Identifier::Address(Some(address)))
+            }
+            Some(Kind::Word(word)) if of == IdentityOf::Peer || word != "group" => {
+                Ok(Identifier::Address(Some(self.address()?.0)))
+            }
+            _ => Ok(Identifier::Address(None)),
+        }
     }
 }
 

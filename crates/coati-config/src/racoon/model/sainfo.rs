@@ -47,12 +47,6 @@ impl SaInfo {
             self.remoteid != 0,
         )
     }
-
-    /// Whether both are for exactly the same.
-    pub fn same_selectors(&self, other: &Self) -> bool {
-        (&self.source, &self.destination, &self.from, &self.group, self.remoteid)
-            == (&other.source, &other.destination, &other.from, &other.group, other.remoteid)
-    }
 }
 
 /// One identity of a `sainfo`.
