@@ -17,6 +17,7 @@ mod proposal;
 mod remote;
 mod remote_checks;
 mod sainfo;
+mod secrets;
 mod top;
 mod unsupported;
 

@@ -11,7 +11,10 @@ use crate::lexer::{Cursor, Kind, describe};
 use crate::racoon::include::IncludedFiles;
 use crate::racoon::model::{RacoonConf, UdpEndpoint};
 use crate::racoon::proposal::OwnLifetime;
-use crate::racoon::top;
+use crate::racoon::{secrets, top};
+
+/// Signs that stand for themselves.
+pub(super) const PUNCTUATION: &str = "{};,[]";
 
 /// What is wrong beyond these errors is not shown.
 const MOST_ERRORS: usize = 20;
@@ -104,7 +107,8 @@ impl<'f> State<'f> {
 /// Reads one file into the state.
 pub(super) fn parse_file(source: &Arc<Source>, state: &mut State<'_>) {
     state.files += 1;
-    match Cursor::new(source, "{};,[]") {
+    let source = &secrets::blanked(source);
+    match Cursor::new(source, PUNCTUATION) {
         Ok(cursor) => Parser { cursor, state, resume: false, cut: false }.statements(),
         Err(error) => state.push(error),
     }
