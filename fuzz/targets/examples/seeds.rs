@@ -201,6 +201,7 @@ fn packets(examples: &Path) -> io::Result<()> {
         let dir = examples.join("seed").join(name);
         let read = |file: &str| Some(Source::new(file, fs::read_to_string(dir.join(file)).ok()?));
         let files = SiteFiles {
+            included: coati_config::racoon::Included::default(),
             rc_conf: read(FILES[0]),
             racoon_conf: read(FILES[1]),
             psk_txt: read(FILES[2]),

@@ -205,7 +205,8 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
 /// The addresses IKE speaks from: those `listen` names, else the near ends of tunnels and policies.
 fn ike_addresses(site: &Site) -> Vec<(IpAddr, u16)> {
     let Some(racoon) = &site.racoon else { return Vec::new() };
-    let mut addresses = racoon.listen.clone();
+    let listen = racoon.listen.isakmp.iter();
+    let mut addresses: Vec<_> = listen.map(|(endpoint, _)| (endpoint.address, endpoint.port)).collect();
     if addresses.is_empty() {
         let near = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
         let near = near.map(|(policy, _)| policy.selector.source).filter(coati_sadb::Prefix::is_host);
