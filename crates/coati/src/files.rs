@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coati_config::racoon::{Included, IncludedFiles, RacoonConf};
@@ -12,6 +12,22 @@ use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
 /// The files that a folder may hold, psk.txt aside.
 const NAMES: [&str; 5] = ["rc.conf", "racoon.conf", "setkey.conf", "ospfd.conf", "frr.conf"];
+
+/// Where a router's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub dir: PathBuf,
+    /// racoon.conf, when it is not the one in the folder: `racoon -f FILE`.
+    pub racoon_conf: Option<PathBuf>,
+}
+
+impl Place {
+    /// The site there, and the remarks on its files.
+    pub fn read(&self, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
+        read_from(&self.dir, self.racoon_conf.as_deref(), purpose)
+    }
+}
 
 /// What the files are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +40,15 @@ pub enum Purpose {
 
 /// The site in `dir`, and the remarks on its files.
 pub fn read(dir: &Path, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
-    let (files, keys) = texts(dir, purpose)?;
+    read_from(dir, None, purpose)
+}
+
+fn read_from(
+    dir: &Path,
+    racoon_conf: Option<&Path>,
+    purpose: Purpose,
+) -> io::Result<(Site, Vec<Diagnostic>)> {
+    let (files, keys) = texts_from(dir, racoon_conf, purpose)?;
     let (site, mut remarks) = Site::read(&files);
     remarks.extend(keys);
     Ok((site, remarks))
@@ -37,12 +61,21 @@ pub fn are_in(dir: &Path) -> bool {
 
 /// The texts in `dir`, and what is wrong with the file of keys.
 pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
+    texts_from(dir, None, purpose)
+}
+
+fn texts_from(
+    dir: &Path,
+    racoon_conf: Option<&Path>,
+    purpose: Purpose,
+) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
+    let own = racoon_conf.map(named).transpose()?;
     if !dir.is_dir() {
         let message =
             format!("{}: not a folder; name the one that holds {}", dir.display(), NAMES.join(", "));
         return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
-    if !are_in(dir) {
+    if racoon_conf.is_none() && !are_in(dir) {
         let message = format!(
             "{}: none of {} is there, so there is nothing to do; name the folder that holds them",
             dir.display(),
@@ -60,7 +93,10 @@ pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diag
     };
     let mut files = SiteFiles {
         rc_conf: text("rc.conf")?,
-        racoon_conf: text("racoon.conf")?,
+        racoon_conf: match own {
+            Some(source) => Some(source),
+            None => text("racoon.conf")?,
+        },
         included: Included::default(),
         psk_txt: None,
         setkey_conf: text("setkey.conf")?,
@@ -150,6 +186,12 @@ fn at_home(pattern: &str) -> Result<String, String> {
     let home =
         std::env::var("HOME").map_err(|_| "`~` is the folder in $HOME, which is not set".to_owned())?;
     Ok(format!("{}{rest}", glob::Pattern::escape(&home)))
+}
+
+/// A file that has to be there.
+fn named(path: &Path) -> io::Result<Arc<Source>> {
+    let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    source(path, std::fs::read(path).map_err(explain)?)
 }
 
 /// Where keys come from.
