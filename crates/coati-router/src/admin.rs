@@ -369,6 +369,9 @@ pub struct IsakmpStatus {
     pub created: u64,
     /// Phase 2 negotiations and SA pairs it carries.
     pub phase2: usize,
+    /// Who the peer has proved to be.
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 /// The chain IKE, SA, tunnel, neighbour, routes at a glance.

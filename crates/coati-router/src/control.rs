@@ -398,6 +398,7 @@ impl Control {
                 now.wall.saturating_sub(now.at.saturating_duration_since(since).as_secs())
             }),
             phase2: sa.phase2,
+            identity: sa.identity,
         };
         self.ike.isakmp_sas().into_iter().map(status).collect()
     }

@@ -81,11 +81,13 @@ pub fn ike_text(peers: &[PeerStatus]) -> String {
                 10 => "replaced",
                 _ => "in negotiation",
             };
+            let identity =
+                sa.identity.as_ref().map_or(String::new(), |identity| format!(", it is {identity}"));
             let side = if sa.initiator { "initiator" } else { "responder" };
             let (initiator, responder) = (&sa.initiator_cookie, &sa.responder_cookie);
             let _ = writeln!(
                 out,
-                "  ISAKMP SA  {} - {}  {initiator}:{responder}  {state}, {side}",
+                "  ISAKMP SA  {} - {}  {initiator}:{responder}  {state}, {side}{identity}",
                 sa.local, sa.remote
             );
         }

@@ -9,7 +9,9 @@ use coati_ike as ike;
 use coati_sadb::{AuthAlgorithm, Direction, Policy, Refusal, Reply, Request, Sa, SaProto, SaState, Selector};
 
 use super::{Control, Now};
-use crate::admin::{Cause, Establish, PairStatus, PeerStatus, Refused, TimerStatus};
+use crate::admin::{
+    AdminReply, AdminRequest, Cause, Establish, PairStatus, PeerStatus, Refused, TimerStatus,
+};
 use crate::ike_config::ike_config;
 
 /// What a reload did.
@@ -28,6 +30,48 @@ pub struct Reloaded {
 }
 
 impl Control {
+    /// Carries out what concerns the control plane alone; gives back what only the daemon can answer.
+    pub fn carry_out(
+        &mut self,
+        now: Now,
+        site: &Site,
+        started: Instant,
+        request: AdminRequest,
+    ) -> Result<AdminReply, AdminRequest> {
+        let done =
+            |result: Result<(), Refused>| result.map_or_else(AdminReply::Refused, |()| AdminReply::Done);
+        Ok(match request {
+            AdminRequest::Sadb(request) => AdminReply::Sadb(self.request(now, request)),
+            AdminRequest::Isakmp => AdminReply::Isakmp(self.isakmp(now)),
+            AdminRequest::Ike => AdminReply::Ike(self.peers(now, site)),
+            AdminRequest::Show(words) => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                self.show(now, &words).map_or_else(AdminReply::Error, AdminReply::Text)
+            }
+            AdminRequest::Schedule => AdminReply::Schedule(self.timers(now, started)),
+            AdminRequest::FlushIsakmp => {
+                self.flush_isakmp(now);
+                AdminReply::Done
+            }
+            AdminRequest::DeleteIsakmp { local, remote } => done(self.delete_isakmp(now, local, remote)),
+            AdminRequest::DeletePair { proto, selector } => done(self.delete_pair(now, proto, &selector)),
+            AdminRequest::Establish(what) => done(self.establish(now, &what)),
+            AdminRequest::Disconnect(peer) => done(self.disconnect(now, peer)),
+            AdminRequest::LogoutUser(name) => {
+                AdminReply::Refused(Refused::new(Cause::NotFound, format!("no user `{name}` is logged in")))
+            }
+            AdminRequest::Certificate { remote, .. } => {
+                let text =
+                    format!("{remote}: it has shown no certificate: it authenticates by pre-shared key");
+                AdminReply::Refused(Refused::new(Cause::NotFound, text))
+            }
+            other @ (AdminRequest::Status
+            | AdminRequest::Reload
+            | AdminRequest::Monitor
+            | AdminRequest::Events) => return Err(other),
+        })
+    }
+
     /// Negotiates. Success means that it has begun.
     pub fn establish(&mut self, now: Now, what: &Establish) -> Result<(), Refused> {
         let (remote, result) = match what {

@@ -51,7 +51,7 @@ struct Flags {
     /// Print the version and what is built in.
     #[arg(short = 'V')]
     version: bool,
-    /// Print the peers' sections as they were understood, then go on.
+    /// Print racoon.conf as it was understood, every default written out, then go on.
     #[arg(short = 'C')]
     dump: bool,
     /// Check the files and end: exit code 1 when there is an error.
@@ -132,8 +132,8 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
         Ok(site) => site,
         Err(code) => return Ok(code),
     };
-    if flags.dump {
-        print!("{}", sections(&site));
+    if let (true, Some(racoon)) = (flags.dump, &site.racoon) {
+        print!("{racoon}");
     }
     if flags.backup {
         eprintln!("racoon: -B: there are no saved SAs: Coati writes no keys to disk; peers negotiate anew");

@@ -1,5 +1,6 @@
 //! The control thread: one poll(2) loop over everything but packets.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,8 +17,8 @@ use coati_ipsec::Packet;
 use coati_os::process::wait_readable;
 use coati_os::raw::RawSocket;
 use coati_router::admin::{
-    AdminReply, AdminRequest, Cause, EventKind, EventStatus, Milestone, MilestoneStatus, MonitorLine,
-    Refused, Status,
+    AdminReply, AdminRequest, Cause, Establish, EventKind, EventStatus, IsakmpStatus, Milestone,
+    MilestoneStatus, MonitorLine, Refused, Status,
 };
 use coati_router::{Arrival, Control, ControlEvent, Now, event_status};
 use coati_sadb::Request;
@@ -49,6 +50,8 @@ pub struct Daemon {
     joins: Vec<JoinHandle<()>>,
     started: (Instant, u64),
     milestones: Vec<MilestoneStatus>,
+    /// Who the peers of established ISAKMP SAs are, by both cookies.
+    identities: HashMap<String, String>,
     pub(super) log: Log,
     _pid_file: Option<PidFile>,
 }
@@ -115,6 +118,7 @@ impl Daemon {
             joins: parts.joins,
             started: (Instant::now(), unix_micros()),
             milestones: Vec::new(),
+            identities: HashMap::new(),
             log: parts.log,
             _pid_file: parts.pid_file,
         }
@@ -341,30 +345,40 @@ impl Daemon {
         }
         match event {
             Event::IsakmpEstablished { local, remote, spi } => {
+                let with_peer = self.established_with(remote.ip());
+                if let Some(identity) = with_peer.iter().rev().find_map(|sa| sa.identity.clone()) {
+                    self.identities.insert(spi.clone(), identity);
+                }
                 // A renewal is neither up nor down.
-                if self.established_with(remote.ip()) == 1 {
+                if with_peer.len() == 1 {
                     self.run_hook(ScriptEvent::Phase1Up, *local, *remote, spi);
                 }
             }
             Event::IsakmpDeleted { local, remote, spi, why } => {
-                if self.established_with(remote.ip()) == 0 {
-                    if *why == EndReason::PeerDead {
-                        self.run_hook(ScriptEvent::Phase1Dead, *local, *remote, spi);
-                    }
+                let last = self.established_with(remote.ip()).is_empty();
+                if last && *why == EndReason::PeerDead {
+                    self.run_hook(ScriptEvent::Phase1Dead, *local, *remote, spi);
+                }
+                if last {
                     self.run_hook(ScriptEvent::Phase1Down, *local, *remote, spi);
                 }
+                self.identities.remove(spi);
             }
             _ => {}
         }
     }
 
-    fn established_with(&self, peer: IpAddr) -> usize {
-        self.control.isakmp(now()).iter().filter(|sa| sa.remote.ip() == peer && sa.state >= 9).count()
+    fn established_with(&self, peer: IpAddr) -> Vec<IsakmpStatus> {
+        let mut list = self.control.isakmp(now());
+        list.retain(|sa| sa.remote.ip() == peer && sa.state >= 9);
+        list
     }
 
     fn run_hook(&mut self, event: ScriptEvent, local: SocketAddr, remote: SocketAddr, spi: &str) {
         let Some(mut hook) = self.hook(remote.ip(), event) else { return };
-        hook.environment = Hook::environment(local, remote, &remote.ip().to_string(), spi);
+        let address = remote.ip().to_string();
+        let identity = self.identities.get(spi).unwrap_or(&address);
+        hook.environment = Hook::environment(local, remote, identity, spi);
         let text = format!("{} {} is not run: too many wait", hook.program.display(), hook.event);
         if !self.hooks.run(hook) {
             self.log.of_peer(remote.ip(), Level::Error, &text);
@@ -387,50 +401,28 @@ impl Daemon {
     }
 
     fn answer(&mut self, request: AdminRequest) -> AdminReply {
-        let done =
-            |result: Result<(), Refused>| result.map_or_else(AdminReply::Refused, |()| AdminReply::Done);
-        let control = &mut self.control;
-        match request {
-            AdminRequest::Sadb(request) => AdminReply::Sadb(control.request(now(), request)),
-            AdminRequest::Isakmp => AdminReply::Isakmp(control.isakmp(now())),
-            AdminRequest::Ike => AdminReply::Ike(control.peers(now(), &self.site)),
-            AdminRequest::Status => AdminReply::Status(Box::new(self.status())),
-            AdminRequest::Show(words) => {
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                control.show(now(), &words).map_or_else(AdminReply::Error, AdminReply::Text)
+        match &request {
+            AdminRequest::DeleteIsakmp { local, remote } => {
+                self.log.line(Level::Info, &format!("admin delete-sa {local} {remote}"));
             }
-            // These begin where the connection is.
-            AdminRequest::Monitor | AdminRequest::Events => AdminReply::Text(String::new()),
-            AdminRequest::Reload => match self.reload() {
+            AdminRequest::Disconnect(peer) => {
+                self.log.of_peer(*peer, Level::Info, &format!("Flushing all SAs for peer {peer}"));
+            }
+            AdminRequest::Establish(Establish::Isakmp { remote, .. }) => {
+                let text = format!("accept a request to establish IKE-SA: {remote}");
+                self.log.of_peer(*remote, Level::Info, &text);
+            }
+            _ => {}
+        }
+        match self.control.carry_out(now(), &self.site, self.started.0, request) {
+            Ok(reply) => reply,
+            Err(AdminRequest::Status) => AdminReply::Status(Box::new(self.status())),
+            Err(AdminRequest::Reload) => match self.reload() {
                 Ok(text) => AdminReply::Text(text + "\n"),
                 Err(text) => AdminReply::Refused(Refused::new(Cause::Failed, text)),
             },
-            AdminRequest::Schedule => AdminReply::Schedule(control.timers(now(), self.started.0)),
-            AdminRequest::FlushIsakmp => {
-                control.flush_isakmp(now());
-                AdminReply::Done
-            }
-            AdminRequest::DeleteIsakmp { local, remote } => {
-                self.log.line(Level::Info, &format!("admin delete-sa {local} {remote}"));
-                done(self.control.delete_isakmp(now(), local, remote))
-            }
-            AdminRequest::DeletePair { proto, selector } => {
-                done(control.delete_pair(now(), proto, &selector))
-            }
-            AdminRequest::Establish(what) => done(control.establish(now(), &what)),
-            AdminRequest::Disconnect(peer) => {
-                self.log.of_peer(peer, Level::Info, &format!("Flushing all SAs for peer {peer}"));
-                done(self.control.disconnect(now(), peer))
-            }
-            AdminRequest::LogoutUser(name) => {
-                let text = format!("no user `{name}` is logged in");
-                AdminReply::Refused(Refused::new(Cause::NotFound, text))
-            }
-            AdminRequest::Certificate { remote, .. } => {
-                let text =
-                    format!("{remote}: it has shown no certificate: it authenticates by pre-shared key");
-                AdminReply::Refused(Refused::new(Cause::NotFound, text))
-            }
+            // What is watched begins where the connection is.
+            Err(_) => AdminReply::Done,
         }
     }
 

@@ -174,6 +174,7 @@ mod tests {
             exchange: 2,
             created: Local.from_local_datetime(&created).unwrap().timestamp().try_into().unwrap(),
             phase2: phase2.parse().unwrap(),
+            identity: None,
         }
     }
 

@@ -236,6 +236,39 @@ fn a_reload_keeps_what_did_not_change() {
 }
 
 #[test]
+fn hooks_see_phase1_come_and_go() {
+    let Some(lab) = Lab::start("hooks") else { return };
+    assert!(lab.ping());
+    let dir = "/usr/local/etc/racoon";
+    let hook =
+        "#!/bin/sh\necho \"$1 $LOCAL_ADDR[$LOCAL_PORT] $REMOTE_ADDR[$REMOTE_PORT] $REMOTE_ID $IKE_COOKIE\"\n";
+    lab.exec("a", &["sh", "-c", &format!("printf '%s' '{hook}' > {dir}/hook.sh; chmod 755 {dir}/hook.sh")]);
+    // One that hangs, for the same peer: its turn is over some time later, the daemon does not wait for it.
+    let hanging = "#!/bin/sh\necho hanging\nsleep 1000\n";
+    lab.exec(
+        "a",
+        &["sh", "-c", &format!("printf '%s' '{hanging}' > {dir}/hang.sh; chmod 755 {dir}/hang.sh")],
+    );
+    let script = "script \"hook.sh\" phase1_up; script \"hang.sh\" phase1_down;";
+    says(&lab, "a", &format!("sed -i 's|exchange_mode main;|exchange_mode main; {script}|' {CONF}"), 0, &[]);
+    says(&lab, "a", "racoonctl rc", 0, &["reloaded", " 0 ended"]);
+    let log = || lab.shell("a", "cat /var/log/racoon.log").0;
+    says(&lab, "a", "racoonctl es isakmp inet 192.0.2.1 198.51.100.1; racoonctl fs isakmp", 0, &[]);
+    lab.wait("the hook's output is in the log", || {
+        lab.ping();
+        lab.shell("a", "racoonctl es isakmp inet 192.0.2.1 198.51.100.1");
+        // After the one that hangs was killed, since a peer's hooks run in order.
+        log().contains("hook.sh phase1_up: phase1_up 192.0.2.1[500] 198.51.100.1[500] 198.51.100.1 ")
+    });
+    let text = log();
+    assert!(
+        text.contains("hang.sh phase1_down: hanging") && text.contains("killed: it did not end"),
+        "{text}"
+    );
+    assert!(lab.ping(), "the daemon has gone on all the while");
+}
+
+#[test]
 fn a_failure_is_explained_to_whoever_asks() {
     let Some(lab) = Lab::start("failure") else { return };
     assert!(lab.ping());
@@ -266,6 +299,23 @@ fn a_failure_is_explained_to_whoever_asks() {
     lab.wait("no failure is left", || {
         lab.shell("a", "coati show ike --json").0.contains("\"failure\": null")
     });
+}
+
+#[test]
+fn adminsock_is_where_the_file_says() {
+    let Some(lab) = Lab::start("adminsock") else { return };
+    let line =
+        format!("echo 'listen {{ adminsock \"/run/racoon/ctl.sock\" \"root\" \"root\" 0660; }}' >> {CONF}");
+    says(&lab, "b", &line, 0, &[]);
+    says(&lab, "b", "racoonctl rc", 0, &["only a restart applies: adminsock"]);
+    coati_os::process::end(lab.daemon("b"), false).unwrap();
+    lab.wait("the first is gone", || lab.status("b").is_none());
+    let mut again = lab.start_daemon("b");
+    lab.wait("it is back", || lab.status("b").is_some());
+    says(&lab, "b", "racoonctl -s /run/racoon/ctl.sock ss isakmp", 0, &["Destination"]);
+    says(&lab, "b", "stat -c %a /run/racoon/ctl.sock; test ! -e /run/racoon.sock", 0, &["660"]);
+    coati_os::process::end(lab.daemon("b"), false).unwrap();
+    assert!(again.wait().unwrap().success());
 }
 
 /// Ends the racoon that was started into the background.

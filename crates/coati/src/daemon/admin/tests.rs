@@ -71,6 +71,7 @@ fn isakmp() -> IsakmpStatus {
         exchange: 2,
         created: 1_764_000_000,
         phase2: 2,
+        identity: None,
     }
 }
 
