@@ -117,14 +117,14 @@ impl<'a> Cursor<'a> {
             None => "before the end of the file".to_owned(),
         };
         let name = match wanted {
-            ';' => "semicolon",
-            '{' => "opening brace",
-            '}' => "closing brace",
-            _ => "sign",
+            ';' => "a semicolon",
+            '{' => "an opening brace",
+            '}' => "a closing brace",
+            _ => "a sign",
         };
         Err(self
             .remarks
-            .error(span, format!("a {name} `{wanted}` is missing {found}"))
+            .error(span, format!("{name} `{wanted}` is missing {found}"))
             .help(format!("add `{wanted}` here")))
     }
 

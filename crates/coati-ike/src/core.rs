@@ -134,6 +134,11 @@ impl Core {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// All timers, also those that apply to nothing any more, in no order.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (Instant, Timer)> {
+        self.timers.iter().map(|Reverse(timer)| *timer)
+    }
+
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
         match self.timers.peek() {
             Some(Reverse((at, _))) if *at <= now => self.timers.pop().map(|Reverse((_, timer))| timer),

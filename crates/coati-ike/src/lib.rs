@@ -31,7 +31,7 @@ pub use config::{
     IkeProposal, NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 pub use core::{RequestTag, Transmit};
-pub use engine::{Engine, IsakmpSa, NotDone, PairInfo};
+pub use engine::{Engine, IsakmpSa, NotDone, PairInfo, TimerInfo};
 pub use event::{EndReason, Event};
 pub use failure::{Cause, Failure, Side, Stage};
 pub use job::{Job, JobDone};

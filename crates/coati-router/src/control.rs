@@ -8,6 +8,8 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
+mod command;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ use coati_ike as ike;
 use coati_ipsec::Packet;
 use coati_ospf as ospf;
 use coati_sadb::{Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
+
+pub use command::Reloaded;
 
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
@@ -403,11 +407,15 @@ impl Control {
             state: sa.state,
             initiator: sa.initiator,
             version: 0x10,
-            exchange: 2,
+            exchange: match sa.exchange {
+                ike::ExchangeMode::Main => 2,
+                ike::ExchangeMode::Aggressive => 4,
+            },
             created: sa.established.map_or(0, |since| {
                 now.wall.saturating_sub(now.at.saturating_duration_since(since).as_secs())
             }),
             phase2: sa.phase2,
+            identity: sa.identity,
         };
         self.ike.isakmp_sas().into_iter().map(status).collect()
     }

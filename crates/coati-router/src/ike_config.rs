@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coati_config::racoon::{self, Phase1Cipher, Phase1Hash, RacoonConf, RemoteWho};
+use coati_config::racoon::{self, Phase1Cipher, Phase1Hash, RacoonConf, SainfoId};
 use coati_config::site::Site;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
@@ -13,9 +13,13 @@ use coati_ike::{
 /// Everything the engine has to know of this site.
 pub fn ike_config(site: &Site) -> Config {
     let Some(racoon) = &site.racoon else { return Config::default() };
-    let psk_file = racoon.psk_path.as_deref().unwrap_or("psk.txt");
+    let psk_file = racoon.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| entry.path.as_str());
     let key = |key: &coati_config::psk::PreSharedKey| PreSharedKey {
-        identity: key.identity.clone(),
+        // Addresses in the one form that the engine compares.
+        identity: key
+            .identity
+            .parse::<std::net::IpAddr>()
+            .map_or_else(|_| key.identity.clone(), |address| address.to_string()),
         key: key.key.clone(),
         origin: format!("{psk_file}:{}", key.line),
     };
@@ -28,17 +32,12 @@ pub fn ike_config(site: &Site) -> Config {
 }
 
 fn peer(remote: &racoon::Remote) -> Peer {
-    let (address, port) = match remote.who {
-        RemoteWho::Address(address, port) => (Some(address), port),
-        RemoteWho::Anonymous => (None, 500),
-    };
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-    let (check, check_place) = &remote.proposal_check;
     Peer {
-        address,
-        port,
+        address: remote.address(),
+        port: remote.who.port(),
         proposals: remote.proposals.iter().filter_map(proposal).collect(),
-        proposal_check: match check {
+        proposal_check: match remote.proposal_check {
             racoon::ProposalCheck::Obey => ProposalCheck::Obey,
             racoon::ProposalCheck::Strict => ProposalCheck::Strict,
             racoon::ProposalCheck::Claim => ProposalCheck::Claim,
@@ -49,7 +48,7 @@ fn peer(remote: &racoon::Remote) -> Peer {
             racoon::IkeFrag::On => Fragmentation::On,
             racoon::IkeFrag::Force => Fragmentation::Force,
         },
-        dpd: (remote.dpd_delay > 0).then(|| Dpd {
+        dpd: (remote.dpd && remote.dpd_delay > 0).then(|| Dpd {
             delay: seconds(remote.dpd_delay),
             retry: seconds(remote.dpd_retry.max(1)),
             max_failures: remote.dpd_maxfail.max(1),
@@ -57,8 +56,8 @@ fn peer(remote: &racoon::Remote) -> Peer {
         passive: remote.passive,
         initial_contact: remote.initial_contact,
         nonce_len: usize::from(remote.nonce_size),
-        origin: remote.place.to_string(),
-        check_origin: check_place.to_string(),
+        origin: remote.origin.to_string(),
+        check_origin: remote.proposal_check_origin.to_string(),
         ..Peer::default()
     }
 }
@@ -71,14 +70,15 @@ fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
             Phase1Cipher::TripleDes => IkeCipher::TripleDes,
         },
         hash: match proposal.hash {
+            Phase1Hash::Md5 => HashAlgorithm::Md5,
             Phase1Hash::Sha1 => HashAlgorithm::Sha1,
             Phase1Hash::Sha256 => HashAlgorithm::Sha256,
             Phase1Hash::Sha384 => HashAlgorithm::Sha384,
             Phase1Hash::Sha512 => HashAlgorithm::Sha512,
         },
-        group: Group::from_number(proposal.dh_group)?,
-        lifetime: proposal.lifetime,
-        origin: proposal.place.to_string(),
+        group: Group::from_number(proposal.dh_group.number())?,
+        lifetime: proposal.lifetime.seconds,
+        origin: proposal.origin.to_string(),
         ..IkeProposal::default()
     })
 }
@@ -86,14 +86,23 @@ fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
 fn sainfos(racoon: &RacoonConf) -> Vec<SaInfo> {
     let endpoint =
         |endpoint: &racoon::Endpoint| EndpointId { prefix: endpoint.prefix, upper: endpoint.upper };
-    let sainfo = |info: &racoon::SaInfo| SaInfo {
-        ids: info.ids.as_ref().map(|(local, remote)| (endpoint(local), endpoint(remote))),
-        pfs_group: info.pfs_group.and_then(Group::from_number),
-        lifetime: info.lifetime,
-        encryption: info.encryption.clone(),
-        authentication: info.authentication.clone(),
-        origin: info.place.to_string(),
-        ..SaInfo::default()
+    let sainfo = |info: &racoon::SaInfo| {
+        let ids = match (&info.source, &info.destination) {
+            (SainfoId::Anonymous, SainfoId::Anonymous) => None,
+            (SainfoId::Network(source), SainfoId::Network(destination)) => {
+                Some((endpoint(source), endpoint(destination)))
+            }
+            _ => return None,
+        };
+        Some(SaInfo {
+            ids,
+            pfs_group: info.pfs_group.and_then(|group| Group::from_number(group.number())),
+            lifetime: info.lifetime.seconds,
+            encryption: info.encryption.iter().filter_map(|cipher| cipher.sadb()).collect(),
+            authentication: info.authentication.iter().filter_map(|auth| auth.sadb()).collect(),
+            origin: info.origin.to_string(),
+            ..SaInfo::default()
+        })
     };
-    racoon.sainfos.iter().map(sainfo).collect()
+    racoon.sainfos.iter().filter_map(sainfo).collect()
 }

@@ -3,6 +3,9 @@
 //! What must hold at every moment: no GRE packet crosses the internet in clear, and nothing that was not sealed by the
 //! peer comes out of a tunnel.
 
+#[path = "lab/racoonctl.rs"]
+mod racoonctl;
+
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -56,6 +59,13 @@ impl Lab {
         self.coati().args(["lab", "exec", node, "--"]).args(args).output().unwrap()
     }
 
+    /// Runs a shell command on a node; what it printed on both, and its exit code.
+    fn shell(&self, node: &str, line: &str) -> (String, i32) {
+        let output = self.exec(node, &["sh", "-c", line]);
+        let text = [output.stdout, output.stderr].concat();
+        (String::from_utf8_lossy(&text).into_owned(), output.status.code().unwrap_or(-1))
+    }
+
     /// `coati status --json` of a site.
     fn status(&self, site: &str) -> Option<serde_json::Value> {
         let output = self.exec(site, &["coati", "status", "--json"]);
@@ -101,6 +111,16 @@ impl Lab {
     fn count(&self, protocol: u8) -> usize {
         let is = |bytes: &&Vec<u8>| ipv4::Packet::new(bytes).is_ok_and(|p| p.protocol() == protocol);
         self.packets().iter().filter(is).count()
+    }
+
+    /// Runs an `#[ignore]`d function of this file inside a node.
+    fn on_node(&self, node: &str, function: &str) {
+        let this = std::env::current_exe().unwrap();
+        let mut command = self.coati();
+        command.args(["lab", "exec", node, "--"]).arg(this).args(["--exact", function, "--ignored"]);
+        let output = command.env("COATI_TEST_NODE", node).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs one of the `#[ignore]`d functions below inside the internet's namespace.

@@ -183,6 +183,7 @@ fn sessions() -> io::Result<()> {
         requests(),
     ];
     write("admin_request", "made-views", lines[0].as_bytes())?;
+    write("admin_request", "made-orders", ORDERS.as_bytes())?;
     write("admin_request", "made-setkey", lines[1].as_bytes())
 }
 
@@ -201,6 +202,7 @@ fn packets(examples: &Path) -> io::Result<()> {
         let dir = examples.join("seed").join(name);
         let read = |file: &str| Some(Source::new(file, fs::read_to_string(dir.join(file)).ok()?));
         let files = SiteFiles {
+            included: coati_config::racoon::Included::default(),
             rc_conf: read(FILES[0]),
             racoon_conf: read(FILES[1]),
             psk_txt: read(FILES[2]),
@@ -249,3 +251,14 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(&dir)?;
     fs::write(dir.join(name), bytes)
 }
+
+/// Orders of racoonctl.
+const ORDERS: &str = r#""ike"
+"schedule"
+"flush-isakmp"
+{"delete-isakmp":{"local":"192.0.2.1:0","remote":"198.51.100.1:0"}}
+{"establish":{"isakmp":{"local":"192.0.2.1","remote":"198.51.100.1","name":null,"login":null}}}
+{"establish":{"pair":{"proto":"esp","selector":{"source":{"address":"192.0.2.1","length":32},"source_port":"Any","destination":{"address":"198.51.100.1","length":32},"destination_port":"Any","upper":{"Proto":47}}}}}
+{"disconnect":"198.51.100.1"}
+{"logout-user":"joe"}
+"#;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use coati_config::site::{Site, SiteFiles};
-use coati_config::{Diagnostic, Source, ospfd, psk, racoon, rc_conf as rc, setkey, sides};
+use coati_config::{Diagnostic, Severity, Source, ospfd, psk, racoon, rc_conf as rc, setkey, sides};
 
 /// racoon.conf.
 pub fn racoon_conf(data: &[u8]) {
     let source = source("racoon.conf", data);
-    match racoon::parse(&source) {
-        Ok((_, remarks)) => show(&remarks),
-        Err(error) => show(&[error]),
+    let (conf, remarks) = racoon::parse(&source, &racoon::Included::default());
+    show(&remarks);
+    if remarks.iter().all(|remark| remark.severity < Severity::Error) {
+        // What is printed is read as what it was printed from.
+        let printed = Source::new("printed", conf.to_string());
+        assert_eq!(racoon::parse(&printed, &racoon::Included::default()).0, conf);
     }
 }
 
@@ -65,6 +68,7 @@ pub fn site(data: &[u8]) {
         SiteFiles {
             rc_conf: file(0, "rc.conf"),
             racoon_conf: file(1, "racoon.conf"),
+            included: racoon::Included::default(),
             psk_txt: file(2, "psk.txt"),
             setkey_conf: file(3, "setkey.conf"),
             ospfd_conf: file(4, "ospfd.conf"),

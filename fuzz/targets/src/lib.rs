@@ -19,7 +19,7 @@ pub use config::{ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
 pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
 pub use ospf::{ospf_packets, ospf_session};
-pub use wire::{esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp};
+pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -27,6 +27,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name. Each has a program in `fuzz/fuzz_targets` and a folder in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("admin_request", admin_request),
+    ("adminport", adminport),
     ("esp", esp),
     ("forwarder", forwarder),
     ("gre", gre),

@@ -35,6 +35,7 @@ fn read(texts: &[(&str, &str)]) -> Site {
         texts.iter().find(|(found, _)| *found == name).map(|(name, text)| Source::new(*name, *text))
     };
     let files = SiteFiles {
+        included: coati_config::racoon::Included::default(),
         rc_conf: file("rc.conf"),
         racoon_conf: file("racoon.conf"),
         psk_txt: file("psk.txt"),

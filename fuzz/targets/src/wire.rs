@@ -3,10 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use coati_wire::adminport::{Abi, Request, is_classic, reply};
 use coati_wire::isakmp::{self, Delete, Fragment, Identity, Notification, SecurityAssociation};
 use coati_wire::ospf::{self, LSA_HEADER_LEN, Lsa, LsaHeader};
 use coati_wire::{checksum, esp as esp_wire, gre as gre_wire, icmp as icmp_wire, ipv4 as ipv4_wire};
-use coati_wire::{ipv6 as ipv6_wire, udp as udp_wire};
+use coati_wire::{ipv6 as ipv6_wire, pfkey, udp as udp_wire};
 
 /// The IPv4 header.
 pub fn ipv4(data: &[u8]) {
@@ -224,6 +225,27 @@ fn sound_lsa(bytes: &[u8]) -> Vec<u8> {
         *place = u8::try_from(if value == 0 { 255 } else { value }).unwrap_or(255);
     }
     bytes
+}
+
+/// racoon's admin protocol: requests as they come, what a client reads, and PF_KEY's dump messages.
+pub fn adminport(data: &[u8]) {
+    for abi in [Abi::Linux, Abi::FreeBsd] {
+        if let Ok((request, _, _)) = Request::parse(data, abi) {
+            let bytes = request.emit(abi);
+            assert_eq!(is_classic(&bytes), Some(true));
+            assert_eq!(Request::parse(&bytes, abi).map(|parsed| parsed.0), Ok(request));
+        }
+        let _ = reply::IsakmpSa::parse(data, abi);
+        let _ = reply::Event::parse(data, abi);
+    }
+    let _ = (Request::length(data), reply::Header::parse(data), reply::Timer::parse(data));
+    let mut rest = data;
+    while let Ok((sa, following)) = pfkey::Repr::parse(rest) {
+        assert!(following.len() < rest.len());
+        let again = sa.emit();
+        assert_eq!(pfkey::Repr::parse(&again), Ok((sa, &[][..])));
+        rest = following;
+    }
 }
 
 #[cfg(test)]

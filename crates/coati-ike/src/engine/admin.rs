@@ -99,6 +99,8 @@ impl Engine {
         };
         let what = || name.map_or_else(|| remote.to_string(), str::to_owned);
         let index = index.ok_or_else(|| NotDone::NoRemote(what()))?;
+        // Who waits for the outcome hears of a failure also when it is the same as before.
+        self.core.failures.remove(&remote);
         if self.begin_phase1_with(now, index, local, remote, Vec::new()) {
             return Ok(());
         }
@@ -113,6 +115,7 @@ impl Engine {
             return Err(NotDone::Exists);
         }
         let (local, remote) = (want.local, want.remote);
+        self.core.failures.remove(&remote);
         if self.best(remote).is_none() && self.under_way(remote).is_none() {
             self.establish(now, local, remote, None)?;
         }

@@ -1,7 +1,7 @@
 //! The engine: its state, its queues, and the verbs that are not in the files beside it.
 //!
 //! `input` takes datagrams and finished jobs, `demand` what the data plane wants, `timers` the time; `collisions`
-//! decides between two of a kind, `ending` takes SAs down, `admin` and `reload` are for people.
+//! decides between two of a kind, `ending` takes SAs down, `admin`, `schedule` and `reload` are for people.
 
 mod admin;
 mod collisions;
@@ -9,6 +9,7 @@ mod demand;
 mod ending;
 mod input;
 mod reload;
+mod schedule;
 mod timers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,6 +28,7 @@ use crate::ikev1::phase1::{Phase1, State};
 use crate::job::Job;
 
 pub use admin::{IsakmpSa, NotDone, PairInfo};
+pub use schedule::TimerInfo;
 
 /// All of IKE of one host.
 pub struct Engine {

@@ -1,7 +1,7 @@
 //! Processes: no core dumps, death of the parent, waiting for descriptors.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// No core dump of this process, and no look into its memory by others of the same user: it holds keys.
@@ -12,6 +12,78 @@ pub fn forbid_core_dumps() {
         libc::setrlimit(libc::RLIMIT_CORE, &none);
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
     }
+}
+
+/// A process in the background that has not said yet that it is ready.
+#[derive(Debug)]
+pub struct Background {
+    ready: OwnedFd,
+}
+
+/// Goes on in a new process that belongs to no terminal. The calling process waits until that one is
+/// [`Background::ready`] or has ended, and exits with 0 or 1, so that what goes wrong at a start is seen by whoever
+/// started it. Only while there is no other thread.
+pub fn go_to_background() -> io::Result<Background> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(io::Error::other("a program with threads cannot go to the background"));
+    }
+    let (reader, writer) = std::io::pipe()?;
+    // SAFETY: this process has no other thread, so that the child finds all locks free.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            drop(reader);
+            // SAFETY: setsid takes nothing. It fails only for a leader of a process group, which a child is not.
+            unsafe { libc::setsid() };
+            // A second one, so that it never gets a terminal by opening one.
+            // SAFETY: as above.
+            match unsafe { libc::fork() } {
+                -1 => Err(io::Error::last_os_error()),
+                0 => Ok(Background { ready: writer.into() }),
+                _ => std::process::exit(0),
+            }
+        }
+        _ => {
+            drop(writer);
+            let mut byte = [0];
+            let ready = std::io::Read::read_exact(&mut { reader }, &mut byte).is_ok();
+            std::process::exit(i32::from(!ready));
+        }
+    }
+}
+
+impl Background {
+    /// Lets the starting process end with success, and leaves its terminal and its folder.
+    pub fn ready(self) -> io::Result<()> {
+        std::env::set_current_dir("/")?;
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        for fd in 0..3 {
+            // SAFETY: both descriptors are valid; 0 to 2 are not owned by anything in this program.
+            if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        std::io::Write::write_all(&mut std::fs::File::from(self.ready), &[1])
+    }
+}
+
+/// The number of a user by name.
+pub fn user_by_name(name: &str) -> Option<u32> {
+    number_in("/etc/passwd", name)
+}
+
+/// The number of a group by name.
+pub fn group_by_name(name: &str) -> Option<u32> {
+    number_in("/etc/group", name)
+}
+
+/// Both files have the number in their third field.
+fn number_in(file: &str, name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
 }
 
 /// This process is ended when its parent is.

@@ -5,6 +5,7 @@
 //! in a socket pair wakes it.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Forwarder};
 use coati_sadb::PolicyId;
 
+use super::log::Level;
 use crate::clock::unix_seconds;
 
 /// What the packet threads hand to the control thread.
@@ -32,6 +34,8 @@ pub enum FromThreads {
     JobDone(JobDone),
     /// The first packet has come out of a tunnel.
     FirstInbound,
+    /// A hook about this peer has something for the log.
+    Hook(IpAddr, Level, String),
     /// Sending failed: the first time, and then each time the error changes.
     SendError(io::Error),
 }
@@ -51,7 +55,8 @@ impl ToControl {
         Ok(Self { sender: self.sender.clone(), wake: self.wake.try_clone()? })
     }
 
-    fn send(&self, message: FromThreads) {
+    /// Tells the control thread.
+    pub fn send(&self, message: FromThreads) {
         if self.sender.send(message).is_ok() {
             // A full pipe means that a wake-up is on its way already.
             let _ = (&self.wake).write(&[1]);

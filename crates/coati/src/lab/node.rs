@@ -103,7 +103,7 @@ fn install(files: &Path) -> io::Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
     let program = std::env::current_exe()?;
-    for name in ["coati", "setkey", "racoonctl"] {
+    for name in ["coati", "setkey", "racoonctl", "racoon"] {
         symlink(&program, Path::new("/usr/local/sbin").join(name))?;
     }
     Ok(())
