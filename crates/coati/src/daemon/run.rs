@@ -389,8 +389,10 @@ impl Daemon {
         let mut seen = Vec::new();
         let mut admin = std::mem::take(&mut self.admin);
         admin.serve(|request| {
-            if let AdminRequest::Sadb(request) = &request {
-                seen.push(request.clone());
+            match &request {
+                AdminRequest::Sadb(request) => seen.push(request.clone()),
+                AdminRequest::SadbFile(list) => seen.extend_from_slice(list),
+                _ => {}
             }
             self.answer(request)
         });
