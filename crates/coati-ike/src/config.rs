@@ -1,11 +1,14 @@
 //! What the engine is told about its peers. Everything that came from a file says where, for explanations.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Prefix, Secret, Upper};
+use coati_wire::isakmp::Identity;
+
+use crate::ikev1::identity;
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -392,6 +395,28 @@ impl Config {
     pub(crate) fn peer_of(&self, address: IpAddr) -> Option<usize> {
         let exact = self.peers.iter().position(|peer| peer.address == Some(address));
         exact.or_else(|| self.peers.iter().position(|peer| peer.address.is_none()))
+    }
+
+    /// The sections that somebody at this address may begin with in this mode, those with the address first. Where
+    /// the identity is known already, sections that insist on another one are left out.
+    pub(crate) fn candidates(
+        &self,
+        address: IpAddr,
+        mode: ExchangeMode,
+        said: Option<(&Identity, SocketAddr)>,
+    ) -> Vec<usize> {
+        let takes = |peer: &Peer| {
+            let identity = said.is_none_or(|(said, remote)| {
+                !peer.verify_identifier || identity::is_one_of(&peer.peers_identifiers, said, remote)
+            });
+            peer.exchange_modes.contains(&mode) && identity
+        };
+        let of = |wanted: Option<IpAddr>| {
+            let fitting =
+                self.peers.iter().enumerate().filter(move |(_, peer)| peer.address == wanted && takes(peer));
+            fitting.map(|(index, _)| index)
+        };
+        of(Some(address)).chain(of(None)).collect()
     }
 
     /// The key shared with somebody who says this name, or else with this address, or else with anybody.

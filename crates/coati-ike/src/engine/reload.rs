@@ -13,6 +13,8 @@ impl Engine {
     /// SA pairs whose sainfo section changed are negotiated again. Everything else stays.
     pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let old = std::mem::replace(&mut self.core.config, config);
+        // They point into the old one; their peers ask again.
+        self.greetings.clear();
         let mut ended = Vec::new();
         for sa in self.phase1.values_mut() {
             let name = sa.key_name();
@@ -32,14 +34,11 @@ impl Engine {
         for (id, remote) in ended {
             let kept =
                 self.phase1.values().any(|sa| sa.remote.ip() == remote && sa.id != id && sa.is_established());
-            if !kept {
-                let of_peer = self.core.pairs.iter().filter(|(_, pair)| pair.want.remote == remote);
-                let pairs: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
-                for pair in pairs {
-                    self.end_pair(pair, EndReason::Reconfigured);
-                }
+            if kept {
+                self.end_phase1(id, EndReason::Reconfigured, true);
+            } else {
+                self.take_leave(remote, EndReason::Reconfigured);
             }
-            self.end_phase1(id, EndReason::Reconfigured, true);
         }
         self.renegotiate_changed(now, &old);
     }

@@ -4,6 +4,7 @@
 //! that prove our identity ([`prove`]), and whether the peer's do ([`check`]). RFC 2409 section 5.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use coati_crypto::hash::HashAlgorithm;
 use coati_crypto::mac::Hmac;
@@ -14,7 +15,7 @@ use super::identity;
 use super::keys::Keys;
 use super::message;
 use super::phase1::Phase1;
-use crate::config::{AuthMethod, ExchangeMode, Peer};
+use crate::config::{AuthMethod, ExchangeMode, IkeProposal, Peer};
 use crate::core::Core;
 use crate::failure::{Cause, Failure, Stage};
 
@@ -38,6 +39,19 @@ pub(crate) fn check_means(core: &mut Core, peer: usize, remote: SocketAddr) -> b
     if !found {
         let text = format!("psk.txt has no key for {}", remote.ip());
         core.fail(Failure::new(remote.ip(), Stage::Start, Cause::Configuration, text));
+    }
+    found
+}
+
+/// Whether there is a key for a peer that has said who it is; explained when not.
+pub(crate) fn has_key(core: &mut Core, now: Instant, sa: &Phase1, proposal: &IkeProposal) -> bool {
+    let remote = sa.remote.ip();
+    let name = sa.key_name();
+    let found = !proposal.auth.has_psk() || core.config.key_of(remote, name.as_deref()).is_some();
+    if !found {
+        let said = sa.peer_identity.as_ref().map_or(String::new(), identity::describe);
+        let text = format!("psk.txt has no key for {remote} or {said}, as it calls itself");
+        core.fail_stranger(now, Failure::new(remote, Stage::Phase1, Cause::Configuration, text));
     }
     found
 }
@@ -80,7 +94,10 @@ pub(crate) fn check(
     keys: &Keys,
     list: &[Payload<'_>],
 ) -> Result<Identity, Unproven> {
-    let (Some(id), Some(proof)) = (message::find(list, kind::ID), message::find(list, kind::HASH)) else {
+    // In aggressive mode the initiator has said who it is before.
+    let before = Some(sa.peer_id_body.as_slice()).filter(|id| !id.is_empty());
+    let id = message::find(list, kind::ID).filter(|_| sa.initiator || before.is_none()).or(before);
+    let (Some(id), Some(proof)) = (id, message::find(list, kind::HASH)) else {
         return Err(Unproven::Unreadable);
     };
     let said = Identity::parse(id).map_err(|_| Unproven::Unreadable)?;
@@ -96,7 +113,7 @@ pub(crate) fn check(
 /// Whether the configuration takes the peer under this identity.
 fn may_be(peer: &Peer, sa: &Phase1, said: &Identity) -> Result<(), Unproven> {
     let wanted = &peer.peers_identifiers;
-    let fits = wanted.is_empty() || wanted.iter().any(|wanted| identity::fits(wanted, said, sa.remote));
+    let fits = identity::is_one_of(wanted, said, sa.remote);
     if fits || !peer.verify_identifier {
         return Ok(());
     }

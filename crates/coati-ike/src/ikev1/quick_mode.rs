@@ -19,16 +19,18 @@ use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
 use coati_sadb::{
-    AuthAlgorithm, Lifetime, Prefix, ReqId, Request, Sa, SaId, SaProto, SaState, Secret, Selector, Spi,
-    Upper, Usage,
+    Action, AuthAlgorithm, Direction, Level, Lifetime, Mode, NatT, Policy, PolicyId, Port, Prefix, Priority,
+    ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret, Selector, Spi, Upper, Usage,
 };
 use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, kind};
 
 use super::informational;
 use super::message;
+use super::nat;
+use super::negotiation;
 use super::phase1::Phase1;
-use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
-use crate::config::{EndpointId, Peer, SaInfo};
+use super::proposal::{self, Encapsulation, EspChoice, PROTO_ESP, Phase2Choice};
+use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo};
 use crate::core::{Core, Purpose, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Mismatch, Stage};
@@ -83,6 +85,8 @@ pub(crate) struct Quick {
     spi_out: Spi,
     choice: Option<EspChoice>,
     answer: Option<Phase2Choice>,
+    /// The peer's own address, when a NAT has put another one in its place.
+    original: Option<IpAddr>,
     last_sent: Option<Retransmission>,
     last_received: Vec<u8>,
 }
@@ -184,6 +188,7 @@ fn new_quick(
         spi_out: Spi(0),
         choice: None,
         answer: None,
+        original: None,
         last_sent: None,
         last_received: Vec::new(),
     }
@@ -261,13 +266,14 @@ fn ready_with(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32, p
     }
     let sa_payload = match (&quick.answer, quick.initiator) {
         (Some(answer), false) => answer.answer(quick.spi_in.0),
-        _ => proposal::offer_phase2(&quick.info, quick.want.mode, quick.spi_in.0),
+        _ => proposal::offer_phase2(&quick.info, encapsulation(sa, quick.want.mode), quick.spi_in.0),
     };
     let mut list = vec![(kind::SA, sa_payload), (kind::NONCE, nonce)];
     list.extend(public.map(|public| (kind::KE, public)));
     if quick.ids_given {
         list.extend(quick.ids.iter().map(|id| (kind::ID, id.clone())));
     }
+    list.extend(original_addresses(sa, &quick));
     if let Some(seconds) = quick.answer.as_ref().and_then(|answer| answer.claim) {
         let claim = Notification {
             doi: 1,
@@ -350,6 +356,11 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
         return;
     }
     let next_iv = next_iv.clone();
+    // What was recorded cannot be played back, nor asks a refused offer twice.
+    if !sa.remember(message_id) {
+        core.drop_datagram("message id used before");
+        return;
+    }
     let began = match consider(core, sa, &list) {
         Ok(began) => began,
         Err((what, why)) => {
@@ -360,22 +371,21 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
                 _ => Cause::Protocol,
             };
             core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, why));
-            // Its repetitions get no further answer.
-            sa.remember(message_id);
             return;
         }
     };
-    if !sa.remember(message_id) {
-        core.drop_datagram("message id used before");
-        return;
+    let Began { want, info, ids, ids_given, nonce, public, answer, generated } = began;
+    let original = original(sa, &list, false);
+    if generated {
+        generate_policies(core, &want);
     }
-    let Began { want, info, ids, ids_given, nonce, public, answer } = began;
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: false });
     let mut quick = new_quick(core, sa, message_id, false, want, info, ids);
     let [initiator_nonce, _] = &mut quick.nonces;
     *initiator_nonce = nonce;
     quick.iv = next_iv;
     quick.ids_given = ids_given;
+    quick.original = original;
     quick.peer_public = public;
     quick.spi_out = Spi(answer.spi);
     quick.choice = Some(answer.choice.clone());
@@ -393,10 +403,12 @@ struct Began {
     nonce: Vec<u8>,
     public: Option<Vec<u8>>,
     answer: Phase2Choice,
+    /// No policy is there yet: it is made.
+    generated: bool,
 }
 
 /// Policy, sainfo and proposal for the peer's offer, or the notification and explanation of why there are none.
-fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, Mismatch)> {
+fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, Mismatch)> {
     let malformed = |what: &str| {
         (Notification::PAYLOAD_MALFORMED, Mismatch::from(format!("its quick mode offer {what}")))
     };
@@ -423,7 +435,18 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
         }
         _ => return Err(malformed("has one identity where two belong")),
     };
-    let want = policy_for(core, &ours, &theirs, ids_given).ok_or_else(|| {
+    let peer: Peer = core.peer(sa.peer).cloned().ok_or_else(|| malformed("comes from nobody known"))?;
+    // Behind a NAT a host knows itself by another address than we do (RFC 3947 section 5.2).
+    let (seen_ours, seen_theirs) = as_seen(sa, &ours, &theirs);
+    let found = policy_for(core, &ours, &theirs, ids_given)
+        .or_else(|| policy_for(core, &seen_ours, &seen_theirs, ids_given));
+    let generated = found.is_none() && peer.generate_policy != GeneratePolicy::Off;
+    let made = generated.then(|| {
+        let mode = proposal::offered_mode(offer)?;
+        let (ours, theirs) = if mode == Mode::Tunnel { (&ours, &theirs) } else { (&seen_ours, &seen_theirs) };
+        Some(wanted(core, sa, &peer, mode, ours, theirs))
+    });
+    let want = found.or(made.flatten()).ok_or_else(|| {
         let have: Vec<String> = core
             .policies
             .iter()
@@ -452,15 +475,81 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
         (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
-    let peer: &Peer = core.peer(sa.peer).ok_or_else(|| malformed("comes from nobody known"))?;
-    let answer = proposal::choose_phase2(peer, info, want.mode, offer)
+    let answer = proposal::choose_phase2(&peer, info, encapsulation(sa, want.mode), offer)
         .map_err(|explanation| (Notification::NO_PROPOSAL_CHOSEN, explanation))?;
     let public = match (answer.choice.group, message::find(list, kind::KE)) {
         (None, None) => None,
         (Some(group), Some(public)) if public.len() == group.public_len() => Some(public.to_vec()),
         _ => return Err(malformed("has a key exchange that does not fit its PFS group")),
     };
-    Ok(Began { want, info: info.clone(), ids, ids_given, nonce, public, answer })
+    Ok(Began { want, info: info.clone(), ids, ids_given, nonce, public, answer, generated })
+}
+
+/// The identities with the addresses that are in the packets here.
+fn as_seen(sa: &Phase1, ours: &EndpointId, theirs: &EndpointId) -> (EndpointId, EndpointId) {
+    let replace = |id: &EndpointId, address: IpAddr, nat: bool| {
+        let prefix = if nat && id.prefix.is_host() { Prefix::host(address) } else { id.prefix };
+        EndpointId { prefix, ..*id }
+    };
+    (
+        replace(ours, sa.local.ip(), sa.nat.found() && sa.nat.before_us),
+        replace(theirs, sa.remote.ip(), sa.nat.found() && sa.nat.before_peer),
+    )
+}
+
+/// What a policy would want that is made of the peer's identities.
+fn wanted(
+    core: &mut Core,
+    sa: &Phase1,
+    peer: &Peer,
+    mode: Mode,
+    ours: &EndpointId,
+    theirs: &EndpointId,
+) -> Want {
+    let (reqid_out, reqid_in) = match peer.generate_policy {
+        GeneratePolicy::Unique => (core.generated_reqid(), core.generated_reqid()),
+        _ => (ReqId(0), ReqId(0)),
+    };
+    Want {
+        selector: Selector {
+            source: ours.prefix,
+            source_port: Port::Any,
+            destination: theirs.prefix,
+            destination_port: Port::Any,
+            upper: ours.upper,
+        },
+        local: sa.local.ip(),
+        remote: sa.remote.ip(),
+        mode,
+        reqid_out,
+        reqid_in,
+        generated: true,
+    }
+}
+
+/// Makes both policies for a want that has none.
+fn generate_policies(core: &mut Core, want: &Want) {
+    core.generated.insert(want.selector);
+    for direction in [Direction::Out, Direction::In] {
+        let out = direction == Direction::Out;
+        let reqid = if out { want.reqid_out } else { want.reqid_in };
+        let ends = if out { (want.local, want.remote) } else { (want.remote, want.local) };
+        let policy = Policy {
+            id: PolicyId(0),
+            selector: if out { want.selector } else { want.selector.reversed() },
+            direction,
+            priority: Priority::default(),
+            action: Action::Ipsec(vec![Rule {
+                proto: SaProto::Esp,
+                mode: want.mode,
+                endpoints: (want.mode == Mode::Tunnel).then_some(ends),
+                level: if reqid == ReqId(0) { Level::Require } else { Level::Unique(reqid) },
+            }]),
+            usage: Usage::default(),
+        };
+        core.policies.push(policy.clone());
+        core.ask(Request::SpdAdd(Box::new(policy)), Some(Purpose::Install(want.remote)));
+    }
 }
 
 /// The policy with exactly these identities, or for any protocol between them.
@@ -500,8 +589,8 @@ fn accept(
         sa.quicks.insert(message_id, quick);
         return Outcome::Continues;
     };
-    sa.heard = now;
-    let taken = take_answer(&mut quick, &list);
+    negotiation::heard(core, now, sa);
+    let taken = take_answer(sa, &mut quick, &list);
     quick.iv.clone_from(next_iv);
     quick.last_received = digest.to_vec();
     if let Some(last) = &mut quick.last_sent {
@@ -532,7 +621,7 @@ fn accept(
 }
 
 /// Takes what message 2 says; returns the peer's half of PFS.
-fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>>, String> {
+fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>>, String> {
     let answer = message::find(list, kind::SA).ok_or("its quick mode answer has no proposal")?;
     let nonce = message::nonce(list).ok_or("its quick mode answer has no nonce of an allowed length")?;
     let ids: Vec<&[u8]> =
@@ -549,7 +638,7 @@ fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>
     if !same {
         return Err("its quick mode answer changes the identities".into());
     }
-    let (mut choice, spi) = proposal::accept_phase2(&quick.info, quick.want.mode, answer)?;
+    let (mut choice, spi) = proposal::accept_phase2(&quick.info, encapsulation(sa, quick.want.mode), answer)?;
     if Spi(spi).is_reserved() {
         return Err(format!("its SPI {spi:#x} is reserved"));
     }
@@ -566,11 +655,18 @@ fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>
         (Some(group), Some(public)) if public.len() == group.public_len() => Some(public.to_vec()),
         (Some(_), _) => return Err("its quick mode answer has no key exchange for PFS".into()),
     };
+    quick.original = original(sa, list, quick.initiator);
     let [_, responder_nonce] = &mut quick.nonces;
     *responder_nonce = nonce;
     quick.spi_out = Spi(spi);
     quick.choice = Some(choice);
     Ok(public)
+}
+
+/// What the peer says its own address is: of the two NAT-OA payloads the first is the initiator's.
+fn original(sa: &Phase1, list: &[Payload<'_>], we_initiate: bool) -> Option<IpAddr> {
+    let given = nat::original_addresses(sa.nat.version?, list);
+    given.get(usize::from(we_initiate)).copied().filter(|address| *address != sa.remote.ip())
 }
 
 /// The initiator installs both SAs, then says so. Where another pair is in use, that one stays in use until the peer
@@ -620,7 +716,7 @@ fn conclude(
         core.drop_datagram("quick mode message with a wrong hash");
         return Outcome::Continues;
     }
-    sa.heard = now;
+    negotiation::heard(core, now, sa);
     let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
     quick.state = State::Done;
     quick.last_received = digest.to_vec();
@@ -680,7 +776,7 @@ fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) -> Opt
             auth_key.to_vec()
         }),
         replay_window: REPLAY_WINDOW,
-        nat_t: None,
+        nat_t: nat_t(sa, quick, inbound),
         soft,
         hard,
         state: SaState::Mature,
@@ -705,6 +801,7 @@ fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, held: Option<
     let id = core.next_id();
     let pair = Pair {
         want: quick.want.clone(),
+        identity: sa.peer_identity.as_ref().map_or(Vec::new(), Identity::emit),
         inbound,
         outbound,
         initiator: quick.initiator,
@@ -728,6 +825,7 @@ pub(crate) fn abandon(core: &mut Core, sa: &mut Phase1, message_id: u32) {
         && quick.spi_in != Spi(0)
     {
         core.ask(Request::Delete(quick.inbound()), None);
+        core.remove_generated(&quick.want);
     }
 }
 
@@ -753,6 +851,31 @@ fn send(
     quick.last_sent = Some(last);
 }
 
+/// How the SAs of this exchange wrap their packets.
+fn encapsulation(sa: &Phase1, mode: Mode) -> Encapsulation {
+    Encapsulation { mode, udp: sa.nat.version.filter(|_| sa.nat.found()) }
+}
+
+/// In transport mode through a NAT the peer is told the addresses as we see them (RFC 3947 section 5.2).
+fn original_addresses(sa: &Phase1, quick: &Quick) -> Vec<(u8, Vec<u8>)> {
+    let Some(version) = encapsulation(sa, quick.want.mode).udp.filter(|_| quick.want.mode != Mode::Tunnel)
+    else {
+        return Vec::new();
+    };
+    let (initiator, responder) = if quick.initiator { (sa.local, sa.remote) } else { (sa.remote, sa.local) };
+    [initiator, responder].map(|end| (version.nat_oa(), nat::original_address(end.ip()))).to_vec()
+}
+
+/// What the data plane has to know of the NAT: ports, source first, and the peer's own address.
+fn nat_t(sa: &Phase1, quick: &Quick, inbound: bool) -> Option<NatT> {
+    if !sa.nat.found() {
+        return None;
+    }
+    let (ours, theirs) = (sa.local.port(), sa.remote.port());
+    let (source_port, destination_port) = if inbound { (theirs, ours) } else { (ours, theirs) };
+    Some(NatT { source_port, destination_port, original: quick.original })
+}
+
 /// The retransmission timer of an exchange has fired.
 pub(crate) fn handle_timeout(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
     use crate::retransmission::Due;
@@ -776,8 +899,8 @@ pub(crate) fn handle_timeout(core: &mut Core, now: Instant, sa: &mut Phase1, mes
 /// The identities of a policy: ours, theirs.
 pub(crate) fn endpoints(selector: &Selector) -> (EndpointId, EndpointId) {
     (
-        EndpointId { prefix: selector.source, upper: selector.upper },
-        EndpointId { prefix: selector.destination, upper: selector.upper },
+        EndpointId { prefix: selector.source.network(), upper: selector.upper },
+        EndpointId { prefix: selector.destination.network(), upper: selector.upper },
     )
 }
 
@@ -786,13 +909,18 @@ fn identity(endpoint: &EndpointId) -> Identity {
         Upper::Any => 0,
         Upper::Proto(number) => number,
     };
-    let (kind, data) = match endpoint.prefix.address {
-        IpAddr::V4(address) if endpoint.prefix.is_host() => (Identity::IPV4, address.octets().to_vec()),
+    let host = endpoint.prefix.is_host();
+    let (kind, data) = match endpoint.prefix.network().address {
+        IpAddr::V4(address) if host => (Identity::IPV4, address.octets().to_vec()),
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(endpoint.prefix.length)).unwrap_or(0);
             (Identity::IPV4_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
         }
-        IpAddr::V6(address) => (Identity::IPV6, address.octets().to_vec()),
+        IpAddr::V6(address) if host => (Identity::IPV6, address.octets().to_vec()),
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(endpoint.prefix.length)).unwrap_or(0);
+            (Identity::IPV6_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
+        }
     };
     Identity { kind, protocol, port: 0, data }
 }
@@ -800,20 +928,51 @@ fn identity(endpoint: &EndpointId) -> Identity {
 /// The endpoint an identity is about, when it is of a kind that policies have.
 fn endpoint(id: &Identity) -> Option<EndpointId> {
     let upper = if id.protocol == 0 { Upper::Any } else { Upper::Proto(id.protocol) };
-    let prefix = match (id.kind, id.data.as_slice()) {
-        (Identity::IPV4, data) => Prefix::host(IpAddr::from(<[u8; 4]>::try_from(data).ok()?)),
-        (Identity::IPV6, data) => Prefix::host(IpAddr::from(<[u8; 16]>::try_from(data).ok()?)),
-        (Identity::IPV4_SUBNET, [a, b, c, d, mask @ ..]) => {
-            let mask = u32::from_be_bytes(mask.try_into().ok()?);
-            if mask.leading_ones() + mask.trailing_zeros().min(32) != 32 {
-                return None;
-            }
-            let length = u8::try_from(mask.leading_ones()).ok()?;
-            Prefix::new(IpAddr::from([*a, *b, *c, *d]), length).ok()?
+    let prefix = match id.kind {
+        Identity::IPV4 | Identity::IPV6 => Prefix::host(id.address()?),
+        Identity::IPV4_SUBNET => {
+            let (address, mask) = halves::<4>(&id.data)?;
+            let mask = u32::from_be_bytes(mask);
+            let length = prefix_length(mask.leading_ones(), mask.count_ones())?;
+            Prefix::new(IpAddr::from(address), length).ok()?.network()
+        }
+        Identity::IPV6_SUBNET => {
+            let (address, mask) = halves::<16>(&id.data)?;
+            let mask = u128::from_be_bytes(mask);
+            let length = prefix_length(mask.leading_ones(), mask.count_ones())?;
+            Prefix::new(IpAddr::from(address), length).ok()?.network()
+        }
+        // A range is a policy's only when it is exactly a network.
+        Identity::IPV4_RANGE => {
+            let (first, last) = halves::<4>(&id.data)?;
+            let (first, last) = (u32::from_be_bytes(first), u32::from_be_bytes(last));
+            let same = (first ^ last).leading_zeros();
+            let prefix = Prefix::new(IpAddr::from(first.to_be_bytes()), u8::try_from(same).ok()?).ok()?;
+            let whole = last.checked_sub(first)? == u32::MAX.checked_shr(same).unwrap_or(0);
+            (whole && prefix.network() == prefix).then_some(prefix)?
+        }
+        Identity::IPV6_RANGE => {
+            let (first, last) = halves::<16>(&id.data)?;
+            let (first, last) = (u128::from_be_bytes(first), u128::from_be_bytes(last));
+            let same = (first ^ last).leading_zeros();
+            let prefix = Prefix::new(IpAddr::from(first.to_be_bytes()), u8::try_from(same).ok()?).ok()?;
+            let whole = last.checked_sub(first)? == u128::MAX.checked_shr(same).unwrap_or(0);
+            (whole && prefix.network() == prefix).then_some(prefix)?
         }
         _ => return None,
     };
     Some(EndpointId { prefix, upper })
+}
+
+/// Two addresses, or an address and its mask.
+fn halves<const N: usize>(data: &[u8]) -> Option<([u8; N], [u8; N])> {
+    let (first, second) = data.split_at_checked(N)?;
+    Some((first.try_into().ok()?, second.try_into().ok()?))
+}
+
+/// The length of a prefix whose mask has these ones; `None` when they are not all in front.
+fn prefix_length(leading: u32, all: u32) -> Option<u8> {
+    u8::try_from(leading).ok().filter(|_| leading == all)
 }
 
 fn describe(endpoint: &EndpointId) -> String {
