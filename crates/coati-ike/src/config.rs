@@ -310,6 +310,13 @@ pub enum IkeCipher {
     TripleDes,
 }
 
+impl IkeProposal {
+    /// Whether both protect alike, whatever their lifetimes.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.auth, self.cipher, self.hash, self.group) == (other.auth, other.cipher, other.hash, other.group)
+    }
+}
+
 impl Default for IkeProposal {
     /// What the how-to's file asks for.
     fn default() -> Self {
@@ -379,6 +386,13 @@ pub struct EndpointId {
     pub upper: Upper,
 }
 
+impl EndpointId {
+    /// Whether both mean the same packets.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.upper == other.upper && self.prefix.network() == other.prefix.network()
+    }
+}
+
 /// A line of psk.txt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreSharedKey {
@@ -427,9 +441,15 @@ impl Config {
         named.or_else(|| self.keys.iter().find(same)).or_else(anybody)
     }
 
-    /// What is to be negotiated for these identities.
-    pub(crate) fn sainfo_of(&self, local: &EndpointId, remote: &EndpointId) -> Option<&SaInfo> {
-        let exact = self.sainfos.iter().find(|info| info.ids == Some((*local, *remote)));
-        exact.or_else(|| self.sainfos.iter().find(|info| info.ids.is_none()))
+    /// What is to be negotiated for these identities with the peer of this `ph1id`: a section for just them before one
+    /// for all, a section for just this peer before one for all.
+    pub(crate) fn sainfo_of(&self, local: &EndpointId, remote: &EndpointId, ph1id: u32) -> Option<&SaInfo> {
+        let fits = |info: &&SaInfo| {
+            let ids = info.ids.is_none_or(|(ours, theirs)| ours.is_like(local) && theirs.is_like(remote));
+            ids && (info.remoteid == 0 || info.remoteid == ph1id)
+        };
+        let fitting = self.sainfos.iter().filter(fits);
+        // The first of several that are equally particular.
+        fitting.rev().max_by_key(|info| (info.ids.is_some(), info.remoteid != 0))
     }
 }

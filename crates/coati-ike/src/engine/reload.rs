@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Engine;
 use crate::config::{Config, Peer};
 use crate::event::EndReason;
-use crate::ikev1::quick_mode;
+use crate::ikev1::selector;
 
 impl Engine {
     /// Takes a new configuration. ISAKMP SAs and SA pairs of a peer whose section is gone, or says something else
@@ -47,9 +47,13 @@ impl Engine {
         let mut gone = Vec::new();
         let mut changed = Vec::new();
         for (id, pair) in self.core.pairs.iter().filter(|(_, pair)| !pair.retired) {
-            let (ours, theirs) = quick_mode::endpoints(&pair.want.selector);
-            let before = old.sainfo_of(&ours, &theirs);
-            let after = self.core.config.sainfo_of(&ours, &theirs);
+            let (ours, theirs) = selector::endpoints(&pair.want.selector);
+            let ph1id = |config: &Config| {
+                let peer = config.peer_of(pair.want.remote).and_then(|index| config.peers.get(index));
+                peer.map_or(0, |peer| peer.ph1id)
+            };
+            let before = old.sainfo_of(&ours, &theirs, ph1id(old));
+            let after = self.core.config.sainfo_of(&ours, &theirs, ph1id(&self.core.config));
             match (before, after) {
                 (_, None) => gone.push(*id),
                 (Some(before), Some(after)) if before.is_like(after) => {}

@@ -252,14 +252,15 @@ fn conclude(core: &mut Core, now: Instant, sa: &mut Phase1) -> Outcome {
         return Outcome::Failed;
     };
     let list: Vec<Payload<'_>> = isakmp::payloads(first, &body).unwrap_or_default();
-    let identity = match auth::check(core, sa, &keys, &list) {
-        Ok(identity) => identity,
+    let believed = match auth::check(core, sa, &keys, &list) {
+        Ok(believed) => believed,
         Err(why) => {
             negotiation::not_believed(core, sa, &why);
             return Outcome::Failed;
         }
     };
-    sa.peer_identity = Some(identity);
+    sa.peer_identity = Some(believed.identity);
+    sa.peer = believed.peer;
     if sa.nat.found() {
         negotiation::float(core, sa);
     }
@@ -288,19 +289,20 @@ fn third(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Header, body: 
     let encrypted = header.flags & flag::ENCRYPTED != 0;
     let opened = if encrypted { keys.decrypt(&sa.iv, body) } else { Some((body.to_vec(), sa.iv.clone())) };
     let list = opened.as_ref().and_then(|(plain, _)| isakmp::payloads(header.next_payload, plain).ok());
-    let identity = match &list {
+    let believed = match &list {
         Some(list) => auth::check(core, sa, &keys, list),
         None => Err(auth::Unproven::Unreadable),
     };
     sa.keys = Some(keys);
-    let identity = match identity {
-        Ok(identity) => identity,
+    let believed = match believed {
+        Ok(believed) => believed,
         Err(why) => {
             negotiation::not_believed(core, sa, &why);
             return Outcome::Continues;
         }
     };
-    sa.peer_identity = Some(identity);
+    sa.peer_identity = Some(believed.identity);
+    sa.peer = believed.peer;
     let list = list.unwrap_or_default();
     sa.heard_initial_contact = encrypted && informational::says_initial_contact(&list);
     let force = negotiation::is_forced(core, sa);

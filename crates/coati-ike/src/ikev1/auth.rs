@@ -87,13 +87,22 @@ pub(crate) fn prove(sa: &Phase1, keys: &Keys, id: &[u8]) -> Vec<(u8, Vec<u8>)> {
     vec![(kind::HASH, hash(keys, sa, sa.initiator, id))]
 }
 
-/// Checks what the peer has sent for its identity; returns that.
+/// A peer whose identity is proved.
+#[derive(Clone, Debug)]
+pub(crate) struct Believed {
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// Index of the remote section that is about it: for a responder that may be another one than it began with.
+    pub(crate) peer: usize,
+}
+
+/// Checks what the peer has sent for its identity.
 pub(crate) fn check(
     core: &Core,
     sa: &Phase1,
     keys: &Keys,
     list: &[Payload<'_>],
-) -> Result<Identity, Unproven> {
+) -> Result<Believed, Unproven> {
     // In aggressive mode the initiator has said who it is before.
     let before = Some(sa.peer_id_body.as_slice()).filter(|id| !id.is_empty());
     let id = message::find(list, kind::ID).filter(|_| sa.initiator || before.is_none()).or(before);
@@ -104,10 +113,22 @@ pub(crate) fn check(
     if !constant_time_eq(&hash(keys, sa, !sa.initiator, id), proof) {
         return Err(Unproven::Wrong);
     }
-    match core.peer(sa.peer) {
-        Some(peer) => may_be(peer, sa, &said).map(|()| said),
-        None => Err(Unproven::Wrong),
+    let Some(peer) = core.peer(sa.peer) else { return Err(Unproven::Wrong) };
+    match may_be(peer, sa, &said) {
+        Ok(()) => Ok(Believed { identity: said, peer: sa.peer }),
+        Err(why) => other_section(core, sa, &said).map(|peer| Believed { identity: said, peer }).ok_or(why),
     }
+}
+
+/// Several sections may be for anybody: main mode chose one before it knew who the peer is. Another one takes its place
+/// when it has the same proposal and wants this identity.
+fn other_section(core: &Core, sa: &Phase1, said: &Identity) -> Option<usize> {
+    let agreed = sa.proposal.as_ref().filter(|_| !sa.initiator)?;
+    let has_it = |index: &usize| {
+        core.peer(*index).is_some_and(|peer| peer.proposals.iter().any(|proposal| proposal.is_like(agreed)))
+    };
+    let candidates = core.config.candidates(sa.remote.ip(), sa.exchange, Some((said, sa.remote)));
+    candidates.into_iter().find(has_it)
 }
 
 /// Whether the configuration takes the peer under this identity.

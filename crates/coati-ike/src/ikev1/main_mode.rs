@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use coati_wire::isakmp::{self, Header, Notification, Payload, exchange, kind};
 
-use super::auth::{self, Unproven};
+use super::auth::{self, Believed, Unproven};
 use super::greeting::{Abilities, Greeting, Greetings};
 use super::informational;
 use super::keys::Keys;
@@ -295,7 +295,8 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
             return Outcome::Continues;
         }
     };
-    sa.peer_identity = Some(opened.identity);
+    sa.peer_identity = Some(opened.believed.identity);
+    sa.peer = opened.believed.peer;
     sa.iv = opened.next_iv;
     sa.heard_initial_contact = opened.initial_contact;
     negotiation::heard(core, now, sa);
@@ -312,8 +313,7 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
 
 /// What the peer's authentication holds.
 struct Opened {
-    /// Who it is.
-    identity: isakmp::Identity,
+    believed: Believed,
     /// The next initialization vector.
     next_iv: Vec<u8>,
     /// It says that it has started anew.
@@ -323,6 +323,6 @@ struct Opened {
 fn open(core: &Core, keys: &Keys, sa: &Phase1, header: &Header, body: &[u8]) -> Result<Opened, Unproven> {
     let (plain, next_iv) = keys.decrypt(&sa.iv, body).ok_or(Unproven::Unreadable)?;
     let list = isakmp::payloads(header.next_payload, &plain).map_err(|_| Unproven::Unreadable)?;
-    let identity = auth::check(core, sa, keys, &list)?;
-    Ok(Opened { identity, next_iv, initial_contact: informational::says_initial_contact(&list) })
+    let believed = auth::check(core, sa, keys, &list)?;
+    Ok(Opened { believed, next_iv, initial_contact: informational::says_initial_contact(&list) })
 }

@@ -18,36 +18,34 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
-use coati_sadb::{
-    Action, AuthAlgorithm, Direction, Level, Lifetime, Mode, NatT, Policy, PolicyId, Port, Prefix, Priority,
-    ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret, Selector, Spi, Upper, Usage,
-};
+use coati_sadb::{Mode, Prefix, Request, SaId, SaProto, Spi, Upper};
 use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, kind};
 
 use super::informational;
+use super::install::{
+    ask_to_install, encapsulation, install, negotiated, original, original_addresses, pair,
+};
 use super::message;
-use super::nat;
 use super::negotiation;
 use super::phase1::Phase1;
-use super::proposal::{self, Encapsulation, EspChoice, PROTO_ESP, Phase2Choice};
+use super::policy::{as_seen, generate_policies, policy_for, wanted};
+use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
+use super::selector::{describe, endpoint, endpoints, identity};
 use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo};
 use crate::core::{Core, Purpose, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Mismatch, Stage};
 use crate::job::{Job, JobDone};
-use crate::pair::{Pair, Want};
+use crate::pair::Want;
 use crate::retransmission::Retransmission;
 
 /// Quick modes under one ISAKMP SA at one time.
 const MAX_EXCHANGES: usize = 32;
 /// How long repeated messages of one that is done are answered.
 const MEMORY: Duration = Duration::from_secs(40);
-/// Window for replayed packets of negotiated SAs, in packets.
-const REPLAY_WINDOW: u32 = 64;
-
 /// Where the exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     /// The data plane is asked for an SPI.
     SpiWanted,
     /// The own half of PFS is computed.
@@ -65,30 +63,30 @@ enum State {
 /// One quick mode.
 #[derive(Debug)]
 pub(crate) struct Quick {
-    message_id: u32,
-    initiator: bool,
-    state: State,
+    pub(crate) message_id: u32,
+    pub(crate) initiator: bool,
+    pub(crate) state: State,
     pub(crate) want: Want,
-    info: SaInfo,
-    iv: Vec<u8>,
+    pub(crate) info: SaInfo,
+    pub(crate) iv: Vec<u8>,
     /// Identities as on the wire, the initiator's first.
-    ids: [Vec<u8>; 2],
+    pub(crate) ids: [Vec<u8>; 2],
     /// Whether the peer gave identities: the answer repeats them.
-    ids_given: bool,
+    pub(crate) ids_given: bool,
     /// Initiator's, responder's.
-    nonces: [Vec<u8>; 2],
-    private: Option<Box<PrivateKey>>,
-    shared: Option<coati_crypto::Zeroizing<Vec<u8>>>,
+    pub(crate) nonces: [Vec<u8>; 2],
+    pub(crate) private: Option<Box<PrivateKey>>,
+    pub(crate) shared: Option<coati_crypto::Zeroizing<Vec<u8>>>,
     /// The peer's half of PFS.
-    peer_public: Option<Vec<u8>>,
-    spi_in: Spi,
-    spi_out: Spi,
-    choice: Option<EspChoice>,
-    answer: Option<Phase2Choice>,
+    pub(crate) peer_public: Option<Vec<u8>>,
+    pub(crate) spi_in: Spi,
+    pub(crate) spi_out: Spi,
+    pub(crate) choice: Option<EspChoice>,
+    pub(crate) answer: Option<Phase2Choice>,
     /// The peer's own address, when a NAT has put another one in its place.
-    original: Option<IpAddr>,
-    last_sent: Option<Retransmission>,
-    last_received: Vec<u8>,
+    pub(crate) original: Option<IpAddr>,
+    pub(crate) last_sent: Option<Retransmission>,
+    pub(crate) last_received: Vec<u8>,
 }
 
 /// What a step of the exchange leads to.
@@ -112,11 +110,11 @@ impl Quick {
         usize::from(!self.initiator)
     }
 
-    fn inbound(&self) -> SaId {
+    pub(crate) fn inbound(&self) -> SaId {
         SaId { source: self.want.remote, destination: self.want.local, proto: SaProto::Esp, spi: self.spi_in }
     }
 
-    fn outbound(&self) -> SaId {
+    pub(crate) fn outbound(&self) -> SaId {
         SaId {
             source: self.want.local,
             destination: self.want.remote,
@@ -134,7 +132,8 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
         return;
     }
     let (ours, theirs) = endpoints(&want.selector);
-    let Some(info) = core.config.sainfo_of(&ours, &theirs).cloned() else {
+    let ph1id = core.peer(sa.peer).map_or(0, |peer| peer.ph1id);
+    let Some(info) = core.config.sainfo_of(&ours, &theirs, ph1id).cloned() else {
         let explanation = format!(
             "no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
             describe(&ours),
@@ -471,7 +470,7 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
         return Err((Notification::INVALID_ID_INFORMATION, text.into()));
     }
     let (local_id, remote_id) = endpoints(&want.selector);
-    let info = core.config.sainfo_of(&local_id, &remote_id).ok_or_else(|| {
+    let info = core.config.sainfo_of(&local_id, &remote_id, peer.ph1id).ok_or_else(|| {
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
         (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
@@ -483,87 +482,6 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
         _ => return Err(malformed("has a key exchange that does not fit its PFS group")),
     };
     Ok(Began { want, info: info.clone(), ids, ids_given, nonce, public, answer, generated })
-}
-
-/// The identities with the addresses that are in the packets here.
-fn as_seen(sa: &Phase1, ours: &EndpointId, theirs: &EndpointId) -> (EndpointId, EndpointId) {
-    let replace = |id: &EndpointId, address: IpAddr, nat: bool| {
-        let prefix = if nat && id.prefix.is_host() { Prefix::host(address) } else { id.prefix };
-        EndpointId { prefix, ..*id }
-    };
-    (
-        replace(ours, sa.local.ip(), sa.nat.found() && sa.nat.before_us),
-        replace(theirs, sa.remote.ip(), sa.nat.found() && sa.nat.before_peer),
-    )
-}
-
-/// What a policy would want that is made of the peer's identities.
-fn wanted(
-    core: &mut Core,
-    sa: &Phase1,
-    peer: &Peer,
-    mode: Mode,
-    ours: &EndpointId,
-    theirs: &EndpointId,
-) -> Want {
-    let (reqid_out, reqid_in) = match peer.generate_policy {
-        GeneratePolicy::Unique => (core.generated_reqid(), core.generated_reqid()),
-        _ => (ReqId(0), ReqId(0)),
-    };
-    Want {
-        selector: Selector {
-            source: ours.prefix,
-            source_port: Port::Any,
-            destination: theirs.prefix,
-            destination_port: Port::Any,
-            upper: ours.upper,
-        },
-        local: sa.local.ip(),
-        remote: sa.remote.ip(),
-        mode,
-        reqid_out,
-        reqid_in,
-        generated: true,
-    }
-}
-
-/// Makes both policies for a want that has none.
-fn generate_policies(core: &mut Core, want: &Want) {
-    core.generated.insert(want.selector);
-    for direction in [Direction::Out, Direction::In] {
-        let out = direction == Direction::Out;
-        let reqid = if out { want.reqid_out } else { want.reqid_in };
-        let ends = if out { (want.local, want.remote) } else { (want.remote, want.local) };
-        let policy = Policy {
-            id: PolicyId(0),
-            selector: if out { want.selector } else { want.selector.reversed() },
-            direction,
-            priority: Priority::default(),
-            action: Action::Ipsec(vec![Rule {
-                proto: SaProto::Esp,
-                mode: want.mode,
-                endpoints: (want.mode == Mode::Tunnel).then_some(ends),
-                level: if reqid == ReqId(0) { Level::Require } else { Level::Unique(reqid) },
-            }]),
-            usage: Usage::default(),
-        };
-        core.policies.push(policy.clone());
-        core.ask(Request::SpdAdd(Box::new(policy)), Some(Purpose::Install(want.remote)));
-    }
-}
-
-/// The policy with exactly these identities, or for any protocol between them.
-fn policy_for(core: &Core, ours: &EndpointId, theirs: &EndpointId, exact: bool) -> Option<Want> {
-    let out = core.policies.iter().filter(|policy| policy.direction == coati_sadb::Direction::Out);
-    let fitting = out.filter(|policy| {
-        let (local, remote) = endpoints(&policy.selector);
-        if exact {
-            local == *ours && remote == *theirs
-        } else {
-            local.prefix == ours.prefix && remote.prefix == theirs.prefix
-        }
-    });
-    fitting.filter_map(|policy| core.want_of(&policy.selector)).next()
 }
 
 /// Message 2.
@@ -663,12 +581,6 @@ fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<O
     Ok(public)
 }
 
-/// What the peer says its own address is: of the two NAT-OA payloads the first is the initiator's.
-fn original(sa: &Phase1, list: &[Payload<'_>], we_initiate: bool) -> Option<IpAddr> {
-    let given = nat::original_addresses(sa.nat.version?, list);
-    given.get(usize::from(we_initiate)).copied().filter(|address| *address != sa.remote.ip())
-}
-
 /// The initiator installs both SAs, then says so. Where another pair is in use, that one stays in use until the peer
 /// has shown that it knows the new one.
 fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
@@ -729,95 +641,6 @@ fn conclude(
     Outcome::Established(id)
 }
 
-/// Hands one SA to the data plane.
-fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
-    let new = negotiated(core, sa, quick, inbound).map(Box::new);
-    ask_to_install(core, sa, new.map(if inbound { Request::Update } else { Request::Add }));
-}
-
-fn ask_to_install(core: &mut Core, sa: &Phase1, request: Option<Request>) {
-    if let Some(request) = request {
-        core.ask(request, Some(Purpose::Install(sa.remote.ip())));
-    }
-}
-
-/// One SA of the pair with its keys.
-fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) -> Option<Sa> {
-    let (Some(keys), Some(choice)) = (&sa.keys, &quick.choice) else { return None };
-    let (id, reqid) = if inbound {
-        (quick.inbound(), quick.want.reqid_in)
-    } else {
-        (quick.outbound(), quick.want.reqid_out)
-    };
-    let [ni, nr] = &quick.nonces;
-    let (enc_len, auth_len) = (choice.enc_key_len(), choice.auth.key_len());
-    let shared = quick.shared.as_ref().map(|shared| shared.as_slice());
-    let keymat = keys.keymat(shared, PROTO_ESP, id.spi.0, [ni, nr], enc_len + auth_len);
-    let (enc_key, auth_key) = keymat.split_at(enc_len);
-    let soft_share = 80 - u64::from(core.random.below(5));
-    let seconds = u64::from(choice.lifetime);
-    let hard =
-        Lifetime { add_seconds: seconds, bytes: u64::from(choice.kilobytes) * 1024, ..Lifetime::default() };
-    let soft = Lifetime {
-        add_seconds: (seconds * soft_share / 100).max(1),
-        bytes: hard.bytes * soft_share / 100,
-        ..Lifetime::default()
-    };
-    Some(Sa {
-        id,
-        mode: quick.want.mode,
-        reqid,
-        enc: choice.enc,
-        enc_key: Secret::new(enc_key.to_vec()),
-        auth: choice.auth,
-        auth_key: Secret::new(if choice.auth == AuthAlgorithm::None {
-            Vec::new()
-        } else {
-            auth_key.to_vec()
-        }),
-        replay_window: REPLAY_WINDOW,
-        nat_t: nat_t(sa, quick, inbound),
-        soft,
-        hard,
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
-    })
-}
-
-fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, held: Option<Box<Sa>>) -> u64 {
-    let renewal = core.live_pair(&quick.want.selector).is_some();
-    let lifetime = quick.choice.as_ref().map_or(0, |choice| choice.lifetime);
-    let (inbound, outbound) = (quick.inbound(), quick.outbound());
-    let reqid: ReqId = quick.want.reqid_out;
-    core.failures.remove(&sa.remote.ip());
-    core.events.push_back(Event::PairEstablished {
-        inbound,
-        outbound,
-        reqid,
-        selector: quick.want.selector,
-        renewal,
-    });
-    let id = core.next_id();
-    let pair = Pair {
-        want: quick.want.clone(),
-        identity: sa.peer_identity.as_ref().map_or(Vec::new(), Identity::emit),
-        inbound,
-        outbound,
-        initiator: quick.initiator,
-        phase1: sa.id,
-        phase1_began: sa.began,
-        established: now,
-        lifetime: Duration::from_secs(u64::from(lifetime)),
-        retired: false,
-        held,
-        flushed: false,
-        packets_seen: 0,
-    };
-    core.pairs.insert(id, pair);
-    id
-}
-
 /// Ends an exchange that came to nothing: its reserved SPI, and an inbound SA without a partner, are given back.
 pub(crate) fn abandon(core: &mut Core, sa: &mut Phase1, message_id: u32) {
     if let Some(quick) = sa.quicks.remove(&message_id)
@@ -851,31 +674,6 @@ fn send(
     quick.last_sent = Some(last);
 }
 
-/// How the SAs of this exchange wrap their packets.
-fn encapsulation(sa: &Phase1, mode: Mode) -> Encapsulation {
-    Encapsulation { mode, udp: sa.nat.version.filter(|_| sa.nat.found()) }
-}
-
-/// In transport mode through a NAT the peer is told the addresses as we see them (RFC 3947 section 5.2).
-fn original_addresses(sa: &Phase1, quick: &Quick) -> Vec<(u8, Vec<u8>)> {
-    let Some(version) = encapsulation(sa, quick.want.mode).udp.filter(|_| quick.want.mode != Mode::Tunnel)
-    else {
-        return Vec::new();
-    };
-    let (initiator, responder) = if quick.initiator { (sa.local, sa.remote) } else { (sa.remote, sa.local) };
-    [initiator, responder].map(|end| (version.nat_oa(), nat::original_address(end.ip()))).to_vec()
-}
-
-/// What the data plane has to know of the NAT: ports, source first, and the peer's own address.
-fn nat_t(sa: &Phase1, quick: &Quick, inbound: bool) -> Option<NatT> {
-    if !sa.nat.found() {
-        return None;
-    }
-    let (ours, theirs) = (sa.local.port(), sa.remote.port());
-    let (source_port, destination_port) = if inbound { (theirs, ours) } else { (ours, theirs) };
-    Some(NatT { source_port, destination_port, original: quick.original })
-}
-
 /// The retransmission timer of an exchange has fired.
 pub(crate) fn handle_timeout(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
     use crate::retransmission::Due;
@@ -894,92 +692,4 @@ pub(crate) fn handle_timeout(core: &mut Core, now: Instant, sa: &mut Phase1, mes
         }
         Due::GiveUp => Outcome::Failed,
     }
-}
-
-/// The identities of a policy: ours, theirs.
-pub(crate) fn endpoints(selector: &Selector) -> (EndpointId, EndpointId) {
-    (
-        EndpointId { prefix: selector.source.network(), upper: selector.upper },
-        EndpointId { prefix: selector.destination.network(), upper: selector.upper },
-    )
-}
-
-fn identity(endpoint: &EndpointId) -> Identity {
-    let protocol = match endpoint.upper {
-        Upper::Any => 0,
-        Upper::Proto(number) => number,
-    };
-    let host = endpoint.prefix.is_host();
-    let (kind, data) = match endpoint.prefix.network().address {
-        IpAddr::V4(address) if host => (Identity::IPV4, address.octets().to_vec()),
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(endpoint.prefix.length)).unwrap_or(0);
-            (Identity::IPV4_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
-        }
-        IpAddr::V6(address) if host => (Identity::IPV6, address.octets().to_vec()),
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(endpoint.prefix.length)).unwrap_or(0);
-            (Identity::IPV6_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
-        }
-    };
-    Identity { kind, protocol, port: 0, data }
-}
-
-/// The endpoint an identity is about, when it is of a kind that policies have.
-fn endpoint(id: &Identity) -> Option<EndpointId> {
-    let upper = if id.protocol == 0 { Upper::Any } else { Upper::Proto(id.protocol) };
-    let prefix = match id.kind {
-        Identity::IPV4 | Identity::IPV6 => Prefix::host(id.address()?),
-        Identity::IPV4_SUBNET => {
-            let (address, mask) = halves::<4>(&id.data)?;
-            let mask = u32::from_be_bytes(mask);
-            let length = prefix_length(mask.leading_ones(), mask.count_ones())?;
-            Prefix::new(IpAddr::from(address), length).ok()?.network()
-        }
-        Identity::IPV6_SUBNET => {
-            let (address, mask) = halves::<16>(&id.data)?;
-            let mask = u128::from_be_bytes(mask);
-            let length = prefix_length(mask.leading_ones(), mask.count_ones())?;
-            Prefix::new(IpAddr::from(address), length).ok()?.network()
-        }
-        // A range is a policy's only when it is exactly a network.
-        Identity::IPV4_RANGE => {
-            let (first, last) = halves::<4>(&id.data)?;
-            let (first, last) = (u32::from_be_bytes(first), u32::from_be_bytes(last));
-            let same = (first ^ last).leading_zeros();
-            let prefix = Prefix::new(IpAddr::from(first.to_be_bytes()), u8::try_from(same).ok()?).ok()?;
-            let whole = last.checked_sub(first)? == u32::MAX.checked_shr(same).unwrap_or(0);
-            (whole && prefix.network() == prefix).then_some(prefix)?
-        }
-        Identity::IPV6_RANGE => {
-            let (first, last) = halves::<16>(&id.data)?;
-            let (first, last) = (u128::from_be_bytes(first), u128::from_be_bytes(last));
-            let same = (first ^ last).leading_zeros();
-            let prefix = Prefix::new(IpAddr::from(first.to_be_bytes()), u8::try_from(same).ok()?).ok()?;
-            let whole = last.checked_sub(first)? == u128::MAX.checked_shr(same).unwrap_or(0);
-            (whole && prefix.network() == prefix).then_some(prefix)?
-        }
-        _ => return None,
-    };
-    Some(EndpointId { prefix, upper })
-}
-
-/// Two addresses, or an address and its mask.
-fn halves<const N: usize>(data: &[u8]) -> Option<([u8; N], [u8; N])> {
-    let (first, second) = data.split_at_checked(N)?;
-    Some((first.try_into().ok()?, second.try_into().ok()?))
-}
-
-/// The length of a prefix whose mask has these ones; `None` when they are not all in front.
-fn prefix_length(leading: u32, all: u32) -> Option<u8> {
-    u8::try_from(leading).ok().filter(|_| leading == all)
-}
-
-fn describe(endpoint: &EndpointId) -> String {
-    let upper = match endpoint.upper {
-        Upper::Any => "any".to_owned(),
-        Upper::Proto(47) => "gre".to_owned(),
-        Upper::Proto(number) => format!("protocol {number}"),
-    };
-    format!("{}[{upper}]", endpoint.prefix)
 }

@@ -132,6 +132,28 @@ fn the_section_that_fits_is_taken() {
     assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", world.story());
 }
 
+/// Main mode learns late who the peer is: then the section for it takes over.
+#[test]
+fn the_identity_chooses_among_sections_for_anybody() {
+    let mut a = config(B);
+    a.peers[0].my_identifier = Identifier::Fqdn("a.example.org".into());
+    let mut b = config(A);
+    b.peers[0] = Peer { address: None, verify_identifier: true, ..b.peers[0].clone() };
+    let section = |name: &str, ph1id| Peer {
+        peers_identifiers: vec![Identifier::Fqdn(name.into())],
+        ph1id,
+        ..b.peers[0].clone()
+    };
+    b.peers = vec![section("x.example.org", 1), section("a.example.org", 2)];
+    b.sainfos[0].remoteid = 2;
+    let refused =
+        SaInfo { remoteid: 1, encryption: vec![(EncAlgorithm::AesCbc, 256)], ..b.sainfos[0].clone() };
+    b.sainfos.insert(0, refused);
+    let mut world = World::with(1, a, b);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", world.story());
+}
+
 #[test]
 fn missing_payloads_of_aggressive_mode() {
     // CVE-2005-3732: each payload of each message left out in turn.

@@ -8,6 +8,7 @@ mod flood;
 mod hostile;
 mod lifetimes;
 mod nat;
+mod selectors;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -10,7 +10,7 @@ mod run;
 mod threads;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,7 +107,8 @@ fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
     let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
     let gre = Arc::new(raw(47, "GRE (protocol 47)")?);
     let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
-    let ike = ike_sockets(&site)?;
+    let (ike, natt) = ike_sockets(&site)?;
+    let natt_receiving = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
     let mut tuns = Vec::new();
     for tunnel in &site.rc.tunnels {
         tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel)?));
@@ -130,12 +131,32 @@ fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
     }
     let to_exponentiate = to_control.another()?;
     let sockets = [esp.clone(), gre];
-    joins.push(threads::incoming(sockets, tuns.clone(), forwarder(), to_control, stop_reader)?);
+    joins.push(threads::incoming(
+        sockets,
+        natt_receiving,
+        tuns.clone(),
+        forwarder(),
+        to_control,
+        stop_reader,
+    )?);
     let (jobs, jobs_receiver) = channel();
     joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
     let control = Control::new(&site, plane, randomness);
     let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
-    Ok(Daemon::new(site, control, esp, ike, jobs, kernel, admin, from_threads, wake_reader, stop, joins, log))
+    Ok(Daemon::new(
+        site,
+        control,
+        esp,
+        (ike, natt),
+        jobs,
+        kernel,
+        admin,
+        from_threads,
+        wake_reader,
+        stop,
+        joins,
+        log,
+    ))
 }
 
 /// The file behind -l in the flags of racoon(8).
@@ -202,6 +223,9 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// The port that IKE shares with ESP (RFC 3947).
+const NATT_PORT: u16 = 4500;
+
 /// The addresses IKE speaks from: those `listen` names, else the near ends of tunnels and policies.
 fn ike_addresses(site: &Site) -> Vec<(IpAddr, u16)> {
     let Some(racoon) = &site.racoon else { return Vec::new() };
@@ -217,7 +241,8 @@ fn ike_addresses(site: &Site) -> Vec<(IpAddr, u16)> {
     addresses
 }
 
-fn ike_sockets(site: &Site) -> io::Result<Vec<std::net::UdpSocket>> {
+/// The sockets for IKE alone, and those it shares with ESP.
+fn ike_sockets(site: &Site) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
     let open = |(address, port): (IpAddr, u16)| {
         coati_os::raw::ike_socket(address, port).map_err(|error| {
             let advice = match error.kind() {
@@ -229,5 +254,16 @@ fn ike_sockets(site: &Site) -> io::Result<Vec<std::net::UdpSocket>> {
             io::Error::new(error.kind(), format!("UDP {address} port {port}: {error} ({advice})"))
         })
     };
-    ike_addresses(site).into_iter().map(open).collect()
+    let (shared, alone): (Vec<_>, Vec<_>) =
+        ike_addresses(site).into_iter().partition(|(_, port)| *port == NATT_PORT);
+    let ike: Vec<UdpSocket> = alone.iter().copied().map(open).collect::<io::Result<_>>()?;
+    let mut natt: Vec<UdpSocket> = shared.iter().copied().map(open).collect::<io::Result<_>>()?;
+    for (address, _) in alone.iter().filter(|_| shared.is_empty()) {
+        match open((*address, NATT_PORT)) {
+            Ok(socket) => natt.push(socket),
+            // Nobody asked for it by name: without it there is no way through a NAT, and everything else works.
+            Err(error) => eprintln!("coati: warning: no NAT traversal on this address: {error}"),
+        }
+    }
+    Ok((ike, natt))
 }

@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::admin::AdminServer;
 use super::kernel::Kernel;
 use super::log::RacoonLog;
-use super::threads::FromThreads;
+use super::threads::{FromThreads, IkeDatagram};
 use crate::clock::{unix_micros, unix_seconds};
 
 /// A running router.
@@ -31,6 +31,8 @@ pub struct Daemon {
     control: Control,
     wire: Arc<RawSocket>,
     ike: Vec<UdpSocket>,
+    /// For sending only: the packet thread receives, since ESP comes there too.
+    natt: Vec<UdpSocket>,
     jobs: Sender<Job>,
     kernel: Kernel,
     admin: AdminServer,
@@ -49,7 +51,7 @@ impl Daemon {
         site: Site,
         control: Control,
         wire: Arc<RawSocket>,
-        ike: Vec<UdpSocket>,
+        (ike, natt): (Vec<UdpSocket>, Vec<UdpSocket>),
         jobs: Sender<Job>,
         kernel: Kernel,
         admin: AdminServer,
@@ -66,6 +68,7 @@ impl Daemon {
             control,
             wire,
             ike,
+            natt,
             jobs,
             kernel,
             admin,
@@ -159,6 +162,9 @@ impl Daemon {
                 self.control.handle_unknown_spi(now(), source, destination, spi);
             }
             FromThreads::UnknownSpi(_) => {}
+            FromThreads::Ike(IkeDatagram { local, remote, payload, .. }) => {
+                self.control.handle_ike(now(), local, remote, &payload);
+            }
             FromThreads::JobDone(done) => self.control.handle_job(now(), done),
             FromThreads::FirstInbound => self.reached(Milestone::FirstInbound),
             FromThreads::SendError(error) => tracing::warn!(%error, "sending to the internet failed"),
@@ -186,8 +192,8 @@ impl Daemon {
             let _ = self.jobs.send(job);
         }
         while let Some(transmit) = self.control.poll_ike() {
-            let socket =
-                self.ike.iter().find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
+            let mut sockets = self.ike.iter().chain(&self.natt);
+            let socket = sockets.find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
             let sent = socket.map(|socket| socket.send_to(&transmit.payload, transmit.remote));
             match sent {
                 Some(Ok(_)) => {}
