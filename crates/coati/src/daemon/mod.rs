@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::time::Instant;
 
 use clap::Args;
@@ -235,7 +235,7 @@ impl Start {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
                 .map_err(while_doing("net.ipv4.ip_forward=1"))?;
         }
-        let (sender, from_threads) = channel();
+        let (sender, from_threads) = sync_channel(threads::MAX_WAITING);
         let (wake_reader, wake) = UnixStream::pair()?;
         wake_reader.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;

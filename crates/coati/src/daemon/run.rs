@@ -181,6 +181,8 @@ impl Daemon {
         // Ends the packet threads and the computing one.
         self.stop = None;
         drop(self.jobs);
+        // Nobody waits for room in it any more.
+        drop(self.from_threads);
         for join in self.joins.drain(..) {
             let _ = join.join();
         }
