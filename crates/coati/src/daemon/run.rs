@@ -388,13 +388,16 @@ impl Daemon {
     fn serve_admin(&mut self) {
         let mut seen = Vec::new();
         let mut admin = std::mem::take(&mut self.admin);
-        admin.serve(|request| {
+        let remarks = admin.serve(|request| {
             if let AdminRequest::Sadb(request) = &request {
                 seen.push(request.clone());
             }
             self.answer(request)
         });
         self.admin = admin;
+        for remark in remarks {
+            self.log.line(Level::Warning, &remark);
+        }
         for request in seen {
             self.tell_monitors(MonitorLine::Request(request));
         }
