@@ -378,7 +378,7 @@ impl Daemon {
         let Some(mut hook) = self.hook(remote.ip(), event) else { return };
         let address = remote.ip().to_string();
         let identity = self.identities.get(spi).unwrap_or(&address);
-        hook.environment = Hook::environment(local, remote, identity, spi);
+        hook.environment = Hook::environment(local, remote, bare(identity), spi);
         let text = format!("{} {} is not run: too many wait", hook.program.display(), hook.event);
         if !self.hooks.run(hook) {
             self.log.of_peer(remote.ip(), Level::Error, &text);
@@ -444,6 +444,14 @@ impl Daemon {
             failures: control.failures(),
             counters: control.counters(),
         }
+    }
+}
+
+/// An identity without the word that says its kind, as racoon's hooks get it.
+fn bare(identity: &str) -> &str {
+    match identity.split_once(' ') {
+        Some(("address" | "fqdn" | "user_fqdn" | "keyid", name)) => name,
+        _ => identity,
     }
 }
 
