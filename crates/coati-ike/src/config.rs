@@ -1,11 +1,14 @@
 //! What the engine is told about its peers. Everything that came from a file says where, for explanations.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Prefix, Secret, Upper};
+use coati_wire::isakmp::Identity;
+
+use crate::ikev1::identity;
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,6 +310,13 @@ pub enum IkeCipher {
     TripleDes,
 }
 
+impl IkeProposal {
+    /// Whether both protect alike, whatever their lifetimes.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.auth, self.cipher, self.hash, self.group) == (other.auth, other.cipher, other.hash, other.group)
+    }
+}
+
 impl Default for IkeProposal {
     /// What the how-to's file asks for.
     fn default() -> Self {
@@ -376,6 +386,13 @@ pub struct EndpointId {
     pub upper: Upper,
 }
 
+impl EndpointId {
+    /// Whether both mean the same packets.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.upper == other.upper && self.prefix.network() == other.prefix.network()
+    }
+}
+
 /// A line of psk.txt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreSharedKey {
@@ -394,6 +411,28 @@ impl Config {
         exact.or_else(|| self.peers.iter().position(|peer| peer.address.is_none()))
     }
 
+    /// The sections that somebody at this address may begin with in this mode, those with the address first. Where
+    /// the identity is known already, sections that insist on another one are left out.
+    pub(crate) fn candidates(
+        &self,
+        address: IpAddr,
+        mode: ExchangeMode,
+        said: Option<(&Identity, SocketAddr)>,
+    ) -> Vec<usize> {
+        let takes = |peer: &Peer| {
+            let identity = said.is_none_or(|(said, remote)| {
+                !peer.verify_identifier || identity::is_one_of(&peer.peers_identifiers, said, remote)
+            });
+            peer.exchange_modes.contains(&mode) && identity
+        };
+        let of = |wanted: Option<IpAddr>| {
+            let fitting =
+                self.peers.iter().enumerate().filter(move |(_, peer)| peer.address == wanted && takes(peer));
+            fitting.map(|(index, _)| index)
+        };
+        of(Some(address)).chain(of(None)).collect()
+    }
+
     /// The key shared with somebody who says this name, or else with this address, or else with anybody.
     pub(crate) fn key_of(&self, address: IpAddr, name: Option<&str>) -> Option<&PreSharedKey> {
         let named = name.and_then(|name| self.keys.iter().find(|key| key.identity == name));
@@ -402,9 +441,15 @@ impl Config {
         named.or_else(|| self.keys.iter().find(same)).or_else(anybody)
     }
 
-    /// What is to be negotiated for these identities.
-    pub(crate) fn sainfo_of(&self, local: &EndpointId, remote: &EndpointId) -> Option<&SaInfo> {
-        let exact = self.sainfos.iter().find(|info| info.ids == Some((*local, *remote)));
-        exact.or_else(|| self.sainfos.iter().find(|info| info.ids.is_none()))
+    /// What is to be negotiated for these identities with the peer of this `ph1id`: a section for just them before one
+    /// for all, a section for just this peer before one for all.
+    pub(crate) fn sainfo_of(&self, local: &EndpointId, remote: &EndpointId, ph1id: u32) -> Option<&SaInfo> {
+        let fits = |info: &&SaInfo| {
+            let ids = info.ids.is_none_or(|(ours, theirs)| ours.is_like(local) && theirs.is_like(remote));
+            ids && (info.remoteid == 0 || info.remoteid == ph1id)
+        };
+        let fitting = self.sainfos.iter().filter(fits);
+        // The first of several that are equally particular.
+        fitting.rev().max_by_key(|info| (info.ids.is_some(), info.remoteid != 0))
     }
 }

@@ -1,7 +1,7 @@
 //! What all exchanges share: configuration, randomness, queues to the owner, timers, SA pairs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,15 @@ use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selecto
 use crate::config::{Config, Peer};
 use crate::event::{EndReason, Event};
 use crate::failure::Failure;
+use crate::ikev1::nat::{KEEPALIVE, NON_ESP_MARKER};
 use crate::job::Job;
 use crate::pair::{Pair, Want};
 
 /// Peers whose last failure is remembered at the most.
 const MAX_FAILURES: usize = 256;
+
+/// Complaints to strangers, and remarks about them, in a second.
+const STRANGERS_A_SECOND: u32 = 20;
 
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,23 @@ pub struct Transmit {
     pub remote: SocketAddr,
     /// UDP payload.
     pub payload: Vec<u8>,
+}
+
+/// So many of something in a second.
+#[derive(Debug, Default)]
+struct Allowance {
+    since: Option<Instant>,
+    used: u32,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.used) = (Some(now), 0);
+        }
+        self.used = self.used.saturating_add(1);
+        self.used <= STRANGERS_A_SECOND
+    }
 }
 
 /// Names a request for the data plane until its answer comes.
@@ -39,6 +60,8 @@ pub(crate) enum Purpose {
     QuickSpi { phase1: u64, message_id: u32 },
     /// An SA of a pair.
     Install(IpAddr),
+    /// An SA whose peer has another port now.
+    Moved { local: u16, remote: u16 },
     /// How much a pair has received: DPD asks nothing of a peer that talks.
     Traffic { phase1: u64, pair: u64 },
     /// Whether the peer uses a new pair already; when it does not, the next look comes after this time.
@@ -58,6 +81,8 @@ pub(crate) enum Timer {
     HalfOpen(u64),
     /// What waits for this phase 1 is begun.
     Waiting(u64),
+    /// A NAT's mapping is kept alive.
+    Keepalive(u64),
     /// Phase 1 is renewed.
     Renew(u64),
     /// Phase 1 is over.
@@ -86,6 +111,8 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn RandomSource>,
     pub(crate) policies: Vec<Policy>,
+    /// Selectors of outbound policies that were made of a peer's identities.
+    pub(crate) generated: HashSet<Selector>,
     pub(crate) pairs: BTreeMap<u64, Pair>,
     /// The explained failure of each peer that was last.
     pub(crate) failures: BTreeMap<IpAddr, Failure>,
@@ -97,8 +124,12 @@ pub(crate) struct Core {
     pub(crate) events: VecDeque<Event>,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) job_owners: HashMap<u64, JobOwner>,
+    /// What may still be said to strangers, and about them, in this second.
+    answers: Allowance,
+    remarks: Allowance,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     last_id: u64,
+    last_reqid: u32,
 }
 
 impl Core {
@@ -107,6 +138,7 @@ impl Core {
             config,
             random,
             policies: Vec::new(),
+            generated: HashSet::new(),
             pairs: BTreeMap::new(),
             failures: BTreeMap::new(),
             dropped: BTreeMap::new(),
@@ -116,8 +148,11 @@ impl Core {
             events: VecDeque::new(),
             jobs: VecDeque::new(),
             job_owners: HashMap::new(),
+            answers: Allowance::default(),
+            remarks: Allowance::default(),
             timers: BinaryHeap::new(),
             last_id: 0,
+            last_reqid: 0,
         }
     }
 
@@ -147,7 +182,29 @@ impl Core {
     }
 
     pub(crate) fn send(&mut self, local: SocketAddr, remote: SocketAddr, payload: Vec<u8>) {
+        let payload = if local.port() == self.config.natt_port {
+            [&NON_ESP_MARKER[..], &payload].concat()
+        } else {
+            payload
+        };
         self.transmits.push_back(Transmit { local, remote, payload });
+    }
+
+    /// A byte that keeps the mapping of a NAT before us alive.
+    pub(crate) fn send_keepalive(&mut self, local: SocketAddr, remote: SocketAddr) {
+        self.transmits.push_back(Transmit { local, remote, payload: KEEPALIVE.to_vec() });
+    }
+
+    /// Whether a complaint may be sent to somebody who has proved nothing.
+    pub(crate) fn may_complain(&mut self, now: Instant) -> bool {
+        self.answers.take(now)
+    }
+
+    /// As [`Self::fail`], about somebody whose address may be invented: a flood does not fill logs.
+    pub(crate) fn fail_stranger(&mut self, now: Instant, failure: Failure) {
+        if self.remarks.take(now) {
+            self.fail(failure);
+        }
     }
 
     /// Asks the data plane; the answer to a request with a purpose is acted upon.
@@ -216,6 +273,7 @@ impl Core {
             mode: rule.mode,
             reqid_out: reqid(rule.level),
             reqid_in: inbound.map_or(reqid(rule.level), |rule| reqid(rule.level)),
+            generated: self.generated.contains(selector),
         })
     }
 
@@ -248,7 +306,40 @@ impl Core {
             self.ask(Request::Delete(pair.outbound), None);
         }
         self.events.push_back(Event::PairDeleted { inbound: pair.inbound, outbound: pair.outbound, why });
+        self.remove_generated(&pair.want);
         Some(pair.inbound)
+    }
+
+    /// Policies that were made for pairs go with the last of them.
+    pub(crate) fn remove_generated(&mut self, want: &Want) {
+        let selector = want.selector;
+        if !want.generated || self.pairs.values().any(|pair| pair.want.selector == selector) {
+            return;
+        }
+        if self.generated.remove(&selector) {
+            let reversed = selector.reversed();
+            self.policies.retain(|policy| policy.selector != selector && policy.selector != reversed);
+            self.ask(Request::SpdDelete(Box::new(selector), Direction::Out), None);
+            self.ask(Request::SpdDelete(Box::new(reversed), Direction::In), None);
+        }
+    }
+
+    /// A reqid for a policy that is made here, out of the way of those that a data plane allots.
+    pub(crate) fn generated_reqid(&mut self) -> ReqId {
+        self.last_reqid = self.last_reqid.wrapping_add(1) & 0x3fff_ffff;
+        ReqId(0x4000_0000 | self.last_reqid)
+    }
+
+    /// The peer behind a NAT has another port: ESP goes there too.
+    pub(crate) fn peer_moved(&mut self, before: SocketAddr, local: SocketAddr, remote: SocketAddr) {
+        if before.ip() != remote.ip() {
+            return;
+        }
+        let of_peer = self.pairs.values().filter(|pair| pair.want.remote == remote.ip());
+        let outbound: Vec<SaId> = of_peer.map(|pair| pair.outbound).collect();
+        for id in outbound {
+            self.ask(Request::Get(id), Some(Purpose::Moved { local: local.port(), remote: remote.port() }));
+        }
     }
 
     pub(crate) fn job_for(&mut self, phase1: u64, message_id: u32) -> u64 {

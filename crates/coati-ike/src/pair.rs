@@ -26,12 +26,16 @@ pub(crate) struct Want {
     pub(crate) mode: Mode,
     pub(crate) reqid_out: ReqId,
     pub(crate) reqid_in: ReqId,
+    /// Its policies were made for it, and go with it.
+    pub(crate) generated: bool,
 }
 
 /// One pair.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) want: Want,
+    /// Whom it was negotiated with: body of its identification.
+    pub(crate) identity: Vec<u8>,
     pub(crate) inbound: SaId,
     pub(crate) outbound: SaId,
     /// Whether we began its quick mode.

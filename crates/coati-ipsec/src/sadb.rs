@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
@@ -209,6 +209,10 @@ impl Sadb {
         } else {
             found.sa.soft = sa.soft;
             found.sa.hard = sa.hard;
+            found.sa.nat_t = sa.nat_t;
+            if let Some(live) = &found.live {
+                live.udp_ports.store(udp_ports(&sa), Ordering::Relaxed);
+            }
             found.soft_done = false;
         }
         Ok(Reply::Done)
@@ -465,6 +469,7 @@ impl Entry {
             destination: sa.id.destination,
             reqid: sa.reqid,
             mode: sa.mode,
+            udp_ports: AtomicU32::new(udp_ports(&sa)),
             transform,
             sequence: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
@@ -517,6 +522,11 @@ impl LiveSa {
     fn is_nearly_exhausted(&self) -> bool {
         self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX) / 10 * 9
     }
+}
+
+/// As the packet threads want them.
+fn udp_ports(sa: &Sa) -> u32 {
+    sa.nat_t.map_or(0, |nat_t| u32::from(nat_t.source_port) << 16 | u32::from(nat_t.destination_port))
 }
 
 /// SAs are told apart by destination, protocol and SPI (RFC 4301 section 4.1).

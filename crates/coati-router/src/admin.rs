@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum AdminRequest {
     /// Pass this on to whoever holds SPD and SAD, as `setkey` does.
     Sadb(coati_sadb::Request),
+    /// Pass all of these on, as if at one moment: a file of `setkey`, in which policies are flushed and added again.
+    SadbFile(Vec<coati_sadb::Request>),
     /// The ISAKMP SAs, as `racoonctl show-sa isakmp` lists them.
     Isakmp,
     /// The whole chain at a glance.
@@ -98,6 +100,8 @@ pub struct Login {
 pub enum AdminReply {
     /// Answer to [`AdminRequest::Sadb`].
     Sadb(coati_sadb::Reply),
+    /// Answer to [`AdminRequest::SadbFile`], in its order.
+    SadbFile(Vec<coati_sadb::Reply>),
     /// Answer to [`AdminRequest::Isakmp`].
     Isakmp(Vec<IsakmpStatus>),
     /// Answer to [`AdminRequest::Status`].

@@ -6,7 +6,7 @@
 //! It fails closed: what a tunnel carries passes in clear only where a policy says `none`. Where no policy is about it,
 //! as between `spdflush` and the next `spdadd`, it is dropped.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -105,6 +105,39 @@ impl Forwarder {
         let tables = self.tables.load();
         tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
         sort_out(&tables.ipsec, batch, &self.verdicts, waiting);
+    }
+
+    /// A datagram that came to the port that IKE and ESP share, and that is not IKE's: ESP inside UDP (RFC 3948). It
+    /// goes on in `packet`, as [`Forwarder::decapsulate`] does with what came without UDP.
+    pub fn decapsulate_udp(
+        &mut self,
+        packet: &mut Packet,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagram: &[u8],
+        wall: u64,
+    ) -> Arrival {
+        let (IpAddr::V4(destination), IpAddr::V4(source)) = (local.ip(), remote.ip()) else {
+            return Arrival::Dropped(Drop::Malformed);
+        };
+        let header = ipv4::Repr {
+            tos: 0,
+            id: 0,
+            dont_fragment: false,
+            ttl: OUTER_TTL,
+            protocol: ipv4::protocol::ESP,
+            source,
+            destination,
+            payload_len: datagram.len(),
+        };
+        packet.refill(datagram);
+        if !packet.grow_front(ipv4::HEADER_LEN) {
+            return Arrival::Dropped(Drop::Headroom);
+        }
+        if let Some(front) = packet.bytes_mut().get_mut(..ipv4::HEADER_LEN) {
+            front.copy_from_slice(&header.emit());
+        }
+        self.decapsulate(packet, wall)
     }
 
     /// An IP packet of protocol 50 or 47 that came from the internet, in its buffer, becomes what was in the tunnel.

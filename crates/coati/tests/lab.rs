@@ -204,12 +204,29 @@ fn nothing_in_clear_and_nothing_forged() {
     }
     assert_eq!(lab.count(ipv4::protocol::GRE), 0, "at renewal");
 
+    // The how-to's own command, again and again, under traffic: no ping is lost and none is seen.
+    for site in ["a", "b", "a"] {
+        let file = ["setkey", "-f", "/usr/local/etc/racoon/setkey.conf"];
+        assert!(lab.exec(site, &file).status.success());
+        assert!(lab.ping(), "the first packet after setkey -f in {site}");
+    }
+    // Without any policy nothing passes, in no direction.
+    assert!(lab.exec("a", &["setkey", "-FP"]).status.success());
+    assert!(!lab.ping());
+    lab.on_the_internet("send_raw", &[clear_gre()]);
+    lab.wait("dropped for want of a policy", || lab.counter("a", "tunnel-without-policy") > 1);
+    let ours = 1;
+    lab.wait("the capture has ours", || lab.count(ipv4::protocol::GRE) == ours);
+    assert!(lab.exec("a", &["setkey", "-f", "/usr/local/etc/racoon/setkey.conf"]).status.success());
+    lab.wait("packets cross again", || lab.ping());
+    assert_eq!(lab.count(ipv4::protocol::GRE), ours, "while policies were away");
+
     // A clear GRE packet from the peer's address is dropped, and counted.
     let dropped = lab.counter("a", "clear-where-ipsec-required");
     lab.on_the_internet("send_raw", &[clear_gre(), clear_gre()]);
     lab.wait("two clear packets counted", || lab.counter("a", "clear-where-ipsec-required") == dropped + 2);
-    // Those are ours: they were sent on the internet on purpose.
-    let ours = 2;
+    // Those are ours too: they were sent on the internet on purpose.
+    let ours = ours + 2;
     lab.wait("the capture has them too", || lab.count(ipv4::protocol::GRE) == ours);
 
     // The same ESP packet again, and one that was changed on the way.

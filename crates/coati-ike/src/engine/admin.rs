@@ -135,12 +135,7 @@ impl Engine {
 
     /// Ends all SAs with this peer and tells it, as `racoonctl vpn-disconnect`. Returns how many there were.
     pub fn delete_peer(&mut self, remote: IpAddr) -> usize {
-        let of_peer = self.core.pairs.iter().filter(|(_, pair)| pair.want.remote == remote);
-        let pairs: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
-        for pair in &pairs {
-            self.end_pair(*pair, EndReason::Asked);
-        }
-        pairs.len() + self.delete_isakmp(remote)
+        self.take_leave(remote, EndReason::Asked)
     }
 
     /// Ends the SA pairs that protect this selector and tells the peer. Returns how many there were.
@@ -223,7 +218,7 @@ impl Engine {
             established: sa.established,
             lifetime: sa.lifetime,
             identity: proved.map(identity::describe),
-            nat: false,
+            nat: sa.nat.found(),
             phase2: pairs.count() + open.count(),
         }
     }

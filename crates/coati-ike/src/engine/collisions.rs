@@ -47,6 +47,7 @@ impl Engine {
 
     /// Phase 1 is done: it takes over from others with this peer, and what waits begins.
     pub(super) fn established(&mut self, now: Instant, id: u64) {
+        self.half_open.remove(&id);
         let Some(sa) = self.phase1.get(&id) else { return };
         let (remote, initiator, peer) = (sa.remote, sa.initiator, sa.peer);
         let heard_initial_contact = sa.heard_initial_contact;

@@ -1,16 +1,18 @@
 //! What the data plane wants: keys for a policy, renewal, answers to its questions.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use coati_sadb::{Acquire, Expire, Policy, Reply, Spi};
+use coati_sadb::{Acquire, Expire, NatT, Policy, Reply, Request, Selector, Spi};
 
 use super::Engine;
+use crate::config::ExchangeMode;
 use crate::core::{Purpose, RequestTag, Timer};
 use crate::event::EndReason;
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::phase1::Phase1;
-use crate::ikev1::{informational, main_mode, quick_mode};
+use crate::ikev1::{aggressive_mode, informational, main_mode, quick_mode};
 use crate::pair::Want;
 
 /// Negotiations that wait for one ISAKMP SA.
@@ -90,9 +92,13 @@ impl Engine {
         let Some(port) = self.core.peer(index).map(|peer| peer.port) else { return false };
         let local = SocketAddr::new(local, self.core.config.port);
         let remote = SocketAddr::new(remote, port);
-        let Some(mut sa) = main_mode::initiate(&mut self.core, now, index, local, remote) else {
-            return false;
+        let mode = self.core.peer(index).and_then(|peer| peer.exchange_modes.first().copied());
+        let core = &mut self.core;
+        let begun = match mode.unwrap_or(ExchangeMode::Main) {
+            ExchangeMode::Main => main_mode::initiate(core, now, index, local, remote),
+            ExchangeMode::Aggressive => aggressive_mode::initiate(core, now, index, local, remote),
         };
+        let Some(mut sa) = begun else { return false };
         sa.waiting.extend(wants);
         self.keep(sa);
         true
@@ -132,6 +138,8 @@ impl Engine {
     /// The policies as they are now: what peers may ask for is what these want.
     pub fn handle_policies(&mut self, policies: &[Policy]) {
         self.core.policies = policies.to_vec();
+        let there: HashSet<Selector> = policies.iter().map(|policy| policy.selector).collect();
+        self.core.generated.retain(|selector| there.contains(selector));
     }
 
     /// The data plane answers a request.
@@ -154,6 +162,13 @@ impl Engine {
             (Some(Purpose::Install(remote)), refused @ Reply::Refused { .. }) => {
                 let text = format!("a negotiated SA could not be installed: {}", refusal(refused));
                 self.core.fail(Failure::new(remote, Stage::Install, Cause::DataPlane, text));
+            }
+            (Some(Purpose::Moved { local, remote }), Reply::Sas { sas }) => {
+                for mut sa in sas.iter().cloned() {
+                    let original = sa.nat_t.and_then(|nat_t| nat_t.original);
+                    sa.nat_t = Some(NatT { source_port: local, destination_port: remote, original });
+                    self.core.ask(Request::Update(Box::new(sa)), None);
+                }
             }
             (Some(Purpose::Traffic { phase1, pair }), reply) => self.traffic(now, phase1, pair, reply),
             (Some(Purpose::Used { pair, next }), reply) => self.looked_for_use(now, pair, next, reply),

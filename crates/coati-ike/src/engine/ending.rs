@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use coati_sadb::Spi;
+
 use super::Engine;
 use crate::event::{EndReason, Event};
 use crate::ikev1::informational::{self, Informed};
+use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
 use crate::pair::Want;
 
@@ -14,6 +17,11 @@ impl Engine {
     pub(super) fn informed(&mut self, now: Instant, id: u64, told: Informed) {
         let Some(sa) = self.phase1.get(&id) else { return };
         let (remote, began) = (sa.remote.ip(), sa.began);
+        let identity = sa.peer_identity.clone();
+        // Several peers may share the address of a NAT: each speaks for what it has negotiated itself.
+        let owner = identity.as_ref().map_or(Vec::new(), |identity| identity.emit());
+        let of_peer = |pair: &crate::pair::Pair| pair.want.remote == remote && pair.identity == owner;
+        let same = |other: &Phase1| other.remote.ip() == remote && other.peer_identity == identity;
         match told {
             Informed::Nothing => {}
             Informed::EspDeleted(spis) => {
@@ -21,17 +29,14 @@ impl Engine {
                     .core
                     .pairs
                     .iter()
-                    .filter(|(_, pair)| pair.want.remote == remote && spis.contains(&pair.outbound.spi));
+                    .filter(|(_, pair)| of_peer(pair) && spis.contains(&pair.outbound.spi));
                 let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
                 for pair in gone {
                     self.deleted_by_peer(now, pair);
                 }
             }
             Informed::IsakmpDeleted(list) => {
-                let gone = self
-                    .phase1
-                    .values()
-                    .filter(|sa| sa.remote.ip() == remote && list.contains(&sa.cookies.concat()));
+                let gone = self.phase1.values().filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
                 let gone: Vec<u64> = gone.map(|sa| sa.id).collect();
                 for id in gone {
                     self.end_phase1(id, EndReason::DeletedByPeer, false);
@@ -39,17 +44,17 @@ impl Engine {
             }
             Informed::InitialContact => {
                 self.core.events.push_back(Event::InitialContact { remote });
-                let old = self.core.pairs.iter().filter(|(_, pair)| {
-                    pair.want.remote == remote && pair.phase1 != id && pair.established < began
-                });
+                let old = self
+                    .core
+                    .pairs
+                    .iter()
+                    .filter(|(_, pair)| of_peer(pair) && pair.phase1 != id && pair.established < began);
                 let old: Vec<u64> = old.map(|(id, _)| *id).collect();
                 for pair in old {
                     self.core.remove_pair(pair, EndReason::PeerRestarted);
                 }
                 let old = self.phase1.values().filter(|sa| {
-                    sa.id != id
-                        && sa.remote.ip() == remote
-                        && sa.established.is_some_and(|since| since < began)
+                    sa.id != id && same(sa) && sa.established.is_some_and(|since| since < began)
                 });
                 let old: Vec<u64> = old.map(|sa| sa.id).collect();
                 for id in old {
@@ -106,20 +111,30 @@ impl Engine {
 
     pub(super) fn peer_dead(&mut self, remote: IpAddr) {
         self.core.events.push_back(Event::PeerDead { remote });
-        let pairs: Vec<u64> = self
-            .core
-            .pairs
+        self.take_leave(remote, EndReason::PeerDead);
+    }
+
+    /// Ends everything with this peer and tells it. Returns how many SAs and pairs there were.
+    pub(super) fn take_leave(&mut self, remote: IpAddr, why: EndReason) -> usize {
+        let of_peer = self.core.pairs.iter().filter(|(_, pair)| pair.want.remote == remote);
+        let pairs: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
+        let spis: Vec<Spi> = pairs
             .iter()
-            .filter(|(_, pair)| pair.want.remote == remote)
-            .map(|(id, _)| *id)
+            .filter_map(|id| self.core.remove_pair(*id, why))
+            .map(|inbound| inbound.spi)
             .collect();
-        for pair in pairs {
-            self.end_pair(pair, EndReason::PeerDead);
-        }
         let list: Vec<u64> =
             self.phase1.values().filter(|sa| sa.remote.ip() == remote).map(|sa| sa.id).collect();
-        for id in list {
-            self.end_phase1(id, EndReason::PeerDead, true);
+        let best = self.best(remote);
+        for id in list.iter().copied().filter(|id| Some(*id) != best) {
+            self.end_phase1(id, why, true);
         }
+        if let Some(best) = best {
+            if let Some(sa) = self.phase1.get(&best) {
+                informational::delete_all(&mut self.core, sa, &spis);
+            }
+            self.end_phase1(best, why, false);
+        }
+        pairs.len() + list.len()
     }
 }

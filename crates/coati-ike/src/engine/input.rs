@@ -7,19 +7,30 @@ use coati_crypto::hash::HashAlgorithm;
 use coati_wire::isakmp::{Header, exchange, flag, kind};
 
 use super::Engine;
-use crate::config::Fragmentation;
+use crate::config::{ExchangeMode, Fragmentation};
 use crate::failure::{Cause, Failure, Stage};
-use crate::ikev1::phase1::State;
-use crate::ikev1::{informational, main_mode, negotiation, quick_mode};
+use crate::ikev1::nat::NON_ESP_MARKER;
+use crate::ikev1::negotiation::Outcome;
+use crate::ikev1::phase1::{Phase1, State};
+use crate::ikev1::{aggressive_mode, informational, main_mode, quick_mode};
 use crate::job::JobDone;
 
-/// Unknown initiators that are being answered at one time, in all and of one address.
-const MAX_HALF_OPEN: usize = 256;
-const MAX_HALF_OPEN_OF_ONE: usize = 8;
+/// State machines of strangers at one time, in all and of one address.
+const MAX_HALF_OPEN: usize = 1024;
+const MAX_HALF_OPEN_OF_ONE: usize = 64;
 
 impl Engine {
     /// Takes a UDP payload that came to `local` from `remote`.
     pub fn handle_input(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+        let datagram = if local.port() == self.core.config.natt_port {
+            match (datagram, datagram.strip_prefix(&NON_ESP_MARKER)) {
+                ([0xff], _) => return,
+                (_, Some(message)) => message,
+                (_, None) => return self.core.drop_datagram("ESP where IKE belongs"),
+            }
+        } else {
+            datagram
+        };
         let Ok((header, body)) = Header::parse(datagram) else {
             return self.core.drop_datagram("malformed header");
         };
@@ -56,8 +67,8 @@ impl Engine {
         };
         match (known, first) {
             (None, true) => self.handle_first(now, local, remote, &header, body, digest),
-            (None, false) => self.core.drop_datagram("unknown cookies"),
-            (Some(id), _) => self.handle_known(now, id, &header, body, &digest),
+            (None, false) => self.handle_second(now, (local, remote), &header, body, &digest),
+            (Some(id), _) => self.handle_known(now, id, (local, remote), &header, body, &digest),
         }
     }
 
@@ -66,7 +77,9 @@ impl Engine {
         let ours = |cookie: &[u8; 8], initiator: bool| {
             let id = *self.own_cookies.get(cookie)?;
             let sa = self.phase1.get(&id)?;
-            (sa.initiator == initiator && sa.remote == remote).then_some((id, sa))
+            // Behind a NAT the port changes: then the message has to prove that it is the peer's.
+            let there = sa.remote == remote || sa.nat.found();
+            (sa.initiator == initiator && there).then_some((id, sa))
         };
         if let Some((id, sa)) = ours(&header.initiator_cookie, true) {
             let [_, responder] = sa.cookies;
@@ -78,7 +91,7 @@ impl Engine {
     }
 
     /// Somebody begins.
-    pub(super) fn handle_first(
+    fn handle_first(
         &mut self,
         now: Instant,
         local: SocketAddr,
@@ -87,69 +100,143 @@ impl Engine {
         body: &[u8],
         digest: Vec<u8>,
     ) {
-        let Some(peer) = self.core.config.peer_of(remote.ip()) else {
-            return self.core.drop_datagram("no remote section for the sender");
+        let main = match header.exchange {
+            exchange::IDENTITY_PROTECTION => true,
+            exchange::AGGRESSIVE => false,
+            _ => return self.core.drop_datagram("exchange type not supported"),
         };
-        if header.exchange != exchange::IDENTITY_PROTECTION {
-            if header.exchange == exchange::AGGRESSIVE {
-                let text = "it begins with aggressive mode; only main mode is taken here";
-                self.core.fail(Failure::new(remote.ip(), Stage::Phase1, Cause::NoProposal, text));
-            }
+        let mode = if main { ExchangeMode::Main } else { ExchangeMode::Aggressive };
+        if self.core.config.candidates(remote.ip(), mode, None).is_empty() {
+            let Some(peer) = self.core.config.peer_of(remote.ip()).and_then(|peer| self.core.peer(peer))
+            else {
+                return self.core.drop_datagram("no remote section for the sender");
+            };
+            let text = format!(
+                "it begins with {} mode, which exchange_mode of the remote section at {} does not have: add it there, \
+                 or change it at the peer",
+                if main { "main" } else { "aggressive" },
+                peer.origin
+            );
+            let failure = Failure::new(remote.ip(), Stage::Phase1, Cause::NoProposal, text).at(&peer.origin);
+            self.core.fail_stranger(now, failure);
             return self.core.drop_datagram("exchange type not supported");
-        }
-        let half_open = self.phase1.values().filter(|sa| !sa.initiator && !sa.is_established());
-        let (all, of_one) = half_open
-            .fold((0, 0), |(all, one), sa| (all + 1, one + usize::from(sa.remote.ip() == remote.ip())));
-        if all >= MAX_HALF_OPEN || of_one >= MAX_HALF_OPEN_OF_ONE {
-            return self.core.drop_datagram("too many half-open negotiations");
         }
         if !self.yield_to(now, remote, header.initiator_cookie) {
             return self.core.drop_datagram("begun from both sides at once, ours goes on");
         }
-        if let Some(mut sa) = main_mode::respond(&mut self.core, now, peer, local, remote, header, body) {
+        if main {
+            let ends = (local, remote);
+            let tables = (&mut self.greetings, &self.own_cookies);
+            return main_mode::respond(&mut self.core, now, tables, ends, header, body);
+        }
+        if !self.has_room_for(remote) {
+            return self.core.drop_datagram("too many half-open negotiations");
+        }
+        let sa = aggressive_mode::respond(&mut self.core, now, (local, remote), header, body);
+        if let Some(mut sa) = sa {
             sa.last_received = digest;
             self.first_messages.insert((remote, header.initiator_cookie), sa.id);
             self.keep(sa);
         }
     }
 
+    /// Main mode's third message: whoever knows the cookie of our answer is where it says.
+    fn handle_second(
+        &mut self,
+        now: Instant,
+        ends: (SocketAddr, SocketAddr),
+        header: &Header,
+        body: &[u8],
+        digest: &[u8],
+    ) {
+        let cookies = [header.initiator_cookie, header.responder_cookie];
+        if header.exchange != exchange::IDENTITY_PROTECTION || header.message_id != 0 {
+            return self.core.drop_datagram("unknown cookies");
+        }
+        let Some(greeting) = self.greetings.take(now, ends.1, cookies) else {
+            return self.core.drop_datagram("unknown cookies");
+        };
+        if !self.has_room_for(ends.1) {
+            return self.core.drop_datagram("too many half-open negotiations");
+        }
+        if let Some(sa) = main_mode::resume(&mut self.core, now, &greeting) {
+            let id = sa.id;
+            self.keep(sa);
+            self.handle_known(now, id, ends, header, body, digest);
+        }
+    }
+
+    /// Whether one more stranger may have a state machine. When there are too many in all, one of them goes.
+    fn has_room_for(&mut self, remote: SocketAddr) -> bool {
+        let half_open = |sa: &&Phase1| !sa.initiator && !sa.is_established();
+        let all: Vec<u64> = self.half_open.iter().copied().collect();
+        let all: Vec<&Phase1> = all.iter().filter_map(|id| self.phase1.get(id)).filter(half_open).collect();
+        if all.iter().filter(|sa| sa.remote.ip() == remote.ip()).count() >= MAX_HALF_OPEN_OF_ONE {
+            return false;
+        }
+        if all.len() >= MAX_HALF_OPEN {
+            let any = self.core.random.below(u32::try_from(all.len()).unwrap_or(1));
+            let gone = all.get(usize::try_from(any).unwrap_or(0)).map(|sa| sa.id);
+            gone.map(|id| self.forget(id));
+        }
+        true
+    }
+
     pub(super) fn handle_known(
         &mut self,
         now: Instant,
         id: u64,
+        ends: (SocketAddr, SocketAddr),
         header: &Header,
         body: &[u8],
         digest: &[u8],
     ) {
         let Some(sa) = self.phase1.get_mut(&id) else { return };
+        sa.via = ends;
         match header.exchange {
-            exchange::IDENTITY_PROTECTION if header.message_id == 0 => {
+            number if number == sa.exchange_type() && header.message_id == 0 => {
                 if sa.last_received == digest {
                     return self.repeat(now, id);
                 }
                 let before = sa.state;
-                let outcome = main_mode::handle_message(&mut self.core, now, sa, header, body);
+                let outcome = match sa.exchange {
+                    ExchangeMode::Main => main_mode::handle_message(&mut self.core, now, sa, header, body),
+                    ExchangeMode::Aggressive => {
+                        aggressive_mode::handle_message(&mut self.core, now, sa, header, body)
+                    }
+                };
                 if sa.state != before {
                     sa.last_received = digest.to_vec();
                 }
-                if outcome == negotiation::Outcome::Established {
-                    self.established(now, id);
-                }
+                self.phase1_outcome(now, id, outcome);
             }
             exchange::QUICK if header.message_id != 0 => {
                 if !sa.is_established() || header.flags & flag::ENCRYPTED == 0 {
-                    return self.core.drop_datagram("quick mode before an ISAKMP SA");
+                    self.core.drop_datagram("quick mode before an ISAKMP SA");
+                    return self.missed_last(now, id);
                 }
                 let outcome = quick_mode::handle_message(&mut self.core, now, sa, header, body, digest);
                 self.quick_outcome(now, id, header.message_id, &outcome);
             }
             exchange::INFORMATIONAL => {
+                if !sa.is_established() && header.flags & flag::ENCRYPTED != 0 {
+                    self.core.drop_datagram("informational message before keys");
+                    return self.missed_last(now, id);
+                }
                 let informed = informational::handle_message(&mut self.core, now, sa, header, body);
                 for told in informed {
                     self.informed(now, id, told);
                 }
             }
             _ => self.core.drop_datagram("exchange type not supported"),
+        }
+    }
+
+    /// The initiator of aggressive mode takes it for done: its last message was lost, and comes again for ours.
+    fn missed_last(&mut self, now: Instant, id: u64) {
+        let waits = |sa: &&Phase1| !sa.initiator && sa.exchange == ExchangeMode::Aggressive;
+        if self.phase1.get(&id).filter(waits).is_some_and(|sa| sa.state == State::KeSent) {
+            self.repeat(now, id);
         }
     }
 
@@ -176,7 +263,11 @@ impl Engine {
         let Some(sa) = self.phase1.get_mut(&owner.phase1) else { return };
         if owner.message_id == 0 {
             sa.says_initial_contact = says_so;
-            main_mode::handle_job(&mut self.core, now, sa, done);
+            let outcome = match sa.exchange {
+                ExchangeMode::Main => main_mode::handle_job(&mut self.core, now, sa, done),
+                ExchangeMode::Aggressive => aggressive_mode::handle_job(&mut self.core, now, sa, done),
+            };
+            self.phase1_outcome(now, owner.phase1, outcome);
         } else {
             let outcome = quick_mode::handle_job(&mut self.core, now, sa, owner.message_id, done);
             self.quick_outcome(now, owner.phase1, owner.message_id, &outcome);
@@ -198,6 +289,16 @@ impl Engine {
                 }
             }
             quick_mode::Outcome::Established(pair) => self.pair_negotiated(now, *pair),
+        }
+    }
+
+    fn phase1_outcome(&mut self, now: Instant, id: u64, outcome: Outcome) {
+        match outcome {
+            Outcome::Continues => {}
+            Outcome::Established => self.established(now, id),
+            Outcome::Failed => {
+                self.forget(id);
+            }
         }
     }
 }

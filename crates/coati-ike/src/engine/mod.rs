@@ -12,18 +12,19 @@ mod reload;
 mod schedule;
 mod timers;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use coati_crypto::RandomSource;
 use coati_sadb::Request;
 
-use crate::config::Config;
+use crate::config::{Config, ExchangeMode};
 use crate::core::{Core, RequestTag, Transmit};
 use crate::event::{EndReason, Event};
 use crate::failure::Failure;
 use crate::ikev1::fragment::Reassembly;
+use crate::ikev1::greeting::Greetings;
 use crate::ikev1::phase1::{Phase1, State};
 use crate::job::Job;
 
@@ -38,6 +39,9 @@ pub struct Engine {
     own_cookies: HashMap<[u8; 8], u64>,
     /// Responders by address and cookie of the initiator, for its repeated first message.
     first_messages: HashMap<(SocketAddr, [u8; 8]), u64>,
+    greetings: Greetings,
+    /// Responders that are not established.
+    half_open: BTreeSet<u64>,
     reassembly: Reassembly,
     /// Peers that have heard of us since we started.
     contacted: HashSet<IpAddr>,
@@ -46,12 +50,15 @@ pub struct Engine {
 
 impl Engine {
     /// An engine without any SA. `random` has to be fit for keys.
-    pub fn new(config: Config, random: Box<dyn RandomSource>) -> Self {
+    pub fn new(config: Config, mut random: Box<dyn RandomSource>) -> Self {
+        let greetings = Greetings::new(random.as_mut());
         Self {
             core: Core::new(config, random),
             phase1: BTreeMap::new(),
             own_cookies: HashMap::new(),
             first_messages: HashMap::new(),
+            greetings,
+            half_open: BTreeSet::new(),
             reassembly: Reassembly::default(),
             contacted: HashSet::new(),
             unknown_spi_seen: HashMap::new(),
@@ -61,13 +68,20 @@ impl Engine {
     pub(super) fn keep(&mut self, sa: Phase1) {
         let own = sa.cookies.get(sa.own()).copied().unwrap_or_default();
         self.own_cookies.insert(own, sa.id);
+        if !sa.initiator {
+            self.half_open.insert(sa.id);
+        }
         self.phase1.insert(sa.id, sa);
     }
 
     pub(super) fn forget(&mut self, id: u64) -> Option<Phase1> {
         let sa = self.phase1.remove(&id)?;
-        self.own_cookies.retain(|_, owner| *owner != id);
-        self.first_messages.retain(|_, owner| *owner != id);
+        self.half_open.remove(&id);
+        let [initiator, responder] = sa.cookies;
+        self.own_cookies.remove(if sa.initiator { &initiator } else { &responder });
+        if sa.exchange == ExchangeMode::Aggressive {
+            self.first_messages.retain(|_, owner| *owner != id);
+        }
         Some(sa)
     }
 
@@ -88,13 +102,10 @@ impl Engine {
 
     /// Takes leave of all peers and removes all SAs.
     pub fn shutdown(&mut self) {
-        let pairs: Vec<u64> = self.core.pairs.keys().copied().collect();
-        for pair in pairs {
-            self.end_pair(pair, EndReason::Shutdown);
-        }
-        let list: Vec<u64> = self.phase1.keys().copied().collect();
-        for id in list {
-            self.end_phase1(id, EndReason::Shutdown, true);
+        let of_pairs = self.core.pairs.values().map(|pair| pair.want.remote);
+        let peers: BTreeSet<IpAddr> = self.phase1.values().map(|sa| sa.remote.ip()).chain(of_pairs).collect();
+        for remote in peers {
+            self.take_leave(remote, EndReason::Shutdown);
         }
     }
 
@@ -127,5 +138,16 @@ impl Engine {
     /// Datagrams that were dropped, by reason.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.core.dropped.iter().map(|(why, count)| (*why, *count))
+    }
+
+    /// First messages that are remembered, and the bytes they take.
+    #[cfg(test)]
+    pub(crate) fn greetings_held(&self) -> (usize, usize) {
+        self.greetings.held()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 }

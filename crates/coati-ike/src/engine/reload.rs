@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Engine;
 use crate::config::{Config, Peer};
 use crate::event::EndReason;
-use crate::ikev1::quick_mode;
+use crate::ikev1::selector;
 
 impl Engine {
     /// Takes a new configuration. ISAKMP SAs and SA pairs of a peer whose section is gone, or says something else
@@ -13,6 +13,8 @@ impl Engine {
     /// SA pairs whose sainfo section changed are negotiated again. Everything else stays.
     pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let old = std::mem::replace(&mut self.core.config, config);
+        // They point into the old one; their peers ask again.
+        self.greetings.clear();
         let mut ended = Vec::new();
         for sa in self.phase1.values_mut() {
             let name = sa.key_name();
@@ -32,14 +34,11 @@ impl Engine {
         for (id, remote) in ended {
             let kept =
                 self.phase1.values().any(|sa| sa.remote.ip() == remote && sa.id != id && sa.is_established());
-            if !kept {
-                let of_peer = self.core.pairs.iter().filter(|(_, pair)| pair.want.remote == remote);
-                let pairs: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
-                for pair in pairs {
-                    self.end_pair(pair, EndReason::Reconfigured);
-                }
+            if kept {
+                self.end_phase1(id, EndReason::Reconfigured, true);
+            } else {
+                self.take_leave(remote, EndReason::Reconfigured);
             }
-            self.end_phase1(id, EndReason::Reconfigured, true);
         }
         self.renegotiate_changed(now, &old);
     }
@@ -48,9 +47,13 @@ impl Engine {
         let mut gone = Vec::new();
         let mut changed = Vec::new();
         for (id, pair) in self.core.pairs.iter().filter(|(_, pair)| !pair.retired) {
-            let (ours, theirs) = quick_mode::endpoints(&pair.want.selector);
-            let before = old.sainfo_of(&ours, &theirs);
-            let after = self.core.config.sainfo_of(&ours, &theirs);
+            let (ours, theirs) = selector::endpoints(&pair.want.selector);
+            let ph1id = |config: &Config| {
+                let peer = config.peer_of(pair.want.remote).and_then(|index| config.peers.get(index));
+                peer.map_or(0, |peer| peer.ph1id)
+            };
+            let before = old.sainfo_of(&ours, &theirs, ph1id(old));
+            let after = self.core.config.sainfo_of(&ours, &theirs, ph1id(&self.core.config));
             match (before, after) {
                 (_, None) => gone.push(*id),
                 (Some(before), Some(after)) if before.is_like(after) => {}

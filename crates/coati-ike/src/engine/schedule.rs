@@ -46,6 +46,7 @@ impl Engine {
             Timer::Expire(id) => ("phase 1: end", of_phase1(id)?.established),
             Timer::Retire(id) => ("phase 1: replaced", of_phase1(id)?.established),
             Timer::Dpd(id) => ("DPD", Some(of_phase1(id)?.heard)),
+            Timer::Keepalive(id) => ("NAT keepalive", of_phase1(id)?.established),
             Timer::RekeyLate(id) => ("phase 2: renew", Some(of_pair(id)?)),
             Timer::LookForUse(id, _) => ("phase 2: is it in use", Some(of_pair(id)?)),
             Timer::RetirePair(id) => ("phase 2: replaced", Some(of_pair(id)?)),

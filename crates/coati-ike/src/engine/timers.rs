@@ -44,6 +44,12 @@ impl Engine {
                     self.forget(id);
                 }
             }
+            Timer::Keepalive(id) => {
+                if let Some(sa) = self.phase1.get(&id).filter(|sa| sa.is_established()) {
+                    self.core.send_keepalive(sa.local, sa.remote);
+                    self.core.set_timer(now + self.core.config.natt_keepalive, timer);
+                }
+            }
             Timer::Waiting(id) => self.begin_waiting(now, id),
             Timer::Renew(id) => self.renew(now, id),
             Timer::Expire(id) => {

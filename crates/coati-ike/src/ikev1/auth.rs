@@ -4,6 +4,7 @@
 //! that prove our identity ([`prove`]), and whether the peer's do ([`check`]). RFC 2409 section 5.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use coati_crypto::hash::HashAlgorithm;
 use coati_crypto::mac::Hmac;
@@ -14,7 +15,7 @@ use super::identity;
 use super::keys::Keys;
 use super::message;
 use super::phase1::Phase1;
-use crate::config::{AuthMethod, ExchangeMode, Peer};
+use crate::config::{AuthMethod, ExchangeMode, IkeProposal, Peer};
 use crate::core::Core;
 use crate::failure::{Cause, Failure, Stage};
 
@@ -38,6 +39,19 @@ pub(crate) fn check_means(core: &mut Core, peer: usize, remote: SocketAddr) -> b
     if !found {
         let text = format!("psk.txt has no key for {}", remote.ip());
         core.fail(Failure::new(remote.ip(), Stage::Start, Cause::Configuration, text));
+    }
+    found
+}
+
+/// Whether there is a key for a peer that has said who it is; explained when not.
+pub(crate) fn has_key(core: &mut Core, now: Instant, sa: &Phase1, proposal: &IkeProposal) -> bool {
+    let remote = sa.remote.ip();
+    let name = sa.key_name();
+    let found = !proposal.auth.has_psk() || core.config.key_of(remote, name.as_deref()).is_some();
+    if !found {
+        let said = sa.peer_identity.as_ref().map_or(String::new(), identity::describe);
+        let text = format!("psk.txt has no key for {remote} or {said}, as it calls itself");
+        core.fail_stranger(now, Failure::new(remote, Stage::Phase1, Cause::Configuration, text));
     }
     found
 }
@@ -73,30 +87,54 @@ pub(crate) fn prove(sa: &Phase1, keys: &Keys, id: &[u8]) -> Vec<(u8, Vec<u8>)> {
     vec![(kind::HASH, hash(keys, sa, sa.initiator, id))]
 }
 
-/// Checks what the peer has sent for its identity; returns that.
+/// A peer whose identity is proved.
+#[derive(Clone, Debug)]
+pub(crate) struct Believed {
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// Index of the remote section that is about it: for a responder that may be another one than it began with.
+    pub(crate) peer: usize,
+}
+
+/// Checks what the peer has sent for its identity.
 pub(crate) fn check(
     core: &Core,
     sa: &Phase1,
     keys: &Keys,
     list: &[Payload<'_>],
-) -> Result<Identity, Unproven> {
-    let (Some(id), Some(proof)) = (message::find(list, kind::ID), message::find(list, kind::HASH)) else {
+) -> Result<Believed, Unproven> {
+    // In aggressive mode the initiator has said who it is before.
+    let before = Some(sa.peer_id_body.as_slice()).filter(|id| !id.is_empty());
+    let id = message::find(list, kind::ID).filter(|_| sa.initiator || before.is_none()).or(before);
+    let (Some(id), Some(proof)) = (id, message::find(list, kind::HASH)) else {
         return Err(Unproven::Unreadable);
     };
     let said = Identity::parse(id).map_err(|_| Unproven::Unreadable)?;
     if !constant_time_eq(&hash(keys, sa, !sa.initiator, id), proof) {
         return Err(Unproven::Wrong);
     }
-    match core.peer(sa.peer) {
-        Some(peer) => may_be(peer, sa, &said).map(|()| said),
-        None => Err(Unproven::Wrong),
+    let Some(peer) = core.peer(sa.peer) else { return Err(Unproven::Wrong) };
+    match may_be(peer, sa, &said) {
+        Ok(()) => Ok(Believed { identity: said, peer: sa.peer }),
+        Err(why) => other_section(core, sa, &said).map(|peer| Believed { identity: said, peer }).ok_or(why),
     }
+}
+
+/// Several sections may be for anybody: main mode chose one before it knew who the peer is. Another one takes its place
+/// when it has the same proposal and wants this identity.
+fn other_section(core: &Core, sa: &Phase1, said: &Identity) -> Option<usize> {
+    let agreed = sa.proposal.as_ref().filter(|_| !sa.initiator)?;
+    let has_it = |index: &usize| {
+        core.peer(*index).is_some_and(|peer| peer.proposals.iter().any(|proposal| proposal.is_like(agreed)))
+    };
+    let candidates = core.config.candidates(sa.remote.ip(), sa.exchange, Some((said, sa.remote)));
+    candidates.into_iter().find(has_it)
 }
 
 /// Whether the configuration takes the peer under this identity.
 fn may_be(peer: &Peer, sa: &Phase1, said: &Identity) -> Result<(), Unproven> {
     let wanted = &peer.peers_identifiers;
-    let fits = wanted.is_empty() || wanted.iter().any(|wanted| identity::fits(wanted, said, sa.remote));
+    let fits = identity::is_one_of(wanted, said, sa.remote);
     if fits || !peer.verify_identifier {
         return Ok(());
     }

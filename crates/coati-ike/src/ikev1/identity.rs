@@ -46,6 +46,11 @@ pub(crate) fn fits(identifier: &Identifier, said: &Identity, remote: SocketAddr)
     }
 }
 
+/// Whether the peer is one of these; nobody in the list is anybody.
+pub(crate) fn is_one_of(list: &[Identifier], said: &Identity, remote: SocketAddr) -> bool {
+    list.is_empty() || list.iter().any(|wanted| fits(wanted, said, remote))
+}
+
 /// The name under which psk.txt may have a key.
 pub(crate) fn name(said: &Identity) -> Option<String> {
     match said.kind {

@@ -7,6 +7,7 @@ use coati_sadb::Spi;
 use coati_wire::isakmp::{Delete, Header, Notification, Payload, exchange, flag, kind};
 
 use super::message;
+use super::negotiation;
 use super::phase1::Phase1;
 use super::proposal::PROTO_ESP;
 use crate::config::Dpd;
@@ -102,6 +103,18 @@ pub(crate) fn delete_isakmp(core: &mut Core, sa: &Phase1) {
     send(core, sa, &[(kind::DELETE, delete.emit())]);
 }
 
+/// Takes leave: these SAs and this ISAKMP SA, in one message, so that none of it overtakes the other.
+pub(crate) fn delete_all(core: &mut Core, sa: &Phase1, spis: &[Spi]) {
+    let isakmp = Delete { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spis: vec![sa.cookies.concat()] };
+    let mut list = Vec::new();
+    if !spis.is_empty() {
+        let spis = spis.iter().map(|spi| spi.0.to_be_bytes().to_vec()).collect();
+        list.push((kind::DELETE, Delete { doi: DOI_IPSEC, protocol: PROTO_ESP, spis }.emit()));
+    }
+    list.push((kind::DELETE, isakmp.emit()));
+    send(core, sa, &list);
+}
+
 /// Reads an informational message.
 pub(crate) fn handle_message(
     core: &mut Core,
@@ -132,7 +145,7 @@ pub(crate) fn handle_message(
         core.drop_datagram("message id used before");
         return Vec::new();
     }
-    sa.heard = now;
+    negotiation::heard(core, now, sa);
     let mut informed = Vec::new();
     for payload in list {
         let told = match payload.kind {

@@ -1,9 +1,9 @@
-//! Main mode with a pre-shared key (RFC 2409 section 5.4).
+//! Main mode (RFC 2409 section 5).
 //!
 //! ```text
 //!   initiator                         responder
 //!   SaSent        SA, VID    ──▶
-//!                            ◀──      SA, VID         SaSent
+//!                            ◀──      SA, VID         a Greeting
 //!   KeComputing, KeSent
 //!                 KE, Ni     ──▶
 //!                            ◀──      KE, Nr          KeComputing, KeSent
@@ -16,15 +16,18 @@
 //! Nothing that is not authenticated ends a negotiation: a wrong answer is dropped and explained, and the right one
 //! may still come until the retransmissions run out.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use coati_wire::isakmp::{self, Header, Notification, Payload, exchange, kind};
 
-use super::auth::{self, Unproven};
+use super::auth::{self, Believed, Unproven};
+use super::greeting::{Abilities, Greeting, Greetings};
 use super::informational;
 use super::keys::Keys;
 use super::message;
+use super::nat;
 use super::negotiation::{self, HALF_OPEN_LIFE, Outcome, answered, send};
 use super::phase1::{Phase1, State};
 use super::proposal;
@@ -45,7 +48,7 @@ pub(crate) fn initiate(
     if !auth::check_means(core, peer, remote) {
         return None;
     }
-    let sa_body = proposal::offer_phase1(core.peer(peer)?);
+    let sa_body = proposal::offer_phase1(core.peer(peer)?, None);
     let cookie = negotiation::new_cookie(core);
     let mut sa =
         Phase1::new(core.next_id(), peer, ExchangeMode::Main, (local, remote), true, [cookie, [0; 8]], now);
@@ -63,51 +66,71 @@ pub(crate) fn initiate(
     Some(sa)
 }
 
-/// Answers the first message of a peer.
+/// Answers the first message of a peer. Nothing but the greeting remains of it.
 pub(crate) fn respond(
     core: &mut Core,
     now: Instant,
-    peer: usize,
-    local: SocketAddr,
-    remote: SocketAddr,
+    (greetings, own_cookies): (&mut Greetings, &HashMap<[u8; 8], u64>),
+    ends: (SocketAddr, SocketAddr),
     header: &Header,
     body: &[u8],
-) -> Option<Phase1> {
+) {
+    let (local, remote) = ends;
     let Ok(list) = isakmp::payloads(header.next_payload, body) else {
-        core.drop_datagram("malformed payloads");
-        return None;
+        return core.drop_datagram("malformed payloads");
     };
-    let Some(sa_body) = message::find(&list, kind::SA) else {
-        core.drop_datagram("first message without proposals");
-        return None;
+    let Some(offer) = message::find(&list, kind::SA) else {
+        return core.drop_datagram("first message without proposals");
     };
-    if !auth::check_means(core, peer, remote) {
-        return None;
+    let candidates = core.config.candidates(remote.ip(), ExchangeMode::Main, None);
+    let Some(first) = candidates.first() else {
+        return core.drop_datagram("no remote section for the sender");
+    };
+    if !auth::check_means(core, *first, remote) {
+        return;
     }
-    let cookie = negotiation::new_cookie(core);
+    let cookie = greetings.cookie(local, remote, header.initiator_cookie, offer);
+    if own_cookies.contains_key(&cookie) {
+        return core.drop_datagram("first message of an exchange that has gone on");
+    }
     let cookies = [header.initiator_cookie, cookie];
-    let choice = match proposal::choose_phase1(core.peer(peer)?, sa_body) {
-        Ok(choice) => choice,
-        Err(explanation) => {
-            informational::complain(core, local, remote, cookies, Notification::NO_PROPOSAL_CHOSEN);
-            core.fail(Failure::new(remote.ip(), Stage::Phase1, Cause::NoProposal, explanation));
-            return None;
+    let (peer, choice) = match proposal::choose_among(&core.config.peers, &candidates, offer) {
+        Ok(chosen) => chosen,
+        Err(why) => {
+            negotiation::refuse(core, now, ends, cookies, Notification::NO_PROPOSAL_CHOSEN);
+            return core.fail_stranger(now, Failure::new(remote.ip(), Stage::Phase1, Cause::NoProposal, why));
         }
     };
-    let mut sa = Phase1::new(core.next_id(), peer, ExchangeMode::Main, (local, remote), false, cookies, now);
-    sa.sa_body = sa_body.to_vec();
-    negotiation::note_vendor_ids(&mut sa, &list);
-    sa.proposal = Some(choice.proposal);
     let mut answer = vec![(kind::SA, choice.answer)];
-    answer.extend(negotiation::vendor_ids(core, peer));
-    let bytes = message::clear(cookies, exchange::IDENTITY_PROTECTION, 0, &answer);
-    core.events.push_back(Event::Phase1Begun {
-        exchange: ExchangeMode::Main,
+    answer.extend(negotiation::vendor_answers(core, peer, &list));
+    let abilities = core.peer(peer).map_or(Abilities::default(), |peer| negotiation::abilities(peer, &list));
+    let greeting = Greeting {
         local,
         remote,
-        initiator: false,
-    });
-    send(core, now, &mut sa, bytes, false);
+        cookies,
+        peer: u32::try_from(peer).unwrap_or(u32::MAX),
+        proposal: choice.index,
+        lifetime: choice.proposal.lifetime,
+        sa_body: offer.into(),
+        abilities,
+        since: now,
+    };
+    greetings.keep(core.random.as_mut(), greeting);
+    core.send(local, remote, message::clear(cookies, exchange::IDENTITY_PROTECTION, 0, &answer));
+}
+
+/// The initiator has received our answer: now it is worth a state machine.
+pub(crate) fn resume(core: &mut Core, now: Instant, greeting: &Greeting) -> Option<Phase1> {
+    let peer = usize::try_from(greeting.peer).ok()?;
+    let proposal = greeting.agreed(&core.peer(peer)?.proposals)?;
+    let (local, remote) = (greeting.local, greeting.remote);
+    let id = core.next_id();
+    let mut sa = Phase1::new(id, peer, ExchangeMode::Main, (local, remote), false, greeting.cookies, now);
+    sa.sa_body = greeting.sa_body.to_vec();
+    negotiation::set_abilities(&mut sa, greeting.abilities);
+    sa.proposal = Some(proposal);
+    let exchange = ExchangeMode::Main;
+    core.events.push_back(Event::Phase1Begun { exchange, local, remote, initiator: false });
     core.set_timer(now + HALF_OPEN_LIFE, Timer::HalfOpen(sa.id));
     Some(sa)
 }
@@ -160,7 +183,7 @@ fn chosen(core: &mut Core, sa: &mut Phase1, header: &Header, list: &[Payload<'_>
         Ok(proposal) => {
             let [_, responder_cookie] = &mut sa.cookies;
             *responder_cookie = header.responder_cookie;
-            negotiation::note_vendor_ids(sa, list);
+            negotiation::note_abilities(core, sa, list);
             let id = core.job_for(sa.id, 0);
             core.jobs.push_back(Job::generate(id, proposal.group, core.random.as_mut()));
             sa.proposal = Some(proposal);
@@ -184,6 +207,9 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
         *slot = nonce;
         *publics = public.to_vec();
     }
+    let group = proposal.group;
+    let force = negotiation::is_forced(core, sa);
+    nat::detect(sa, list, force);
     let id = core.job_for(sa.id, 0);
     let job = match sa.private.take() {
         Some(private) => {
@@ -192,7 +218,7 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
         }
         None => {
             sa.state = State::KeComputing;
-            Job::generate_and_agree(id, proposal.group, core.random.as_mut(), public.to_vec())
+            Job::generate_and_agree(id, group, core.random.as_mut(), public.to_vec())
         }
     };
     answered(sa);
@@ -201,22 +227,19 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
 }
 
 /// An exponentiation is done.
-pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: JobDone) {
+pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: JobDone) -> Outcome {
     if sa.state == State::KeComputing {
-        let nonce_len = core.peer(sa.peer).map_or(16, |peer| peer.nonce_len);
-        let nonce = core.random_bytes(nonce_len);
-        let own = sa.own();
-        if let (Some(slot), Some(publics)) = (sa.nonces.get_mut(own), sa.publics.get_mut(own)) {
-            slot.clone_from(&nonce);
-            publics.clone_from(&done.public);
-        }
+        negotiation::take_own_half(core, sa, done.public.clone());
         sa.private = done.private;
-        let list = [(kind::KE, done.public), (kind::NONCE, nonce)];
+        let nonce = sa.nonces.get(sa.own()).cloned().unwrap_or_default();
+        let mut list = vec![(kind::KE, done.public), (kind::NONCE, nonce)];
+        let force = negotiation::is_forced(core, sa);
+        list.extend(nat::detection(sa, force));
         let bytes = message::clear(sa.cookies, sa.exchange_type(), 0, &list);
         sa.state = State::KeSent;
         send(core, now, sa, bytes, sa.initiator);
         if sa.initiator {
-            return;
+            return Outcome::Continues;
         }
     }
     match done.shared {
@@ -224,14 +247,18 @@ pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: J
         Some(Err(error)) => {
             let text = format!("its Diffie-Hellman value is refused: {error}");
             core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Protocol, text));
-            return;
+            return Outcome::Failed;
         }
-        None => return,
+        None => return Outcome::Continues,
     }
     if sa.initiator && sa.state == State::SharedComputing {
         sa.state = State::AuthSent;
+        if sa.nat.found() {
+            negotiation::float(core, sa);
+        }
         send_authentication(core, now, sa);
     }
+    Outcome::Continues
 }
 
 /// Messages 5 and 6 of this side.
@@ -268,10 +295,11 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
             return Outcome::Continues;
         }
     };
-    sa.peer_identity = Some(opened.identity);
+    sa.peer_identity = Some(opened.believed.identity);
+    sa.peer = opened.believed.peer;
     sa.iv = opened.next_iv;
     sa.heard_initial_contact = opened.initial_contact;
-    sa.heard = now;
+    negotiation::heard(core, now, sa);
     answered(sa);
     if !sa.initiator {
         send_authentication(core, now, sa);
@@ -285,8 +313,7 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
 
 /// What the peer's authentication holds.
 struct Opened {
-    /// Who it is.
-    identity: isakmp::Identity,
+    believed: Believed,
     /// The next initialization vector.
     next_iv: Vec<u8>,
     /// It says that it has started anew.
@@ -296,6 +323,6 @@ struct Opened {
 fn open(core: &Core, keys: &Keys, sa: &Phase1, header: &Header, body: &[u8]) -> Result<Opened, Unproven> {
     let (plain, next_iv) = keys.decrypt(&sa.iv, body).ok_or(Unproven::Unreadable)?;
     let list = isakmp::payloads(header.next_payload, &plain).map_err(|_| Unproven::Unreadable)?;
-    let identity = auth::check(core, sa, keys, &list)?;
-    Ok(Opened { identity, next_iv, initial_contact: informational::says_initial_contact(&list) })
+    let believed = auth::check(core, sa, keys, &list)?;
+    Ok(Opened { believed, next_iv, initial_contact: informational::says_initial_contact(&list) })
 }

@@ -1,15 +1,18 @@
 //! What main mode and aggressive mode share: cookies, vendor ids, keys, sending, and what success and failure mean.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use coati_wire::isakmp::{Notification, Payload, exchange, kind};
 
 use super::auth::{self, Unproven};
 use super::fragment;
+use super::greeting::Abilities;
 use super::informational;
 use super::keys::{Keys, Material};
+use super::nat;
 use super::phase1::{Phase1, State};
-use crate::config::{ExchangeMode, Fragmentation};
+use crate::config::{ExchangeMode, Fragmentation, NatTraversal, Peer};
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
@@ -19,6 +22,8 @@ use crate::retransmission::Retransmission;
 const VENDOR_DPD: [u8; 16] = *b"\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00";
 /// "FRAGMENTATION", hashed; capabilities follow.
 const VENDOR_FRAGMENTATION: [u8; 16] = *b"\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3";
+/// Where a peer listens for what comes through a NAT (RFC 3947).
+const NATT_PORT: u16 = 4500;
 /// What a responder does for somebody unknown ends after this time.
 pub(crate) const HALF_OPEN_LIFE: Duration = Duration::from_secs(32);
 
@@ -27,6 +32,8 @@ pub(crate) const HALF_OPEN_LIFE: Duration = Duration::from_secs(32);
 pub(crate) enum Outcome {
     Continues,
     Established,
+    /// It has come to nothing.
+    Failed,
 }
 
 /// A cookie of ours: random, never 0.
@@ -46,15 +53,88 @@ pub(crate) fn vendor_ids(core: &Core, peer: usize) -> Vec<(u8, Vec<u8>)> {
         list.push((kind::VENDOR_ID, vendor));
     }
     list.push((kind::VENDOR_ID, VENDOR_DPD.to_vec()));
+    list.extend(core.peer(peer).map_or(Vec::new(), nat::offered));
     list
 }
 
-/// What the peer can do.
-pub(crate) fn note_vendor_ids(sa: &mut Phase1, list: &[Payload<'_>]) {
+/// What we can do of what the peer can: an answer never grows beyond its question.
+pub(crate) fn vendor_answers(core: &Core, peer: usize, list: &[Payload<'_>]) -> Vec<(u8, Vec<u8>)> {
+    let Some(config) = core.peer(peer) else { return Vec::new() };
+    let theirs = abilities(config, list);
+    let version = theirs.nat.and_then(|version| nat::chosen(version, list));
+    let ours = vendor_ids(core, peer).into_iter().filter(|(_, id)| {
+        id.starts_with(&VENDOR_FRAGMENTATION) && theirs.fragmentation || id == &VENDOR_DPD && theirs.dpd
+    });
+    ours.chain(version).collect()
+}
+
+/// What the vendor ids of a peer say, as far as we want it.
+pub(crate) fn abilities(peer: &Peer, list: &[Payload<'_>]) -> Abilities {
+    let mut found = Abilities { nat: nat::common(peer, list), ..Abilities::default() };
     for payload in list.iter().filter(|payload| payload.kind == kind::VENDOR_ID) {
         // The last two bytes of DPD's are its version.
-        sa.peer_has_dpd |= payload.body.get(..14) == VENDOR_DPD.get(..14);
-        sa.peer_has_fragmentation |= payload.body.starts_with(&VENDOR_FRAGMENTATION);
+        found.dpd |= payload.body.get(..14) == VENDOR_DPD.get(..14);
+        found.fragmentation |= payload.body.starts_with(&VENDOR_FRAGMENTATION);
+    }
+    found
+}
+
+/// Notes what the peer can do.
+pub(crate) fn note_abilities(core: &Core, sa: &mut Phase1, list: &[Payload<'_>]) {
+    if let Some(peer) = core.peer(sa.peer) {
+        set_abilities(sa, abilities(peer, list));
+    }
+}
+
+pub(crate) fn set_abilities(sa: &mut Phase1, found: Abilities) {
+    sa.peer_has_dpd |= found.dpd;
+    sa.peer_has_fragmentation |= found.fragmentation;
+    sa.nat.version = found.nat;
+}
+
+/// Whether NAT traversal is wanted whatever the peer's hashes say.
+pub(crate) fn is_forced(core: &Core, sa: &Phase1) -> bool {
+    core.peer(sa.peer).is_some_and(|peer| peer.nat_traversal == NatTraversal::Force)
+}
+
+/// Takes our half of the key exchange and makes our nonce.
+pub(crate) fn take_own_half(core: &mut Core, sa: &mut Phase1, public: Vec<u8>) {
+    let nonce_len = core.peer(sa.peer).map_or(16, |peer| peer.nonce_len);
+    let nonce = core.random_bytes(nonce_len);
+    let own = sa.own();
+    if let (Some(slot), Some(publics)) = (sa.nonces.get_mut(own), sa.publics.get_mut(own)) {
+        *slot = nonce;
+        *publics = public;
+    }
+}
+
+/// An initiator moves to the port that passes NATs (RFC 3947 section 4).
+pub(crate) fn float(core: &Core, sa: &mut Phase1) {
+    sa.local.set_port(core.config.natt_port);
+    sa.remote.set_port(NATT_PORT);
+}
+
+/// The message being handled is the peer's beyond doubt: it lives, and behind a NAT it is where that came from.
+pub(crate) fn heard(core: &mut Core, now: Instant, sa: &mut Phase1) {
+    sa.heard = now;
+    if sa.via == (sa.local, sa.remote) || !sa.nat.found() || sa.is_established() && !sa.nat.before_peer {
+        return;
+    }
+    let before = sa.remote;
+    (sa.local, sa.remote) = sa.via;
+    core.peer_moved(before, sa.local, sa.remote);
+}
+
+/// Complains to somebody who has proved nothing, not too often.
+pub(crate) fn refuse(
+    core: &mut Core,
+    now: Instant,
+    ends: (SocketAddr, SocketAddr),
+    cookies: [[u8; 8]; 2],
+    what: u16,
+) {
+    if core.may_complain(now) {
+        informational::complain(core, ends.0, ends.1, cookies, what);
     }
 }
 
@@ -110,6 +190,9 @@ pub(crate) fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
     let jitter = core.random.below(5);
     core.set_timer(now + sa.lifetime * (share - jitter) / 100, Timer::Renew(sa.id));
     core.set_timer(now + sa.lifetime, Timer::Expire(sa.id));
+    if sa.nat.found() && sa.nat.before_us && !core.config.natt_keepalive.is_zero() {
+        core.set_timer(now + core.config.natt_keepalive, Timer::Keepalive(sa.id));
+    }
 }
 
 /// Our message was answered: it is not repeated any more.

@@ -8,6 +8,7 @@ use coati_crypto::dh::PrivateKey;
 use coati_wire::isakmp::Identity;
 
 use super::keys::Keys;
+use super::nat::Nat;
 use super::quick_mode::Quick;
 use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
@@ -48,6 +49,16 @@ pub(crate) struct Phase1 {
     pub(crate) began: Instant,
     pub(crate) established: Option<Instant>,
     pub(crate) proposal: Option<IkeProposal>,
+    /// Where the message that is being handled came to and from.
+    pub(crate) via: (SocketAddr, SocketAddr),
+    pub(crate) nat: Nat,
+    /// Body of the peer's identification in aggressive mode.
+    pub(crate) peer_id_body: Vec<u8>,
+    /// A responder's choice and vendor ids in aggressive mode, until its message can go.
+    pub(crate) answer_body: Vec<u8>,
+    pub(crate) vendor_answers: Vec<(u8, Vec<u8>)>,
+    /// A message whose proof is looked at when the shared secret is there: type of its first payload, payloads.
+    pub(crate) held: Option<(u8, Vec<u8>)>,
     /// Who the peer says it is; proved once this is established.
     pub(crate) peer_identity: Option<Identity>,
     pub(crate) lifetime: Duration,
@@ -116,6 +127,12 @@ impl Phase1 {
             began: now,
             established: None,
             proposal: None,
+            via: ends,
+            nat: Nat::default(),
+            peer_id_body: Vec::new(),
+            answer_body: Vec::new(),
+            vendor_answers: Vec::new(),
+            held: None,
             peer_identity: None,
             lifetime: Duration::ZERO,
             sa_body: Vec::new(),

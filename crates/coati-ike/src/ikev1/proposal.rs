@@ -11,6 +11,7 @@ use coati_wire::isakmp::{Attribute, Proposal, SecurityAssociation, Transform};
 
 use crate::config::{AuthMethod, IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
 use crate::failure::Mismatch;
+use crate::ikev1::nat::Version;
 
 const DOI_IPSEC: u32 = 1;
 const SITUATION_IDENTITY_ONLY: u32 = 1;
@@ -44,8 +45,11 @@ mod phase2 {
 }
 
 /// The body of the initiator's SA payload in phase 1.
-pub(crate) fn offer_phase1(peer: &Peer) -> Vec<u8> {
-    let transforms = peer.proposals.iter().zip(1..=u8::MAX).map(|(proposal, number)| Transform {
+///
+/// Aggressive mode has room for one `group` only.
+pub(crate) fn offer_phase1(peer: &Peer, group: Option<Group>) -> Vec<u8> {
+    let fitting = peer.proposals.iter().filter(|proposal| group.is_none_or(|group| proposal.group == group));
+    let transforms = fitting.zip(1..=u8::MAX).map(|(proposal, number)| Transform {
         number,
         id: KEY_IKE,
         attributes: phase1_attributes(proposal, true),
@@ -93,6 +97,8 @@ fn hash_number(hash: HashAlgorithm) -> u32 {
 pub(crate) struct Phase1Choice {
     /// Ours, with the lifetime agreed upon.
     pub(crate) proposal: IkeProposal,
+    /// Its place in our list.
+    pub(crate) index: u32,
     /// Body of the SA payload that says so to the initiator.
     pub(crate) answer: Vec<u8>,
 }
@@ -104,12 +110,12 @@ pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, Mi
     let mut reasons = Vec::new();
     for proposal in offer.proposals.iter().filter(|proposal| proposal.protocol == PROTO_ISAKMP) {
         for transform in &proposal.transforms {
-            for ours in &peer.proposals {
+            for (index, ours) in (0..).zip(&peer.proposals) {
                 match fits_phase1(peer, ours, transform, false) {
                     Ok(lifetime) => {
                         let answer = sa(Proposal { transforms: vec![transform.clone()], ..proposal.clone() });
                         let proposal = IkeProposal { lifetime, ..ours.clone() };
-                        return Ok(Phase1Choice { proposal, answer: answer.emit() });
+                        return Ok(Phase1Choice { proposal, index, answer: answer.emit() });
                     }
                     Err(reason) => reasons.push(reason),
                 }
@@ -122,6 +128,24 @@ pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, Mi
         .iter()
         .map(|ours| format!("{} ({})", describe_phase1(&phase1_transform(ours)), ours.origin));
     Err(explain("phase 1", list(offered), list(wanted), &peer.origin, &reasons))
+}
+
+/// As [`choose_phase1`] by the first of several remote sections that has something; what the first one says when
+/// none does.
+pub(crate) fn choose_among(
+    peers: &[Peer],
+    candidates: &[usize],
+    body: &[u8],
+) -> Result<(usize, Phase1Choice), Mismatch> {
+    let mut first = None;
+    for index in candidates {
+        let Some(peer) = peers.get(*index) else { continue };
+        match choose_phase1(peer, body) {
+            Ok(choice) => return Ok((*index, choice)),
+            Err(why) => first = first.or(Some(why)),
+        }
+    }
+    Err(first.unwrap_or_else(|| "no remote section fits".into()))
 }
 
 fn phase1_transform(proposal: &IkeProposal) -> Transform {
@@ -207,12 +231,12 @@ impl EspChoice {
 }
 
 /// The initiator's offer in quick mode, with our SPI.
-pub(crate) fn offer_phase2(info: &SaInfo, mode: Mode, spi: u32) -> Vec<u8> {
+pub(crate) fn offer_phase2(info: &SaInfo, wrap: Encapsulation, spi: u32) -> Vec<u8> {
     let choices = esp_choices(info);
     let transforms = choices.iter().zip(1..=u8::MAX).map(|(choice, number)| Transform {
         number,
         id: esp_id(choice.enc),
-        attributes: phase2_attributes(choice, mode),
+        attributes: phase2_attributes(choice, wrap),
     });
     let spi = spi.to_be_bytes().to_vec();
     sa(Proposal { number: 1, protocol: PROTO_ESP, spi, transforms: transforms.collect() }).emit()
@@ -228,7 +252,7 @@ fn esp_choices(info: &SaInfo) -> Vec<EspChoice> {
             enc_bits: *bits,
             auth: *auth,
             lifetime: info.lifetime,
-            kilobytes: 0,
+            kilobytes: info.kilobytes,
             group: info.pfs_group,
         }));
     }
@@ -254,19 +278,51 @@ fn auth_number(auth: AuthAlgorithm) -> Option<u32> {
     }
 }
 
-fn mode_number(mode: Mode) -> u32 {
-    match mode {
-        Mode::Tunnel => 1,
-        Mode::Transport | Mode::Any => 2,
+/// How packets are wrapped: transport or tunnel, and inside UDP when a NAT lies between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encapsulation {
+    pub(crate) mode: Mode,
+    pub(crate) udp: Option<Version>,
+}
+
+impl Encapsulation {
+    fn number(self) -> u32 {
+        match (self.udp, self.mode) {
+            (Some(version), mode) => version.mode_number(mode),
+            (None, Mode::Tunnel) => 1,
+            (None, _) => 2,
+        }
+    }
+
+    /// Whether a transform is wrapped so; inside UDP the numbers of the RFC and of the drafts are taken.
+    fn fits(self, transform: &Transform) -> bool {
+        let said = transform.number_of(phase2::ENCAPSULATION);
+        let either = [Version::Rfc, Version::Draft].map(|version| Some(version.mode_number(self.mode)));
+        said == Some(self.number()) || self.udp.is_some() && either.contains(&said)
     }
 }
 
-fn phase2_attributes(choice: &EspChoice, mode: Mode) -> Vec<Attribute> {
+/// The mode that the first transform of an offer asks for.
+pub(crate) fn offered_mode(body: &[u8]) -> Option<Mode> {
+    let offer = parse(body).ok()?;
+    let transform = offer.proposals.first()?.transforms.first()?;
+    match transform.number_of(phase2::ENCAPSULATION)? {
+        1 | 3 | 61_443 => Some(Mode::Tunnel),
+        2 | 4 | 61_444 => Some(Mode::Transport),
+        _ => None,
+    }
+}
+
+fn phase2_attributes(choice: &EspChoice, wrap: Encapsulation) -> Vec<Attribute> {
     let mut list = vec![
         Attribute::number(phase2::LIFE_TYPE, SECONDS),
         Attribute::number(phase2::LIFE_DURATION, choice.lifetime),
-        Attribute::number(phase2::ENCAPSULATION, mode_number(mode)),
     ];
+    if choice.kilobytes != 0 {
+        list.push(Attribute::number(phase2::LIFE_TYPE, KILOBYTES));
+        list.push(Attribute::number(phase2::LIFE_DURATION, choice.kilobytes));
+    }
+    list.push(Attribute::number(phase2::ENCAPSULATION, wrap.number()));
     list.extend(auth_number(choice.auth).map(|number| Attribute::number(phase2::AUTHENTICATION, number)));
     if matches!(choice.enc, EncAlgorithm::AesCbc | EncAlgorithm::AesGcm16) {
         list.push(Attribute::number(phase2::KEY_LEN, u32::from(choice.enc_bits)));
@@ -305,7 +361,7 @@ impl Phase2Choice {
 pub(crate) fn choose_phase2(
     peer: &Peer,
     info: &SaInfo,
-    mode: Mode,
+    wrap: Encapsulation,
     body: &[u8],
 ) -> Result<Phase2Choice, Mismatch> {
     let offer = parse(body)?;
@@ -321,7 +377,7 @@ pub(crate) fn choose_phase2(
         };
         for transform in &proposal.transforms {
             for ours in &ours {
-                match fits_phase2(peer, info, ours, mode, transform) {
+                match fits_phase2(peer, info, ours, wrap, transform) {
                     Ok((choice, claim)) => {
                         let (number, transform) = (proposal.number, transform.clone());
                         return Ok(Phase2Choice {
@@ -340,7 +396,7 @@ pub(crate) fn choose_phase2(
     let offered = offer.proposals.iter().flat_map(|proposal| &proposal.transforms).map(describe_phase2);
     let wanted = ours.iter().map(|ours| {
         let transform =
-            Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, mode) };
+            Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, wrap) };
         format!("{} (sainfo at {})", describe_phase2(&transform), info.origin)
     });
     Err(explain("phase 2", list(offered), list(wanted), &info.origin, &reasons))
@@ -352,7 +408,7 @@ fn fits_phase2(
     peer: &Peer,
     info: &SaInfo,
     ours: &EspChoice,
-    mode: Mode,
+    wrap: Encapsulation,
     transform: &Transform,
 ) -> Result<Fit, Option<String>> {
     if transform.id != esp_id(ours.enc)
@@ -376,11 +432,12 @@ fn fits_phase2(
             return Err(None);
         }
     }
-    if transform.number_of(phase2::ENCAPSULATION) != Some(mode_number(mode)) {
+    if !wrap.fits(transform) {
         return Err(Some(format!(
-            "the peer wants {} mode, our policy {} mode",
-            if transform.number_of(phase2::ENCAPSULATION) == Some(1) { "tunnel" } else { "another" },
-            mode.setkey_name()
+            "the peer wants {}, our policy {} mode{}",
+            encapsulation_name(transform),
+            wrap.mode.setkey_name(),
+            if wrap.udp.is_some() { " inside UDP, for there is a NAT between" } else { "" }
         )));
     }
     let group = transform.number_of(phase2::GROUP);
@@ -431,12 +488,22 @@ fn fits_phase2(
         }
         _ => theirs,
     };
-    choice.kilobytes = lifetime(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION, KILOBYTES).unwrap_or(0);
+    let theirs = lifetime(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION, KILOBYTES).unwrap_or(0);
+    // Our own limit holds for us whatever the peer does: 0 is none.
+    choice.kilobytes = match (check, theirs, info.kilobytes) {
+        (ProposalCheck::Obey, theirs, _) | (_, theirs, 0) => theirs,
+        (_, 0, mine) => mine,
+        (_, theirs, mine) => theirs.min(mine),
+    };
     Ok((choice, claim))
 }
 
 /// Checks the responder's choice in quick mode against our offer; returns it with the responder's SPI.
-pub(crate) fn accept_phase2(info: &SaInfo, mode: Mode, body: &[u8]) -> Result<(EspChoice, u32), String> {
+pub(crate) fn accept_phase2(
+    info: &SaInfo,
+    wrap: Encapsulation,
+    body: &[u8],
+) -> Result<(EspChoice, u32), String> {
     let answer = parse(body)?;
     let [proposal] = answer.proposals.as_slice() else {
         return Err("its answer to our phase 2 proposals does not choose exactly one of them".into());
@@ -448,7 +515,7 @@ pub(crate) fn accept_phase2(info: &SaInfo, mode: Mode, body: &[u8]) -> Result<(E
     for ours in esp_choices(info) {
         let same = transform.id == esp_id(ours.enc)
             && transform.number_of(phase2::AUTHENTICATION) == auth_number(ours.auth)
-            && transform.number_of(phase2::ENCAPSULATION) == Some(mode_number(mode))
+            && wrap.fits(transform)
             && transform.number_of(phase2::GROUP) == ours.group.map(|group| u32::from(group.number()));
         let sized = matches!(ours.enc, EncAlgorithm::TripleDesCbc | EncAlgorithm::Null)
             || transform.number_of(phase2::KEY_LEN) == Some(u32::from(ours.enc_bits));
@@ -608,6 +675,16 @@ fn describe_phase2(transform: &Transform) -> String {
         number(phase2::GROUP).map_or("no PFS".into(), |number| format!("pfs_group {}", group(Some(number))));
     let life = seconds(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION);
     format!("{cipher}, {auth}, {pfs}, {life} s")
+}
+
+fn encapsulation_name(transform: &Transform) -> &'static str {
+    match transform.number_of(phase2::ENCAPSULATION) {
+        Some(1) => "tunnel mode",
+        Some(2) => "transport mode",
+        Some(3 | 61_443) => "tunnel mode inside UDP",
+        Some(4 | 61_444) => "transport mode inside UDP",
+        _ => "another mode",
+    }
 }
 
 fn group(number: Option<u32>) -> String {

@@ -42,6 +42,7 @@ impl Control {
             |result: Result<(), Refused>| result.map_or_else(AdminReply::Refused, |()| AdminReply::Done);
         Ok(match request {
             AdminRequest::Sadb(request) => AdminReply::Sadb(self.request(now, request)),
+            AdminRequest::SadbFile(list) => AdminReply::SadbFile(self.requests(now, list)),
             AdminRequest::Isakmp => AdminReply::Isakmp(self.isakmp(now)),
             AdminRequest::Ike => AdminReply::Ike(self.peers(now, site)),
             AdminRequest::Show(words) => {

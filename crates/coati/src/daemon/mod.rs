@@ -13,7 +13,7 @@ mod run;
 mod threads;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -224,7 +224,8 @@ impl Start {
         let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
         let gre = Arc::new(raw(47, "GRE (protocol 47)")?);
         let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
-        let ike = self.ike_addresses(&site).into_iter().map(ike_socket).collect::<io::Result<Vec<_>>>()?;
+        let (ike, natt) = ike_sockets(self.ike_addresses(&site), &mut log)?;
+        let natt_receiving = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
         let mut tuns = Vec::new();
         for tunnel in &site.rc.tunnels {
             tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel)?));
@@ -249,7 +250,14 @@ impl Start {
         let to_exponentiate = to_control.another()?;
         let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
         let sockets = [esp.clone(), gre];
-        joins.push(threads::incoming(sockets, tuns.clone(), forwarder(), to_control, stop_reader)?);
+        joins.push(threads::incoming(
+            sockets,
+            natt_receiving,
+            tuns.clone(),
+            forwarder(),
+            to_control,
+            stop_reader,
+        )?);
         let (jobs, jobs_receiver) = channel();
         joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
         let control = Control::new(&site, plane, randomness);
@@ -261,6 +269,7 @@ impl Start {
             control,
             wire: esp,
             ike,
+            natt,
             jobs,
             kernel,
             admin,
@@ -339,11 +348,14 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// The port that IKE shares with ESP (RFC 3947).
+const NATT_PORT: u16 = 4500;
+
 impl Start {
     /// The addresses IKE speaks from: those `listen` names, else the near ends of tunnels and policies.
     fn ike_addresses(&self, site: &Site) -> Vec<(IpAddr, u16)> {
         let Some(racoon) = &site.racoon else { return Vec::new() };
-        let listen = racoon.listen.isakmp.iter();
+        let listen = racoon.listen.isakmp.iter().chain(&racoon.listen.isakmp_natt);
         let mut addresses: Vec<_> = listen.map(|(endpoint, _)| (endpoint.address, endpoint.port)).collect();
         if addresses.is_empty() {
             let near = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
@@ -359,7 +371,7 @@ impl Start {
     }
 }
 
-fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<std::net::UdpSocket> {
+fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<UdpSocket> {
     coati_os::raw::ike_socket(address, port).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "another IKE daemon has it: stop racoon, charon or pluto first",
@@ -369,4 +381,21 @@ fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<std::net::UdpSocket>
         };
         io::Error::new(error.kind(), format!("UDP {address} port {port}: {error} ({advice})"))
     })
+}
+
+/// The sockets for IKE alone, and those it shares with ESP.
+fn ike_sockets(addresses: Vec<(IpAddr, u16)>, log: &mut Log) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
+    let (shared, alone): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|(_, port)| *port == NATT_PORT);
+    let ike: Vec<UdpSocket> = alone.iter().copied().map(ike_socket).collect::<io::Result<_>>()?;
+    let mut natt: Vec<UdpSocket> = shared.iter().copied().map(ike_socket).collect::<io::Result<_>>()?;
+    for (address, _) in alone.iter().filter(|_| shared.is_empty()) {
+        match ike_socket((*address, NATT_PORT)) {
+            Ok(socket) => natt.push(socket),
+            // Nobody asked for it by name: without it there is no way through a NAT, and everything else works.
+            Err(error) => {
+                log.line(Level::Warning, &format!("no NAT traversal on {address}: {error}"));
+            }
+        }
+    }
+    Ok((ike, natt))
 }

@@ -11,9 +11,9 @@ use coati_config::racoon::{Remote, ScriptEvent};
 use coati_config::site::Site;
 
 use super::hooks::Hook;
-use super::ike_socket;
 use super::log::Level;
 use super::run::{Daemon, now};
+use super::{NATT_PORT, ike_socket};
 use crate::files::Purpose;
 
 impl Daemon {
@@ -75,9 +75,11 @@ impl Daemon {
         Ok(text)
     }
 
-    /// Sockets for the addresses of `site`: those that are there already stay.
+    /// Sockets for the addresses of `site`: those that are there already stay. Those shared with ESP belong to a packet
+    /// thread and are opened at the start only.
     fn open_ike_sockets(&mut self, site: &Site) -> io::Result<()> {
-        let wanted = self.start.ike_addresses(site);
+        let mut wanted = self.start.ike_addresses(site);
+        wanted.retain(|(_, port)| *port != NATT_PORT);
         let address = |socket: &UdpSocket| socket.local_addr().ok().map(|a| (a.ip(), a.port()));
         let have: Vec<_> = self.ike.iter().filter_map(address).collect();
         let new = wanted.iter().filter(|wanted| !have.contains(wanted));

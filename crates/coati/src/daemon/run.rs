@@ -30,7 +30,7 @@ use super::hooks::{Hook, Hooks};
 use super::kernel::Kernel;
 use super::log::{Level, Log};
 use super::reload::PidFile;
-use super::threads::FromThreads;
+use super::threads::{FromThreads, IkeDatagram};
 use crate::clock::{unix_micros, unix_seconds};
 
 /// A running router.
@@ -40,6 +40,8 @@ pub struct Daemon {
     pub(super) control: Control,
     wire: Arc<RawSocket>,
     pub(super) ike: Vec<UdpSocket>,
+    /// For sending only: the packet thread receives, since ESP comes there too.
+    natt: Vec<UdpSocket>,
     jobs: Sender<Job>,
     kernel: Kernel,
     admin: AdminServer,
@@ -63,6 +65,7 @@ pub(super) struct Parts {
     pub(super) control: Control,
     pub(super) wire: Arc<RawSocket>,
     pub(super) ike: Vec<UdpSocket>,
+    pub(super) natt: Vec<UdpSocket>,
     pub(super) jobs: Sender<Job>,
     pub(super) kernel: Kernel,
     pub(super) admin: AdminServer,
@@ -108,6 +111,7 @@ impl Daemon {
             control: parts.control,
             wire: parts.wire,
             ike: parts.ike,
+            natt: parts.natt,
             jobs: parts.jobs,
             kernel: parts.kernel,
             admin: parts.admin,
@@ -225,6 +229,9 @@ impl Daemon {
                 self.control.handle_unknown_spi(now(), source, destination, spi);
             }
             FromThreads::UnknownSpi(_) => {}
+            FromThreads::Ike(IkeDatagram { local, remote, payload, .. }) => {
+                self.control.handle_ike(now(), local, remote, &payload);
+            }
             FromThreads::JobDone(done) => self.control.handle_job(now(), done),
             FromThreads::FirstInbound => self.reached(Milestone::FirstInbound),
             FromThreads::SendError(error) => {
@@ -255,8 +262,8 @@ impl Daemon {
             let _ = self.jobs.send(job);
         }
         while let Some(transmit) = self.control.poll_ike() {
-            let socket =
-                self.ike.iter().find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
+            let mut sockets = self.ike.iter().chain(&self.natt);
+            let socket = sockets.find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
             let sent = socket.map(|socket| socket.send_to(&transmit.payload, transmit.remote));
             match sent {
                 Some(Ok(_)) => {}
@@ -389,8 +396,10 @@ impl Daemon {
         let mut seen = Vec::new();
         let mut admin = std::mem::take(&mut self.admin);
         let remarks = admin.serve(|request| {
-            if let AdminRequest::Sadb(request) = &request {
-                seen.push(request.clone());
+            match &request {
+                AdminRequest::Sadb(request) => seen.push(request.clone()),
+                AdminRequest::SadbFile(list) => seen.extend_from_slice(list),
+                _ => {}
             }
             self.answer(request)
         });

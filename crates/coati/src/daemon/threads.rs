@@ -5,7 +5,7 @@
 //! in a socket pair wakes it.
 
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub enum FromThreads {
     Waiting(PolicyId, Packet),
     /// An SPI that nobody has.
     UnknownSpi(Arrival),
+    /// A message of IKE that came to the port it shares with ESP.
+    Ike(IkeDatagram),
     /// An exponentiation is done.
     JobDone(JobDone),
     /// The first packet has come out of a tunnel.
@@ -39,6 +41,22 @@ pub enum FromThreads {
     /// Sending failed: the first time, and then each time the error changes.
     SendError(io::Error),
 }
+
+/// A UDP payload with both its ends.
+#[derive(Debug)]
+pub struct IkeDatagram {
+    /// Where it came to.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// Counts those that wait.
+    _waiting: Arc<()>,
+}
+
+/// Messages of IKE that wait for the control thread at the most: a flood costs no memory.
+const MAX_WAITING_IKE: usize = 256;
 
 /// How a thread reaches the control thread.
 #[derive(Debug)]
@@ -111,6 +129,12 @@ pub fn outgoing(
     })
 }
 
+/// Of what comes to the port that IKE and ESP share, IKE begins with four zero bytes, and what keeps a NAT's mapping
+/// alive is a single byte (RFC 3948 section 2).
+fn is_esp(payload: &[u8]) -> bool {
+    payload.len() > 4 && !payload.starts_with(&[0; 4])
+}
+
 /// Does IKE's exponentiations, one after the other. Ends when nobody can send any more.
 pub fn exponentiating(jobs: Receiver<Job>, control: ToControl) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("dh".into()).spawn(move || {
@@ -130,9 +154,11 @@ fn report(control: &ToControl, failed: Option<io::Error>, last: &mut Option<io::
     }
 }
 
-/// From the internet, protocols 50 and 47, to the tunnels. Ends when the other end of `stop` is closed.
+/// From the internet, protocols 50 and 47 and ESP inside UDP, to the tunnels. Ends when the other end of `stop` is
+/// closed.
 pub fn incoming(
     sockets: [Arc<RawSocket>; 2],
+    natt: Vec<UdpSocket>,
     tuns: Vec<Arc<Tun>>,
     mut forwarder: Forwarder,
     control: ToControl,
@@ -144,12 +170,43 @@ pub fn incoming(
         let mut packet = Packet::new(&[]);
         let mut tuns: Vec<TunWriter> = tuns.into_iter().map(TunWriter::new).collect();
         let mut any = false;
+        let waiting = Arc::new(());
+        let mut deliver = |arrival: Arrival, packet: &Packet, tuns: &mut Vec<TunWriter>| match arrival {
+            Arrival::Tunnel(index) => {
+                if let Some(tun) = tuns.get_mut(index) {
+                    tun.write(packet.bytes());
+                }
+                if !std::mem::replace(&mut any, true) {
+                    control.send(FromThreads::FirstInbound);
+                }
+            }
+            arrival @ Arrival::UnknownSpi { .. } => control.send(FromThreads::UnknownSpi(arrival)),
+            Arrival::Dropped(_) => {}
+        };
         loop {
             let [esp, gre] = &sockets;
-            let ready = match wait_readable(&[esp.as_fd(), gre.as_fd(), stop.as_fd()], None) {
+            let mut descriptors = vec![esp.as_fd(), gre.as_fd(), stop.as_fd()];
+            descriptors.extend(natt.iter().map(AsFd::as_fd));
+            let ready = match wait_readable(&descriptors, None) {
                 Ok(ready) if ready.get(2) == Some(&false) => ready,
                 _ => return,
             };
+            for (socket, _) in natt.iter().zip(ready.iter().skip(3)).filter(|(_, ready)| **ready) {
+                let (Ok(local), Some(buffer)) = (socket.local_addr(), buffers.first_mut()) else { continue };
+                let wall = unix_seconds();
+                for _ in 0..BATCH {
+                    let Ok((length, remote)) = socket.recv_from(buffer) else { break };
+                    let payload = buffer.get(..length).unwrap_or(&[]);
+                    if is_esp(payload) {
+                        let arrival = forwarder.decapsulate_udp(&mut packet, local, remote, payload, wall);
+                        deliver(arrival, &packet, &mut tuns);
+                    } else if Arc::strong_count(&waiting) <= MAX_WAITING_IKE {
+                        let (payload, _waiting) = (payload.to_vec(), waiting.clone());
+                        control.send(FromThreads::Ike(IkeDatagram { local, remote, payload, _waiting }));
+                    }
+                }
+                tuns.iter_mut().for_each(TunWriter::flush);
+            }
             for (socket, ready) in sockets.iter().zip(ready) {
                 if !ready || socket.receive_batch(&mut buffers, &mut lengths).is_err() {
                     continue;
@@ -157,20 +214,8 @@ pub fn incoming(
                 let wall = unix_seconds();
                 for (buffer, length) in buffers.iter().zip(&lengths) {
                     packet.refill(buffer.get(..*length).unwrap_or(&[]));
-                    match forwarder.decapsulate(&mut packet, wall) {
-                        Arrival::Tunnel(index) => {
-                            if let Some(tun) = tuns.get_mut(index) {
-                                tun.write(packet.bytes());
-                            }
-                            if !std::mem::replace(&mut any, true) {
-                                control.send(FromThreads::FirstInbound);
-                            }
-                        }
-                        arrival @ Arrival::UnknownSpi { .. } => {
-                            control.send(FromThreads::UnknownSpi(arrival))
-                        }
-                        Arrival::Dropped(_) => {}
-                    }
+                    let arrival = forwarder.decapsulate(&mut packet, wall);
+                    deliver(arrival, &packet, &mut tuns);
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
             }
