@@ -27,6 +27,7 @@ pub fn ike_config(site: &Site) -> Config {
         peers: racoon.remotes.iter().map(peer).collect(),
         sainfos: sainfos(racoon),
         keys: site.keys.iter().map(key).collect(),
+        port: racoon.listen.isakmp.first().map_or(500, |(endpoint, _)| endpoint.port),
         ..Config::default()
     }
 }

@@ -2,12 +2,12 @@
 //! refused. Each goes from here when the engine learns it.
 
 use crate::diagnostic::{Diagnostic, Origin, Severity};
+use crate::racoon::AuthMethod;
 use crate::racoon::algorithms::DhGroup;
 use crate::racoon::identifier::Identifier;
 use crate::racoon::model::{
     ExchangeMode, GeneratePolicy, ModeCfg, NatTraversal, Privsep, RacoonConf, Remote, SaInfo, SainfoId,
 };
-use crate::racoon::{AuthMethod, FileName};
 
 /// One remark for each.
 pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
@@ -29,14 +29,20 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
     if conf.mode_cfg != ModeCfg::default() {
         found.push((first, "mode_cfg".to_owned()));
     }
-    if conf.privsep != Privsep::default() {
-        found.push((first, "privsep".to_owned()));
+    if conf.privsep.chroot.is_some() {
+        found.push((first, "chroot of privsep".to_owned()));
     }
     let refused = |(origin, what): (&Origin, String)| {
         let message = format!("{what} is not supported yet");
         origin.remark(Severity::Error, message).help("remove it, if you can do without")
     };
-    found.into_iter().map(refused).collect()
+    let mut remarks: Vec<Diagnostic> = found.into_iter().map(refused).collect();
+    if conf.privsep != Privsep::default() && conf.privsep.chroot.is_none() {
+        let message = "privsep: hooks run as this user and group; the daemon keeps its own rights";
+        let remark = first.remark(Severity::Warning, message);
+        remarks.push(remark.help("raw sockets, tunnel interfaces and routes need them"));
+    }
+    remarks
 }
 
 fn of_remote(remote: &Remote) -> Vec<(&Origin, String)> {
@@ -59,9 +65,6 @@ fn of_remote(remote: &Remote) -> Vec<(&Origin, String)> {
         remote.who.endpoint().is_some_and(|endpoint| endpoint.zone.is_some()),
         "an address with an interface",
     );
-    for FileName { origin, .. } in remote.scripts.iter().map(|script| &script.file) {
-        found.push((origin, "script".to_owned()));
-    }
     for proposal in &remote.proposals {
         if proposal.method != AuthMethod::PreSharedKey {
             found.push((&proposal.origin, format!("authentication_method {}", proposal.method)));
