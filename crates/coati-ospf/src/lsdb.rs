@@ -1,9 +1,12 @@
-//! The link state database of one area (RFC 2328 sections 12.2 and 14).
+//! The link state database of one area, of one link, or of the AS (RFC 2328 sections 12.2 and 14, RFC 5250).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use coati_wire::ospf::{Lsa, LsaHeader, LsaKey, MAX_AGE};
+
+use crate::config::AreaId;
 
 /// LSAs at the most: beyond, new ones are refused.
 pub(crate) const MAX_LSAS: usize = 100_000;
@@ -14,6 +17,17 @@ const DO_NOT_AGE: u16 = 0x8000;
 /// Instances that may come at once, before they come once in MinLSArrival.
 const ARRIVAL_TOKENS: u32 = 5;
 const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
+
+/// How far an LSA goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// One link, by our interface.
+    Link(u32),
+    /// One area.
+    Area(AreaId),
+    /// Everywhere but in stub areas.
+    As,
+}
 
 /// An LSA and when it was installed.
 #[derive(Clone, Debug)]
@@ -69,32 +83,38 @@ impl Lsdb {
         self.entries.iter()
     }
 
+    /// Those of one LS type.
+    pub(crate) fn of_kind(&self, kind: u8) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.range(kind, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
+    }
+
+    /// Those of one LS type with this link state id.
+    pub(crate) fn with_id(&self, kind: u8, id: Ipv4Addr) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.range(kind, id, id)
+    }
+
+    fn range(&self, kind: u8, from: Ipv4Addr, to: Ipv4Addr) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        let first = LsaKey { kind, id: from, advertising_router: Ipv4Addr::UNSPECIFIED };
+        self.entries.range(first..=LsaKey { kind, id: to, advertising_router: Ipv4Addr::BROADCAST })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Puts an instance in the place of the one before; whether routes may be different now.
-    pub(crate) fn install(&mut self, now: Instant, lsa: Lsa) -> bool {
+    /// Puts an instance in the place of the one before, which is returned.
+    pub(crate) fn install(&mut self, now: Instant, lsa: Lsa) -> Option<Entry> {
         let key = lsa.header.key;
         let old = self.remove(&key);
         let tokens = old.as_ref().map_or((ARRIVAL_TOKENS, now), |old| old.tokens);
         let entry = Entry { lsa, installed: now, tokens };
-        let max_age = entry.is_max_age(now);
-        let changed = match &old {
-            None => !max_age,
-            Some(old) => {
-                old.lsa.body != entry.lsa.body
-                    || old.lsa.header.options != entry.lsa.header.options
-                    || old.is_max_age(now) != max_age
-            }
-        };
-        if max_age {
+        if entry.is_max_age(now) {
             self.dying.insert(key);
         } else if let Some(at) = entry.expires() {
             self.expiry.insert((at, key));
         }
         self.entries.insert(key, entry);
-        changed
+        old
     }
 
     pub(crate) fn remove(&mut self, key: &LsaKey) -> Option<Entry> {

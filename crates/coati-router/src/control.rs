@@ -8,7 +8,7 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -58,16 +58,14 @@ pub enum ControlEvent {
 }
 
 /// A route for the kernel's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelRoute {
     /// Destination network.
     pub network: Ipv4Addr,
     /// Length of its prefix.
     pub prefix_len: u8,
-    /// Next hop.
-    pub gateway: Ipv4Addr,
-    /// Interface index.
-    pub interface: u32,
+    /// Next hops with their interfaces' indexes; several are used together.
+    pub gateways: Vec<(Ipv4Addr, u32)>,
 }
 
 /// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
@@ -117,15 +115,14 @@ impl Control {
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
         let mut wanted = BTreeMap::new();
-        for mut link in links {
-            if let Some(config) = interface_config(conf, &mut link) {
+        for link in links {
+            if let Some(config) = interface_config(conf, &link) {
                 wanted.insert(link.index, (link, config));
             }
         }
         if self.ospf.is_none() {
             let Some(router_id) = id else { return };
-            let config = ospf::Config { router_id, deviations: ospf::Deviations::default() };
-            self.ospf = Some(ospf::Engine::new(config, (self.randomness)()));
+            self.ospf = Some(ospf::Engine::new(ospf::Config::new(router_id), (self.randomness)()));
         }
         let Some(engine) = &mut self.ospf else { return };
         let gone: Vec<u32> = self.links.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
@@ -141,9 +138,13 @@ impl Control {
 
     /// The interfaces on which OSPF speaks.
     pub fn ospf_links(&self) -> impl Iterator<Item = &ospf::Link> {
-        let active =
-            |(link, config): &&(ospf::Link, ospf::InterfaceConfig)| link.point_to_point && !config.passive;
+        let active = |(_, config): &&(ospf::Link, ospf::InterfaceConfig)| !config.passive;
         self.links.values().filter(active).map(|(link, _)| link)
+    }
+
+    /// Those of them on which it listens to AllDRouters too, by index.
+    pub fn ospf_designated(&self) -> BTreeSet<u32> {
+        self.ospf.iter().flat_map(ospf::Engine::designated_on).collect()
     }
 
     /// A packet of OSPF: the payload of an IP packet of protocol 89.
@@ -163,19 +164,21 @@ impl Control {
     /// swallow the tunnel, so there is none.
     pub fn kernel_routes(&self) -> Vec<KernelRoute> {
         let Some(engine) = &self.ospf else { return Vec::new() };
-        let kernel = |route: &ospf::Route| {
-            let hop = route.next_hops.first()?;
-            let interface = self.links.get(&hop.interface)?;
-            let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
+        let gateway = |prefix: &coati_sadb::Prefix, hop: &ospf::NextHop| {
+            let (link, _) = self.links.get(&hop.interface)?;
             let swallows = self
                 .tunnels
                 .iter()
-                .any(|tunnel| tunnel.name == interface.0.name && prefix.contains(IpAddr::V4(tunnel.remote)));
-            let gateway = hop.via.filter(|_| !swallows)?;
-            let (network, prefix_len) = (route.network, route.prefix_len);
-            Some(KernelRoute { network, prefix_len, gateway, interface: hop.interface })
+                .any(|tunnel| tunnel.name == link.name && prefix.contains(IpAddr::V4(tunnel.remote)));
+            Some((hop.via.filter(|_| !swallows)?, hop.interface))
         };
-        engine.routes().iter().filter_map(kernel).collect()
+        let kernel = |route: &ospf::Route| {
+            let (network, prefix_len) = (route.network, route.prefix_len);
+            let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
+            let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
+            (!gateways.is_empty()).then_some(KernelRoute { network, prefix_len, gateways })
+        };
+        engine.routes().filter_map(kernel).collect()
     }
 
     fn link_of_tunnel(&self, tunnel: &Tunnel) -> Option<u32> {
@@ -427,15 +430,15 @@ impl Control {
     /// The routes that OSPF gives to the kernel.
     pub fn routes(&self) -> Vec<RouteStatus> {
         let Some(engine) = &self.ospf else { return Vec::new() };
-        let status = |route: KernelRoute| RouteStatus {
-            prefix: format!("{}/{}", route.network, route.prefix_len),
-            via: Some(route.gateway.to_string()),
-            interface: self.links.get(&route.interface).map_or(String::new(), |(link, _)| link.name.clone()),
-            metric: engine
-                .routes()
-                .iter()
-                .find(|found| found.network == route.network && found.prefix_len == route.prefix_len)
-                .map_or(0, |found| found.cost),
+        let status = |route: KernelRoute| {
+            let first = route.gateways.first();
+            let link = first.and_then(|(_, interface)| self.links.get(interface));
+            RouteStatus {
+                prefix: format!("{}/{}", route.network, route.prefix_len),
+                via: first.map(|(gateway, _)| gateway.to_string()),
+                interface: link.map_or(String::new(), |(link, _)| link.name.clone()),
+                metric: engine.route(route.network, route.prefix_len).map_or(0, |found| found.cost),
+            }
         };
         self.kernel_routes().into_iter().map(status).collect()
     }

@@ -4,26 +4,27 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use coati_config::ospfd::{OspfConf, OspfInterface};
-use coati_ospf::{InterfaceConfig, Link};
+use coati_ospf::{InterfaceConfig, Link, NetworkType};
 use coati_sadb::Prefix;
 
-/// What the file says about this interface; `None` when OSPF has nothing to do with it. `ip ospf network` is carried
-/// over into `link`.
-pub(crate) fn interface_config(conf: &OspfConf, link: &mut Link) -> Option<InterfaceConfig> {
+/// What the file says about this interface; `None` when OSPF has nothing to do with it.
+pub(crate) fn interface_config(conf: &OspfConf, link: &Link) -> Option<InterfaceConfig> {
     let none = OspfInterface::default();
     let own = conf.interfaces.iter().find(|interface| interface.name == link.name).unwrap_or(&none);
     let (area, origin) = match own.area {
         Some(area) => (area, String::new()),
         None => area_of(conf, link)?,
     };
-    if let Some(point_to_point) = own.point_to_point {
-        link.point_to_point = point_to_point;
-    }
+    let network = own.point_to_point.map(|point_to_point| match point_to_point {
+        true => NetworkType::PointToPoint,
+        false => NetworkType::Broadcast,
+    });
     let named = |list: &[String]| list.contains(&link.name);
     let passive = own.passive || named(&conf.passive) || conf.passive_default && !named(&conf.active);
     let defaults = InterfaceConfig::default();
     Some(InterfaceConfig {
         area,
+        network,
         cost: own.cost.unwrap_or(defaults.cost),
         hello_interval: own.hello_interval.unwrap_or(defaults.hello_interval),
         dead_interval: own.dead_interval.unwrap_or(defaults.dead_interval),
@@ -34,6 +35,7 @@ pub(crate) fn interface_config(conf: &OspfConf, link: &mut Link) -> Option<Inter
         passive,
         mtu_ignore: own.mtu_ignore,
         origin,
+        ..defaults
     })
 }
 
@@ -78,18 +80,18 @@ mod tests {
             "router ospf\n network 203.0.113.0/30 area 0\n network 10.0.0.0/8 area 1\n network 10.1.0.0/24 area 0\n \
              passive-interface em1\n",
         );
-        let mut tunnel = link("gre0", "203.0.113.1", 30, Some("203.0.113.2"));
-        let found = interface_config(&conf, &mut tunnel).unwrap();
+        let tunnel = link("gre0", "203.0.113.1", 30, Some("203.0.113.2"));
+        let found = interface_config(&conf, &tunnel).unwrap();
         assert_eq!((found.area, found.passive), (Ipv4Addr::UNSPECIFIED, false));
         assert_eq!(found.origin, "ospfd.conf:2:2");
-        let mut lan = link("em1", "10.1.0.1", 24, None);
-        let found = interface_config(&conf, &mut lan).unwrap();
+        let lan = link("em1", "10.1.0.1", 24, None);
+        let found = interface_config(&conf, &lan).unwrap();
         assert_eq!((found.area, found.passive), (Ipv4Addr::UNSPECIFIED, true));
-        let mut other = link("em2", "10.9.0.1", 24, None);
-        assert_eq!(interface_config(&conf, &mut other).unwrap().area, Ipv4Addr::new(0, 0, 0, 1));
-        assert!(interface_config(&conf, &mut link("em0", "192.0.2.1", 24, None)).is_none());
+        let other = link("em2", "10.9.0.1", 24, None);
+        assert_eq!(interface_config(&conf, &other).unwrap().area, Ipv4Addr::new(0, 0, 0, 1));
+        assert!(interface_config(&conf, &link("em0", "192.0.2.1", 24, None)).is_none());
         // Wider than the line.
-        assert!(interface_config(&conf, &mut link("em3", "203.0.113.1", 24, None)).is_none());
+        assert!(interface_config(&conf, &link("em3", "203.0.113.1", 24, None)).is_none());
     }
 
     #[test]
@@ -99,9 +101,10 @@ mod tests {
              dead-interval 4\n ip ospf cost 7\n ip ospf mtu-ignore\n!\nrouter ospf\n passive-interface default\n no \
              passive-interface em1\n",
         );
-        let mut lan = link("em1", "10.1.0.1", 24, None);
-        let found = interface_config(&conf, &mut lan).unwrap();
-        assert!(lan.point_to_point && found.mtu_ignore && !found.passive);
+        let lan = link("em1", "10.1.0.1", 24, None);
+        let found = interface_config(&conf, &lan).unwrap();
+        assert_eq!(found.network, Some(NetworkType::PointToPoint));
+        assert!(found.mtu_ignore && !found.passive);
         assert_eq!((found.hello_interval, found.dead_interval, found.cost), (1, 4, 7));
     }
 }

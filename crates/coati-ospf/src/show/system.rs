@@ -6,8 +6,8 @@ use coati_wire::ospf::lsa_kind;
 use serde_json::{Map, json};
 
 use super::{View, duration, millis};
+use crate::area::Area;
 use crate::lsdb::Lsdb;
-use crate::neighbour::State;
 
 impl View<'_> {
     pub(super) fn system(&self) -> String {
@@ -16,10 +16,8 @@ impl View<'_> {
         let counts = |area: std::net::Ipv4Addr| {
             let interfaces =
                 engine.interfaces.values().filter(move |interface| interface.config.area == area);
-            let full = interfaces.clone().filter(|interface| {
-                interface.neighbour.as_ref().is_some_and(|neighbour| neighbour.state == State::Full)
-            });
-            (interfaces.clone().count(), full.count())
+            let full = interfaces.clone().map(|interface| interface.full().count());
+            (interfaces.clone().count(), full.sum::<usize>())
         };
         let text = || {
             let mut text = format!(" OSPF Routing Process, Router ID: {}\n", engine.config.router_id);
@@ -42,7 +40,8 @@ impl View<'_> {
                 on(deviations.prompt_origination)
             );
             let _ = writeln!(text, " Number of areas attached to this router: {}", engine.areas.len());
-            for (area, lsdb) in &engine.areas {
+            for (area, found) in &engine.areas {
+                let lsdb = &found.lsdb;
                 let (interfaces, full) = counts(*area);
                 let backbone = if area.is_unspecified() { " (Backbone)" } else { "" };
                 let _ = writeln!(text, " Area ID: {area}{backbone}");
@@ -52,7 +51,7 @@ impl View<'_> {
                 );
                 let _ = writeln!(text, "   Number of fully adjacent neighbors in this area: {full}");
                 text.push_str("   Area has no authentication\n");
-                let _ = writeln!(text, "   SPF algorithm executed {} times", engine.spf.runs);
+                let _ = writeln!(text, "   SPF algorithm executed {} times", found.runs);
                 let _ = writeln!(text, "   Number of LSA {}", lsdb.len());
                 for (kind, name) in LSAS {
                     let (count, sum) = checksum(lsdb, kind);
@@ -62,7 +61,8 @@ impl View<'_> {
             text + "\n"
         };
         let value = || {
-            let area = |(area, lsdb): (&std::net::Ipv4Addr, &Lsdb)| {
+            let area = |(area, found): (&std::net::Ipv4Addr, &Area)| {
+                let lsdb = &found.lsdb;
                 let (interfaces, full) = counts(*area);
                 let value = json!({
                     "backbone": area.is_unspecified(),
@@ -70,7 +70,7 @@ impl View<'_> {
                     "areaIfActiveCounter": interfaces,
                     "nbrFullAdjacentCounter": full,
                     "authentication": "authenticationNone",
-                    "spfExecutedCounter": engine.spf.runs,
+                    "spfExecutedCounter": found.runs,
                     "lsaNumber": lsdb.len(),
                     "lsaRouterNumber": checksum(lsdb, lsa_kind::ROUTER).0,
                     "lsaRouterChecksum": checksum(lsdb, lsa_kind::ROUTER).1,
