@@ -82,6 +82,8 @@ pub struct Engine {
     pub(crate) own_due: BTreeSet<(Instant, OwnKey)>,
     pub(crate) external_routes: BTreeMap<Destination, ExternalRoute>,
     pub(crate) table: Table,
+    /// Active ranges of own areas: what goes to holes in them is thrown away (RFC 2328 section 11.1).
+    pub(crate) discards: BTreeMap<Destination, Route>,
     pub(crate) spf: SpfClock,
     pub(crate) events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
@@ -110,6 +112,7 @@ impl Engine {
             own_due: BTreeSet::new(),
             external_routes: BTreeMap::new(),
             table: Table::default(),
+            discards: BTreeMap::new(),
             spf: SpfClock { due: None, last: None, hold: SPF_HOLD, runs: 0 },
             events: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -260,9 +263,13 @@ impl Engine {
         }
         self.update_virtual_links(now);
         self.compute_area(BACKBONE);
+        let ranges = self.active_ranges();
         let mut table = std::mem::take(&mut self.table);
-        let changed = table.update(&self.sources());
+        let changed = table.update(&self.sources(ranges));
         self.table = table;
+        let discards = self.discarded();
+        let changed = changed || discards != self.discards;
+        self.discards = discards;
         if changed {
             self.events.push_back(Event::RoutesChanged);
         }
@@ -289,7 +296,7 @@ impl Engine {
     }
 
     /// What routes are computed from.
-    fn sources(&self) -> Sources<'_> {
+    fn sources(&self, ranges: Vec<Destination>) -> Sources<'_> {
         let is_border = self.is_border();
         let summaries_of = if is_border && self.has_live_backbone() {
             BTreeSet::from([BACKBONE])
@@ -314,7 +321,7 @@ impl Engine {
             own_addresses: physical().map(|interface| interface.link.address).collect(),
             rfc1583: self.config.rfc1583,
             maximum_paths: self.config.maximum_paths,
-            ranges: self.active_ranges(),
+            ranges,
             nssas: self.areas.keys().filter(|area| self.area_kind(**area).is_nssa()).copied().collect(),
             is_border,
         }
@@ -346,6 +353,7 @@ impl Engine {
         self.own_due.clear();
         self.spf.due = None;
         self.table.routes.clear();
+        self.discards.clear();
         self.events.push_back(Event::RoutesChanged);
     }
 
@@ -365,9 +373,9 @@ impl Engine {
         })
     }
 
-    /// Routes in the order of their destinations, those of directly attached networks too.
+    /// Routes, those of directly attached networks too, and of area ranges, which lead nowhere.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.table.routes.values()
+        self.table.routes.values().chain(self.discards.values())
     }
 
     /// The route to exactly this destination.

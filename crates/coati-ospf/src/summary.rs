@@ -108,12 +108,12 @@ impl Engine {
         ranges.iter().filter(covers).max_by_key(|range| range.prefix_len)
     }
 
-    /// Ranges with at least one network in them: what goes to the rest of them is thrown away.
-    pub(crate) fn active_ranges(&self) -> Vec<Destination> {
+    /// Advertised ranges with at least one network in them, and their areas.
+    fn live_ranges(&self) -> Vec<(Destination, AreaId)> {
         if !self.is_border() {
             return Vec::new();
         }
-        let mut active = Vec::new();
+        let mut live = Vec::new();
         for (area, config) in &self.config.areas {
             for range in config.ranges.iter().filter(|range| range.advertise) {
                 let whole = Destination::new(range.network, range.prefix_len);
@@ -121,11 +121,28 @@ impl Engine {
                     route.kind == RouteKind::IntraArea && route.area == *area && whole.contains(*destination)
                 };
                 if self.table.routes.iter().any(inside) {
-                    active.push(whole);
+                    live.push((whole, *area));
                 }
             }
         }
-        active
+        live
+    }
+
+    /// The same, as destinations: summaries of others for them do not count (section 16.2 step 3).
+    pub(crate) fn active_ranges(&self) -> Vec<Destination> {
+        self.live_ranges().into_iter().map(|(destination, _)| destination).collect()
+    }
+
+    /// Routes that throw away what goes to holes in ranges.
+    pub(crate) fn discarded(&self) -> BTreeMap<Destination, Route> {
+        let live = self.live_ranges().into_iter();
+        let holes = live.filter(|(destination, _)| !self.table.routes.contains_key(destination));
+        let route = |(destination, area): (Destination, AreaId)| {
+            let (network, prefix_len) = (destination.network(), destination.prefix_len());
+            let (kind, next_hops) = (RouteKind::IntraArea, [].into());
+            (destination, Route { network, prefix_len, cost: 0, kind, area, next_hops })
+        };
+        holes.map(route).collect()
     }
 
     fn leads_into(&self, area: AreaId, hops: &[NextHop]) -> bool {

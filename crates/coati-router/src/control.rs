@@ -64,7 +64,8 @@ pub struct KernelRoute {
     pub network: Ipv4Addr,
     /// Length of its prefix.
     pub prefix_len: u8,
-    /// Next hops with their interfaces' indexes; several are used together.
+    /// Next hops with their interfaces' indexes; several are used together. Without any, what goes there is thrown
+    /// away: it lies in an area range and is not reachable.
     pub gateways: Vec<(Ipv4Addr, u32)>,
 }
 
@@ -176,7 +177,11 @@ impl Control {
             let (network, prefix_len) = (route.network, route.prefix_len);
             let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
             let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
-            (!gateways.is_empty()).then_some(KernelRoute { network, prefix_len, gateways })
+            (!gateways.is_empty() || route.next_hops.is_empty()).then_some(KernelRoute {
+                network,
+                prefix_len,
+                gateways,
+            })
         };
         engine.routes().filter_map(kernel).collect()
     }

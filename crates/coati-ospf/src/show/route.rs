@@ -49,6 +49,9 @@ impl View<'_> {
     }
 
     fn hops(&self, text: &mut String, hops: &[NextHop]) {
+        if hops.is_empty() {
+            let _ = writeln!(text, "{:27}Discard entry", "");
+        }
         for hop in hops {
             let name = self.interface_name(hop.interface);
             let _ = match hop.via {

@@ -156,6 +156,9 @@ fn ranges() {
             }
             None => assert!(found(&world, 3, "10.0.0.0", 8).is_none()),
         }
+        // What goes to a hole in the range is not sent round and round.
+        let thrown_away = world.routers[2].routes().filter(|route| route.next_hops.is_empty()).count();
+        assert_eq!(thrown_away, usize::from(range.advertise));
         assert!(world.route(3, 0).is_none() && world.route(3, 1).is_none());
         assert!(world.route(2, 0).is_some());
     }

@@ -204,6 +204,9 @@ impl Daemon {
                 tracing::warn!(%error, "sending to the internet failed");
             }
         }
+        for error in self.kernel.set_designated(&self.control.ospf_designated()) {
+            self.log.line("ERROR", &format!("joining AllDRouters: {error}"));
+        }
         while let Some(transmit) = self.control.poll_ospf() {
             if let Err(error) = self.kernel.send(&transmit) {
                 tracing::debug!(%error, "OSPF: sending failed");
