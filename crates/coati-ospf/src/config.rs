@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::auth::Authentication;
+
 /// A router's number. It looks like an address and is none.
 pub type RouterId = Ipv4Addr;
 /// An area's number; 0 is the backbone.
@@ -243,6 +245,8 @@ pub struct InterfaceConfig {
     pub passive: bool,
     /// A neighbour's larger MTU does no harm.
     pub mtu_ignore: bool,
+    /// How packets are authenticated.
+    pub authentication: Authentication,
     /// Neighbours on a network without multicast.
     pub neighbours: Vec<StaticNeighbour>,
     /// Where it was configured, for explanations; may be empty.
@@ -283,6 +287,7 @@ impl Default for InterfaceConfig {
             transmit_delay: 1,
             passive: false,
             mtu_ignore: false,
+            authentication: Authentication::None,
             neighbours: Vec::new(),
             origin: String::new(),
         }

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
-use coati_wire::ospf::{AUTH_NULL, Header, Packet, emit_update};
+use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packet, emit_update};
 
 use crate::area::Area;
+use crate::auth::{self, Refusal};
 use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId};
 use crate::interface::{Interface, InterfaceState, Topic, masked};
 use crate::lsdb::{Lsdb, Scope};
@@ -86,6 +87,12 @@ pub struct Engine {
     pub(crate) discards: BTreeMap<Destination, Route>,
     pub(crate) spf: SpfClock,
     pub(crate) events: VecDeque<Event>,
+    /// A moment and its Unix time.
+    clock: Option<(Instant, u64)>,
+    /// Unix seconds at the beginning of this call.
+    time: u64,
+    /// The largest cryptographic sequence number used.
+    auth_sequence: u32,
     transmits: VecDeque<Transmit>,
     dropped: BTreeMap<&'static str, u64>,
 }
@@ -102,7 +109,7 @@ pub(crate) struct SpfClock {
 impl Engine {
     /// An engine without interfaces.
     pub fn new(config: Config, random: Box<dyn RandomSource>) -> Self {
-        let mut engine = Self {
+        Self {
             config,
             random,
             interfaces: BTreeMap::new(),
@@ -115,15 +122,17 @@ impl Engine {
             discards: BTreeMap::new(),
             spf: SpfClock { due: None, last: None, hold: SPF_HOLD, runs: 0 },
             events: VecDeque::new(),
+            clock: None,
+            time: 0,
+            auth_sequence: 0,
             transmits: VecDeque::new(),
             dropped: BTreeMap::new(),
-        };
-        engine.make_virtual_links();
-        engine
+        }
     }
 
     /// Takes the payload of an IP packet of protocol 89 (section 8.2).
     pub fn handle_input(&mut self, now: Instant, index: u32, source: Ipv4Addr, payload: &[u8]) {
+        self.tick(now);
         let (header, packet) = match Packet::parse(payload) {
             Ok(parsed) => parsed,
             Err(_) => return self.count_drop("malformed packet"),
@@ -150,14 +159,6 @@ impl Engine {
         if foreign || source == interface.link.address {
             return self.count_drop("source is not on the network");
         }
-        if header.auth_kind != AUTH_NULL {
-            let problem = format!(
-                "{name}: {source} authenticates its packets (type {}), which is not supported yet: take `ip ospf \
-                 authentication` away there",
-                header.auth_kind
-            );
-            return self.problem(index, Topic::Hello, problem);
-        }
         if header.router_id == self.config.router_id {
             let problem = format!(
                 "{name}: {source} has our own router id {}: give each router one of its own with `ospf router-id`",
@@ -167,8 +168,18 @@ impl Engine {
         }
         let key = if interface.has_one_end() { header.router_id } else { source };
         let peer = Peer { interface: index, key };
+        let known = interface.neighbours.get(&key).filter(|neighbour| neighbour.state > State::Attempt);
+        let least = known.map_or(0, |neighbour| neighbour.auth_sequence);
+        let checked = auth::check(&interface.config.authentication, &header, payload, self.time, least);
+        let sequence = match checked {
+            Ok(sequence) => sequence,
+            Err(refusal) => return self.refuse(index, source, &header, refusal),
+        };
+        if let Some(neighbour) = self.neighbour_mut(peer) {
+            neighbour.auth_sequence = neighbour.auth_sequence.max(sequence);
+        }
         if let Packet::Hello(hello) = &packet {
-            self.receive_hello(now, index, source, &header, hello);
+            self.receive_hello(now, index, source, &header, sequence, hello);
         } else if self
             .neighbour_mut(peer)
             .is_some_and(|n| n.router_id == header.router_id && n.state > State::Attempt)
@@ -199,6 +210,7 @@ impl Engine {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.tick(now);
         let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
         for index in indexes {
             let Some(interface) = self.interfaces.get(&index) else { continue };
@@ -329,6 +341,7 @@ impl Engine {
 
     /// Takes leave: our LSAs are taken out of the routing domain, and a hello without neighbours ends adjacencies.
     pub fn shutdown(&mut self, now: Instant) {
+        self.tick(now);
         let id = self.config.router_id;
         self.own.clear();
         self.own_due.clear();
@@ -418,8 +431,71 @@ impl Engine {
         }
     }
 
-    fn header(&self, area: AreaId) -> Header {
-        Header { router_id: self.config.router_id, area, auth_kind: AUTH_NULL, auth: [0; 8] }
+    /// A packet that is not authenticated as configured: both ways are named, the key is not.
+    fn refuse(&mut self, index: u32, source: Ipv4Addr, header: &Header, refusal: Refusal) {
+        self.count_drop(refusal.counter());
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let (name, ours) = (&interface.link.name, interface.config.authentication.words());
+        let text = match refusal {
+            Refusal::Kind => {
+                let theirs = match header.auth_kind {
+                    AUTH_NULL => "no authentication",
+                    AUTH_SIMPLE => "simple authentication",
+                    AUTH_CRYPTOGRAPHIC => "message-digest authentication",
+                    _ => "an authentication that is not known",
+                };
+                format!(
+                    "{name}: {source} uses {theirs}, we use {ours}: write the same `ip ospf authentication` on both \
+                     sides"
+                )
+            }
+            Refusal::Password => format!(
+                "{name}: {source} has another password: write the same `ip ospf authentication-key` on both sides"
+            ),
+            Refusal::UnknownKey(id) => format!(
+                "{name}: {source} uses key {id}, which we do not have or whose time is not now: give both sides the \
+                 same keys, and check both clocks"
+            ),
+            Refusal::Digest(id) => format!(
+                "{name}: {source} has another key {id} or another algorithm for it: write the same key on both sides"
+            ),
+            // An attacker can provoke it; there is nothing to mend.
+            Refusal::Replay => return,
+        };
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        let told = &mut interface.problems[Topic::Authentication as usize];
+        if told.as_ref() != Some(&text) {
+            *told = Some(text.clone());
+            self.events.push_back(Event::Problem(text));
+        }
+    }
+
+    /// The time of day, so that keys have their times and sequence numbers grow over restarts: Unix seconds.
+    pub fn set_clock(&mut self, now: Instant, unix_seconds: u64) {
+        self.clock = Some((now, unix_seconds));
+        self.tick(now);
+    }
+
+    /// A call begins.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if let Some((at, seconds)) = self.clock {
+            self.time = seconds.saturating_add(now.saturating_duration_since(at).as_secs());
+        }
+        // Never smaller than any before, nor than those of an earlier life (RFC 2328 section D.3).
+        self.auth_sequence = self.auth_sequence.max(u32::try_from(self.time).unwrap_or(u32::MAX));
+    }
+
+    /// A packet with its header and what authenticates it; `None` when the interface is not there.
+    fn sealed(&self, index: u32, emit: impl FnOnce(&Header) -> Vec<u8>) -> Option<Vec<u8>> {
+        let interface = self.interfaces.get(&index)?;
+        let authentication = &interface.config.authentication;
+        let area = interface.config.area;
+        let mut header =
+            Header { router_id: self.config.router_id, area, auth_kind: AUTH_NULL, auth: [0; 8] };
+        auth::fill(authentication, &mut header, self.time, self.auth_sequence);
+        let mut payload = emit(&header);
+        payload.extend(auth::trailer(authentication, &payload, self.time));
+        Some(payload)
     }
 
     /// Sends a packet to one neighbour.
@@ -432,16 +508,14 @@ impl Engine {
 
     /// Sends a packet to an address.
     pub(crate) fn send_to(&mut self, index: u32, destination: Ipv4Addr, packet: &Packet) {
-        if let Some(area) = self.interfaces.get(&index).map(|interface| interface.config.area) {
-            let payload = packet.emit(&self.header(area));
+        if let Some(payload) = self.sealed(index, |header| packet.emit(header)) {
             self.transmit(index, destination, payload);
         }
     }
 
     /// Sends LSAs as bytes.
     pub(crate) fn send_update_bytes(&mut self, index: u32, destination: Ipv4Addr, lsas: &[Vec<u8>]) {
-        if let Some(area) = self.interfaces.get(&index).map(|interface| interface.config.area) {
-            let payload = emit_update(&self.header(area), lsas);
+        if let Some(payload) = self.sealed(index, |header| emit_update(header, lsas)) {
             self.transmit(index, destination, payload);
         }
     }

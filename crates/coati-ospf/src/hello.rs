@@ -103,6 +103,7 @@ impl Engine {
         index: u32,
         source: Ipv4Addr,
         header: &Header,
+        auth_sequence: u32,
         hello: &Hello,
     ) {
         let our_id = self.config.router_id;
@@ -149,6 +150,7 @@ impl Engine {
         neighbour.backup = hello.backup;
         neighbour.dead_at = now + dead_interval;
         neighbour.poll_due = None;
+        neighbour.auth_sequence = auth_sequence;
         let after = (hello.priority, hello.designated == source, hello.backup == source);
         let state = neighbour.state;
         let listed = hello.neighbours.contains(&our_id);

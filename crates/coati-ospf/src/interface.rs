@@ -79,6 +79,8 @@ pub(crate) enum Topic {
     Hello,
     /// Database descriptions.
     Exchange,
+    /// Authentication.
+    Authentication,
 }
 
 /// The far end of a virtual link (section 15).
@@ -111,7 +113,7 @@ pub(crate) struct Interface {
     pub(crate) since: Instant,
     pub(crate) last_hello_at_once: Option<Instant>,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
-    pub(crate) problems: [Option<String>; 2],
+    pub(crate) problems: [Option<String>; 3],
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
     pub(crate) flood: Vec<LsaKey>,
     pub(crate) acks: Vec<LsaHeader>,
@@ -141,7 +143,7 @@ impl Interface {
             hello_due: now,
             since: now,
             last_hello_at_once: None,
-            problems: [None, None],
+            problems: [None, None, None],
             flood: Vec::new(),
             acks: Vec::new(),
             direct_acks: Vec::new(),
@@ -231,7 +233,8 @@ impl Interface {
 
     /// Largest OSPF packet that needs no fragments, in bytes.
     pub(crate) fn room(&self) -> usize {
-        usize::try_from(self.link.mtu).unwrap_or(1500).saturating_sub(20).clamp(556, 65_000)
+        let trailer = self.config.authentication.trailer_len();
+        usize::try_from(self.link.mtu).unwrap_or(1500).saturating_sub(20).clamp(556, 65_000) - trailer
     }
 
     /// Where updates and acknowledgements for everybody go; `None` when each neighbour gets its own.
@@ -275,6 +278,8 @@ impl Engine {
         if self.interfaces.contains_key(&link.index) {
             self.interface_down(now, link.index);
         }
+        self.tick(now);
+        self.make_virtual_links(now);
         let (index, area) = (link.index, config.area);
         self.area_mut(area);
         self.interfaces.insert(index, Interface::new(now, link, config));
@@ -284,6 +289,7 @@ impl Engine {
 
     /// An interface is gone.
     pub fn interface_down(&mut self, now: Instant, index: u32) {
+        self.tick(now);
         self.kill_neighbours(now, index, "the interface is down");
         if let Some(old) = self.interfaces.remove(&index) {
             self.network_lsa_soon(now, old.config.area, old.link.address);

@@ -8,6 +8,7 @@
 //! | `interface` | interfaces and their machine | 9 |
 //! | `hello` | the hello protocol | 9.5, 10.5 |
 //! | `election` | designated router and backup | 9.4 |
+//! | `auth` | authentication | D, RFC 5709 |
 //! | `neighbour` | the neighbour machine | 10 |
 //! | `exchange` | database description, requests | 10.6 to 10.9 |
 //! | `flood` | updates, acknowledgements, retransmission | 13 |
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod area;
+mod auth;
 mod config;
 mod election;
 mod engine;
@@ -46,6 +48,7 @@ mod spf;
 mod summary;
 mod virtual_link;
 
+pub use auth::{Authentication, Key, KeyAlgorithm, Lifetime, Secret};
 pub use config::{
     AreaConfig, AreaId, AreaKind, BACKBONE, BorderRule, Config, Deviations, ExternalRoute, InterfaceConfig,
     NetworkType, Nssa, Range, RouterId, StaticNeighbour, Translate,

@@ -95,6 +95,8 @@ pub(crate) struct Neighbour {
     pub(crate) dead_at: Instant,
     /// Whether we lead the exchange.
     pub(crate) master: bool,
+    /// Cryptographic sequence number of its last packet.
+    pub(crate) auth_sequence: u32,
     /// DD sequence number.
     pub(crate) sequence: u32,
     /// The last one with which we wanted to lead.
@@ -141,6 +143,7 @@ impl Neighbour {
             backup: Ipv4Addr::UNSPECIFIED,
             dead_at: now,
             master: false,
+            auth_sequence: 0,
             sequence: 0,
             proposal: None,
             late: 0,

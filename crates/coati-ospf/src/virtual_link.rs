@@ -15,7 +15,10 @@ const MTU: u32 = 1400;
 
 impl Engine {
     /// The interfaces of all configured virtual links, down until their other ends are found.
-    pub(crate) fn make_virtual_links(&mut self) {
+    pub(crate) fn make_virtual_links(&mut self, now: Instant) {
+        if self.interfaces.values().any(|interface| interface.virtual_end.is_some()) {
+            return;
+        }
         let configured: Vec<(AreaId, RouterId, InterfaceConfig)> = self
             .config
             .areas
@@ -24,7 +27,6 @@ impl Engine {
                 config.virtual_links.iter().map(|(router, config)| (*area, *router, config.clone()))
             })
             .collect();
-        let now = Instant::now();
         for (number, (transit, router_id, config)) in (0u32..).zip(configured) {
             let index = VIRTUAL_INDEX + number;
             let link = Link {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{View, duration, millis, options};
-use crate::config::NetworkType;
+use crate::auth::{Authentication, KeyAlgorithm};
+use crate::config::{InterfaceConfig, NetworkType};
 use crate::interface::{Interface, InterfaceState};
 use crate::neighbour::{Neighbour, State};
 
@@ -252,6 +253,16 @@ impl View<'_> {
         }
         let (all, full) = counts(interface);
         let _ = writeln!(text, "  Neighbor Count is {all}, Adjacent neighbor count is {full}");
+        match &config.authentication {
+            Authentication::None => {}
+            Authentication::Simple(_) => text.push_str("  Simple password authentication enabled\n"),
+            Authentication::Cryptographic(keys) => {
+                text.push_str("  Cryptographic authentication enabled\n");
+                if let Some(key) = keys.last() {
+                    let _ = writeln!(text, "  Algorithm:{}", algorithm(key.algorithm));
+                }
+            }
+        }
         text
     }
 
@@ -305,7 +316,7 @@ impl View<'_> {
             "timerRetransmitSecs": config.retransmit_interval.as_secs(),
             "nbrCount": all,
             "nbrAdjacentCount": full,
-            "authentication": "authenticationNone",
+            "authentication": authentication(config),
         });
         if let Some(router) = self.router_of(interface, interface.designated) {
             value["drId"] = json!(router.to_string());
@@ -340,6 +351,24 @@ fn role(interface: &Interface, neighbour: &Neighbour) -> &'static str {
         true if neighbour.address == interface.designated => "DR",
         true if neighbour.address == interface.backup => "Backup",
         _ => "DROther",
+    }
+}
+
+fn algorithm(algorithm: KeyAlgorithm) -> &'static str {
+    match algorithm {
+        KeyAlgorithm::Md5 => "MD5",
+        KeyAlgorithm::HmacSha1 => "HMAC-SHA-1",
+        KeyAlgorithm::HmacSha256 => "HMAC-SHA-256",
+        KeyAlgorithm::HmacSha384 => "HMAC-SHA-384",
+        KeyAlgorithm::HmacSha512 => "HMAC-SHA-512",
+    }
+}
+
+fn authentication(config: &InterfaceConfig) -> &'static str {
+    match config.authentication {
+        Authentication::None => "authenticationNone",
+        Authentication::Simple(_) => "authenticationSimplePassword",
+        Authentication::Cryptographic(_) => "authenticationMessageDigest",
     }
 }
 
