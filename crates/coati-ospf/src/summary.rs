@@ -87,8 +87,9 @@ impl Engine {
                     }
                     Some(_) => {}
                 },
-                // Only networks of the own areas go into the backbone.
-                _ if area != BACKBONE => {
+                // Only networks of the own areas go into the backbone, and only what came from there goes on
+                // (RFC 3509 section 2.2).
+                _ if area != BACKBONE && route.area == BACKBONE => {
                     networks.insert(*destination, route.cost);
                 }
                 _ => {}

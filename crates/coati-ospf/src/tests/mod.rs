@@ -6,6 +6,7 @@ mod authentication;
 mod broadcast;
 mod database;
 mod hostile;
+mod model;
 mod views;
 
 use std::cmp::Reverse;
@@ -265,7 +266,9 @@ impl World {
             self.routers[to].handle_input(self.now, index, source, &bytes);
         }
         for router in &mut self.routers {
-            router.handle_timeout(self.now);
+            if router.next_timeout().is_some_and(|due| due <= self.now) {
+                router.handle_timeout(self.now);
+            }
         }
         self.settle();
         true
