@@ -72,9 +72,9 @@ impl Engine {
         self.reindex(now, scope, &key, old.map(|old| old.lsa));
     }
 
-    /// Takes an LSA out of its database.
+    /// Takes an LSA that has died out of its database.
     pub(crate) fn uninstall(&mut self, now: Instant, scope: Scope, key: &LsaKey) {
-        let Some(old) = self.lsdb_mut(scope).and_then(|lsdb| lsdb.remove(key)) else { return };
+        let Some(old) = self.lsdb_mut(scope).and_then(|lsdb| lsdb.bury(now, key)) else { return };
         let old = (!old.is_max_age(now)).then_some(old.lsa);
         self.reindex(now, scope, key, old);
         if key.advertising_router == self.config.router_id {

@@ -54,6 +54,10 @@ impl Engine {
                 if !lsdb.may_arrive(now, &key, by_tokens) {
                     return;
                 }
+                if order.is_none() && !dead && lsdb.is_late(now, &lsa.header) {
+                    // Whoever really has it sends it again.
+                    return self.count_drop("LSA that has just died");
+                }
                 if order.is_none() && total >= MAX_LSAS {
                     return self.count_drop("database is full");
                 }

@@ -1,10 +1,10 @@
 //! The link state database of one area, of one link, or of the AS (RFC 2328 sections 12.2 and 14, RFC 5250).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{Lsa, LsaHeader, LsaKey, MAX_AGE};
+use coati_wire::ospf::{Lsa, LsaHeader, LsaKey, MAX_AGE, MAX_SEQUENCE};
 
 use crate::config::AreaId;
 
@@ -17,6 +17,10 @@ const DO_NOT_AGE: u16 = 0x8000;
 /// Instances that may come at once, before they come once in MinLSArrival.
 const ARRIVAL_TOKENS: u32 = 5;
 const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
+/// Packets are not under way for longer than this. It is less than MinLSInterval, so that nothing new is taken for it.
+const LATE: Duration = Duration::from_secs(2);
+/// Own LSAs go on with their numbers when they are originated again within this time.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// How far an LSA goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +76,9 @@ pub(crate) struct Lsdb {
     expiry: BTreeSet<(Instant, LsaKey)>,
     /// Those at MaxAge that still have to be acknowledged.
     pub(crate) dying: BTreeSet<LsaKey>,
+    /// The last instances of those that have died not long ago, and when they did.
+    buried: BTreeMap<LsaKey, (LsaHeader, Instant)>,
+    graves: VecDeque<(Instant, LsaKey)>,
 }
 
 impl Lsdb {
@@ -124,6 +131,37 @@ impl Lsdb {
         }
         self.dying.remove(key);
         Some(old)
+    }
+
+    /// Takes an LSA out that has died, and remembers it for a while: packets overtake each other, and an update that
+    /// comes late must not bring it back to life.
+    pub(crate) fn bury(&mut self, now: Instant, key: &LsaKey) -> Option<Entry> {
+        let old = self.remove(key)?;
+        while let Some((at, key)) = self.graves.front().copied()
+            && (now.saturating_duration_since(at) > REMEMBERED || self.graves.len() >= MAX_LSAS)
+        {
+            self.graves.pop_front();
+            if self.buried.get(&key).is_some_and(|(_, died)| *died == at) {
+                self.buried.remove(&key);
+            }
+        }
+        self.buried.insert(*key, (old.lsa.header, now));
+        self.graves.push_back((now, *key));
+        Some(old)
+    }
+
+    /// Whether this instance is a late packet of an LSA that has just died.
+    pub(crate) fn is_late(&self, now: Instant, header: &LsaHeader) -> bool {
+        self.buried.get(&header.key).is_some_and(|(last, died)| {
+            now.saturating_duration_since(*died) < LATE && header.compare(last).is_le()
+        })
+    }
+
+    /// The last sequence number of an LSA that has died not long ago.
+    pub(crate) fn last_sequence(&self, now: Instant, key: &LsaKey) -> Option<i32> {
+        let (last, _) =
+            self.buried.get(key).filter(|(_, died)| now.saturating_duration_since(*died) < REMEMBERED)?;
+        Some(last.sequence).filter(|sequence| *sequence != MAX_SEQUENCE)
     }
 
     /// When the next LSA reaches MaxAge.

@@ -149,6 +149,7 @@ impl Engine {
         let (scope, lsa_key) = key;
         let there = self.lsdb(scope).and_then(|lsdb| lsdb.get(&lsa_key));
         let state = there.map(|entry| (entry.lsa.header.sequence, entry.is_max_age(now)));
+        let before = self.lsdb(scope).and_then(|lsdb| lsdb.last_sequence(now, &lsa_key));
         let content = match (self.own.get(&key).map(|own| &own.content), scope) {
             (Some(Content::Router), Scope::Area(area)) => {
                 let waits_until = self.first_lsa_waits(area).filter(|until| there.is_none() && *until > now);
@@ -182,7 +183,8 @@ impl Engine {
         if let (true, None, Some(at)) = (fresh, own.surpass, own.refresh_at) {
             return self.schedule(key, at);
         }
-        let sequence = match own.surpass.take().max(state.map(|(sequence, _)| sequence)) {
+        let there = state.map(|(sequence, _)| sequence);
+        let sequence = match own.surpass.take().max(there).max(before) {
             None => INITIAL_SEQUENCE,
             // The old instance has to die before the numbers begin anew (section 12.1.6).
             Some(MAX_SEQUENCE) => return self.flush(now, scope, lsa_key),

@@ -195,7 +195,11 @@ pub(super) fn map_line(
                 .help("supported: match ip address prefix-list, match interface, match tag, set metric, set metric-type, set tag"));
         }
         _ => {
-            return Err(line.unknown(0, "statement of `route-map`", &["match", "set", "description", "exit"]));
+            return Err(line.unknown(
+                0,
+                "statement of `route-map`",
+                &["match", "set", "description", "exit"],
+            ));
         }
     }
     Ok(())

@@ -379,7 +379,19 @@ impl Network {
             let distance = &all[&area];
             for (a, b) in live().flat_map(|a| live().map(move |b| (a, b))).filter(|(a, b)| a < b) {
                 if distance[a][b] < FAR && self.lsdb(a, area) != self.lsdb(b, area) {
-                    differences.push(format!("databases of {a} and {b} for area {area} are not the same"));
+                    let (left, right) = (self.lsdb(a, area), self.lsdb(b, area));
+                    let only: Vec<_> = left
+                        .iter()
+                        .filter(|(key, state)| right.get(key) != Some(state))
+                        .map(|(key, state)| format!("{a}: {key:?} {state:?}"))
+                        .chain(
+                            right
+                                .iter()
+                                .filter(|(key, state)| left.get(key) != Some(state))
+                                .map(|(key, state)| format!("{b}: {key:?} {state:?}")),
+                        )
+                        .collect();
+                    differences.push(format!("databases for area {area} are not the same: {only:#?}"));
                 }
             }
         }
