@@ -29,6 +29,10 @@ pub struct Config {
     pub rfc1583: bool,
     /// Equal paths that are used at once, at the most.
     pub maximum_paths: usize,
+    /// When paths are computed.
+    pub spf_times: SpfTimes,
+    /// Whether others are kept from going through this router.
+    pub stub_router: StubRouter,
 }
 
 impl Config {
@@ -41,8 +45,36 @@ impl Config {
             border: BorderRule::default(),
             rfc1583: false,
             maximum_paths: 16,
+            spf_times: SpfTimes::default(),
+            stub_router: StubRouter::default(),
         }
     }
+}
+
+/// Waits before paths are computed. The defaults are FRR's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpfTimes {
+    /// After a change while all has been calm.
+    pub delay: Duration,
+    /// Between two computations, at first; it doubles while changes go on.
+    pub hold: Duration,
+    /// Between two computations, at the most.
+    pub longest: Duration,
+}
+
+impl Default for SpfTimes {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, hold: Duration::from_millis(50), longest: Duration::from_secs(5) }
+    }
+}
+
+/// Links of a stub router cost as much as links can, so that nobody goes through it who has another way (RFC 6987).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StubRouter {
+    /// For ever.
+    pub always: bool,
+    /// After the start.
+    pub on_startup: Option<Duration>,
 }
 
 /// Named deviations from RFC 2328. Each only shortens waits on this side; all are on by default.

@@ -17,10 +17,6 @@ use crate::originate::{Own, OwnKey};
 use crate::route::{Destination, Route, Sources, Table};
 use crate::spf;
 
-/// Wait between two computations of paths: at first, and at most (as FRR's `timers throttle spf 0 50 5000`).
-const SPF_HOLD: Duration = Duration::from_millis(50);
-const SPF_MAX_HOLD: Duration = Duration::from_secs(5);
-
 /// A packet to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
@@ -86,6 +82,9 @@ pub struct Engine {
     /// Active ranges of own areas: what goes to holes in them is thrown away (RFC 2328 section 11.1).
     pub(crate) discards: BTreeMap<Destination, Route>,
     pub(crate) spf: SpfClock,
+    /// End of the time after the start in which others are kept from going through this router.
+    stub_until: Option<Instant>,
+    begun: bool,
     pub(crate) events: VecDeque<Event>,
     /// A moment and its Unix time.
     clock: Option<(Instant, u64)>,
@@ -120,7 +119,9 @@ impl Engine {
             external_routes: BTreeMap::new(),
             table: Table::default(),
             discards: BTreeMap::new(),
-            spf: SpfClock { due: None, last: None, hold: SPF_HOLD, runs: 0 },
+            spf: SpfClock { due: None, last: None, hold: Duration::ZERO, runs: 0 },
+            stub_until: None,
+            begun: false,
             events: VecDeque::new(),
             clock: None,
             time: 0,
@@ -211,6 +212,11 @@ impl Engine {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
+        if self.stub_until.is_some_and(|until| until <= now) {
+            self.stub_until = None;
+            let areas: Vec<AreaId> = self.areas.keys().copied().collect();
+            areas.into_iter().for_each(|area| self.router_lsa_soon(now, area));
+        }
         let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
         for index in indexes {
             let Some(interface) = self.interfaces.get(&index) else { continue };
@@ -258,13 +264,15 @@ impl Engine {
 
     /// Some advertisements have changed.
     pub(crate) fn routes_soon(&mut self, now: Instant) {
-        let due = self.spf.last.map_or(now, |last| (last + self.spf.hold).max(now));
+        let delayed = now + self.config.spf_times.delay;
+        let due = self.spf.last.map_or(delayed, |last| (last + self.spf.hold).max(delayed));
         self.spf.due.get_or_insert(due);
     }
 
     fn compute(&mut self, now: Instant) {
-        let calm = self.spf.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * SPF_MAX_HOLD);
-        self.spf.hold = if calm { SPF_HOLD } else { (self.spf.hold * 2).min(SPF_MAX_HOLD) };
+        let times = self.config.spf_times;
+        let calm = self.spf.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * times.longest);
+        self.spf.hold = if calm { times.hold } else { (self.spf.hold * 2).min(times.longest) };
         self.spf.due = None;
         self.spf.last = Some(now);
         self.spf.runs += 1;
@@ -474,6 +482,19 @@ impl Engine {
     pub fn set_clock(&mut self, now: Instant, unix_seconds: u64) {
         self.clock = Some((now, unix_seconds));
         self.tick(now);
+    }
+
+    /// Whether others are kept from going through this router.
+    pub(crate) fn is_stub_router(&self) -> bool {
+        self.config.stub_router.always || self.stub_until.is_some()
+    }
+
+    /// The first interface is there.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        if !self.begun {
+            self.begun = true;
+            self.stub_until = self.config.stub_router.on_startup.map(|time| now + time);
+        }
     }
 
     /// A call begins.

@@ -279,6 +279,7 @@ impl Engine {
             self.interface_down(now, link.index);
         }
         self.tick(now);
+        self.begin(now);
         self.make_virtual_links(now);
         let (index, area) = (link.index, config.area);
         self.area_mut(area);

@@ -51,7 +51,7 @@ mod virtual_link;
 pub use auth::{Authentication, Key, KeyAlgorithm, Lifetime, Secret};
 pub use config::{
     AreaConfig, AreaId, AreaKind, BACKBONE, BorderRule, Config, Deviations, ExternalRoute, InterfaceConfig,
-    NetworkType, Nssa, Range, RouterId, StaticNeighbour, Translate,
+    NetworkType, Nssa, Range, RouterId, SpfTimes, StaticNeighbour, StubRouter, Translate,
 };
 pub use engine::{Engine, Event, NeighbourInfo, Transmit};
 pub use interface::{InterfaceState, Link};

@@ -13,6 +13,8 @@ use crate::spf::{NextHop, OwnLink};
 
 /// Links in one LSA at the most: more do not fit.
 const MAX_LINKS: usize = 5000;
+/// MaxLinkMetric of RFC 6987.
+const MAX_LINK_METRIC: u16 = 0xffff;
 
 impl Engine {
     /// Section 12.4.1: links of all interfaces in the area; `None` when there are none.
@@ -24,6 +26,10 @@ impl Engine {
             links_of(interface, &mut links);
         }
         links.truncate(MAX_LINKS);
+        if self.is_stub_router() {
+            let through = links.iter_mut().filter(|link| link.kind != RouterLink::STUB);
+            through.for_each(|link| link.metric = MAX_LINK_METRIC);
+        }
         let mut flags = 0;
         if self.is_border() {
             flags |= RouterLsa::BORDER;
@@ -67,7 +73,8 @@ impl Engine {
     pub(crate) fn own_links(&self, area: AreaId) -> Vec<OwnLink> {
         let mut list = Vec::new();
         for interface in self.interfaces.values().filter(|interface| interface.config.area == area) {
-            let (index, metric) = (interface.link.index, interface.config.cost);
+            let index = interface.link.index;
+            let metric = if self.is_stub_router() { MAX_LINK_METRIC } else { interface.config.cost };
             match interface.network {
                 NetworkType::Broadcast | NetworkType::NonBroadcast => {
                     if is_transit(interface) {

@@ -23,7 +23,7 @@ use coati_sadb::{Notification, PolicyId, Reply, Request, SaState, Spi};
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
-use crate::ospf_config::{interface_config, router_id};
+use crate::ospf_config::{SystemRoute, engine_config, externals, interface_config, router_id};
 use crate::plane::{Plane, PlaneEvent};
 
 /// The time, monotonic and in Unix seconds.
@@ -81,6 +81,9 @@ pub struct Control {
     ospf: Option<ospf::Engine>,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
+    /// Those that it does not have.
+    other_links: Vec<ospf::Link>,
+    system_routes: Vec<SystemRoute>,
     tunnels: Vec<Tunnel>,
     /// When a tunnel that has no SA any more is given up, by its index.
     tunnel_ends: BTreeMap<usize, Instant>,
@@ -104,6 +107,8 @@ impl Control {
             ospf_conf: site.ospf.clone(),
             ospf: None,
             links: BTreeMap::new(),
+            other_links: Vec::new(),
+            system_routes: Vec::new(),
             tunnels,
             tunnel_ends: BTreeMap::new(),
             randomness: Box::new(randomness),
@@ -116,16 +121,21 @@ impl Control {
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
         let mut wanted = BTreeMap::new();
+        let mut others = Vec::new();
         for link in links {
-            if let Some(config) = interface_config(conf, &link) {
-                wanted.insert(link.index, (link, config));
+            match interface_config(conf, &link) {
+                Some(config) => {
+                    wanted.insert(link.index, (link, config));
+                }
+                None => others.push(link),
             }
         }
         if self.ospf.is_none() {
             let Some(router_id) = id else { return };
-            self.ospf = Some(ospf::Engine::new(ospf::Config::new(router_id), (self.randomness)()));
+            self.ospf = Some(ospf::Engine::new(engine_config(conf, router_id), (self.randomness)()));
         }
         let Some(engine) = &mut self.ospf else { return };
+        engine.set_clock(now.at, now.wall);
         let gone: Vec<u32> = self.links.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
         for index in gone {
             engine.interface_down(now.at, index);
@@ -133,8 +143,29 @@ impl Control {
         for (link, config) in wanted.values() {
             engine.interface_up(now.at, link.clone(), config.clone());
         }
+        engine.set_externals(now.at, externals(conf, &others, &self.system_routes));
         self.links = wanted;
+        self.other_links = others;
         self.settle(now);
+    }
+
+    /// Whether OSPF advertises routes of the kernel.
+    pub fn wants_kernel_routes(&self) -> bool {
+        use coati_config::ospfd::RouteSource;
+        let conf = self.ospf_conf.as_ref();
+        conf.is_some_and(|conf| {
+            conf.default_information.is_some()
+                || conf.redistribute.iter().any(|rule| rule.source == RouteSource::Kernel)
+        })
+    }
+
+    /// Routes that others have put into the kernel, as they are now.
+    pub fn handle_kernel_routes(&mut self, now: Now, routes: Vec<SystemRoute>) {
+        self.system_routes = routes;
+        if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
+            engine.set_externals(now.at, externals(conf, &self.other_links, &self.system_routes));
+            self.settle(now);
+        }
     }
 
     /// The interfaces on which OSPF speaks.
@@ -276,6 +307,7 @@ impl Control {
         self.ike.handle_timeout(now.at);
         self.end_tunnels(now);
         if let Some(engine) = &mut self.ospf {
+            engine.set_clock(now.at, now.wall);
             engine.handle_timeout(now.at);
         }
         self.settle(now);

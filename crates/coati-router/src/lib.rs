@@ -17,4 +17,5 @@ mod plane;
 
 pub use control::{Control, ControlEvent, KernelRoute, Now};
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
+pub use ospf_config::SystemRoute;
 pub use plane::{Plane, PlaneEvent};

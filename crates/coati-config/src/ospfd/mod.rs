@@ -282,6 +282,8 @@ fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(
             let prefix: Prefix = line.parse(2, "a network such as 10.0.0.0/24")?;
             let gateway = texts.get(3).and_then(|word| word.parse().ok());
             conf.static_routes.push((prefix.network(), gateway));
+            let message = "this route is only there for `redistribute static`: it is not put into the kernel";
+            line.remarks.warn(line.span(0), message, "write it as static_routes in rc.conf too");
             Ok(())
         }
         ["access-list", ..] => {

@@ -305,3 +305,30 @@ fn equal_paths() {
     assert_eq!(world.route(0, 3).unwrap().next_hops.len(), 2);
     assert_eq!(world.route(3, 0).unwrap().next_hops.len(), 2);
 }
+
+/// RFC 6987: who has another way does not go through a stub router, who has none does.
+#[test]
+fn stub_router() {
+    let mut world = World::apart(0, 1);
+    for index in 0..4usize {
+        let mut config = Config::new(Ipv4Addr::new(10, 255, 0, index as u8 + 1));
+        if index == 1 {
+            config.stub_router.on_startup = Some(Duration::from_secs(100));
+        }
+        world.add(Engine::new(config, Box::new(SeededRandom::new(index as u64))));
+        lan_in(&mut world, index, BACKBONE);
+    }
+    for (a, b) in [(0, 1), (1, 3), (0, 2), (2, 3)] {
+        world.cable(a, b, |_| {});
+    }
+    world.run(Duration::from_secs(50));
+    assert!(world.converged(), "{}", world.story());
+    // By cable 2 and router 2; what is at router 1 itself is reached as ever.
+    let interfaces = |world: &World| -> Vec<u32> {
+        world.route(0, 3).unwrap().next_hops.iter().map(|hop| hop.interface).collect()
+    };
+    assert_eq!(interfaces(&world), [12]);
+    assert_eq!(world.route(0, 1).unwrap().cost, 20);
+    world.run(Duration::from_secs(70));
+    assert_eq!(interfaces(&world), [10, 12]);
+}

@@ -5,16 +5,19 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use coati_os::netlink::{Monitor, Netlink, PROTOCOL_OSPF, Route};
+use coati_os::netlink::{Monitor, Netlink, PROTOCOL_OSPF, PROTOCOL_STATIC, Route};
 use coati_os::raw::OspfSocket;
 use coati_ospf::{Link, Transmit};
-use coati_router::KernelRoute;
+use coati_router::{KernelRoute, SystemRoute};
 use coati_wire::ipv4;
 
 /// Metric of our routes in the kernel's table: what FRR's have.
 const ROUTE_METRIC: u32 = 20;
 /// Packets of one interface that are taken in one go.
 const BURST: usize = 64;
+/// RTPROT_BOOT and RTPROT_DHCP.
+const PROTOCOL_BOOT: u8 = 3;
+const PROTOCOL_DHCP: u8 = 16;
 
 /// Netlink, and OSPF's sockets by interface.
 #[derive(Debug)]
@@ -78,6 +81,20 @@ impl Kernel {
             })
         };
         Ok(links.into_iter().filter(|link| link.up && !link.loopback).filter_map(link).collect())
+    }
+
+    /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP.
+    pub fn routes_of_others(&mut self) -> io::Result<Vec<SystemRoute>> {
+        let mut list = Vec::new();
+        for protocol in [PROTOCOL_BOOT, PROTOCOL_STATIC, PROTOCOL_DHCP] {
+            let routes = self.netlink.routes(protocol)?;
+            list.extend(routes.into_iter().map(|route| SystemRoute {
+                network: route.destination,
+                prefix_len: route.prefix_len,
+                gateway: route.gateway,
+            }));
+        }
+        Ok(list)
     }
 
     /// Opens and closes sockets until there is one for each of these.

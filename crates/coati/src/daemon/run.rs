@@ -128,6 +128,12 @@ impl Daemon {
             Ok(links) => self.control.handle_interfaces(now(), links),
             Err(error) => self.log.line("ERROR", &format!("reading the interfaces: {error}")),
         }
+        if self.control.wants_kernel_routes() {
+            match self.kernel.routes_of_others() {
+                Ok(routes) => self.control.handle_kernel_routes(now(), routes),
+                Err(error) => self.log.line("ERROR", &format!("reading the kernel's routes: {error}")),
+            }
+        }
         for error in self.kernel.speak_on(self.control.ospf_links()) {
             self.log.line("ERROR", &error.to_string());
         }
