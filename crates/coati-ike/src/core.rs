@@ -335,6 +335,11 @@ impl Core {
         if before.ip() != remote.ip() {
             return;
         }
+        for pair in self.pairs.values_mut().filter(|pair| pair.want.remote == remote.ip()) {
+            if let Some(nat_t) = pair.held.as_mut().and_then(|held| held.nat_t.as_mut()) {
+                (nat_t.source_port, nat_t.destination_port) = (local.port(), remote.port());
+            }
+        }
         let of_peer = self.pairs.values().filter(|pair| pair.want.remote == remote.ip());
         let outbound: Vec<SaId> = of_peer.map(|pair| pair.outbound).collect();
         for id in outbound {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use coati_config::racoon::{self, Phase1Cipher, Phase1Hash, RacoonConf, SainfoId};
+use coati_config::racoon::{self, Phase1Cipher, Phase1Hash, RacoonConf, RemoteWho, SainfoId};
 use coati_config::site::Site;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_ike::{
-    Config, Dpd, EndpointId, Fragmentation, IkeCipher, IkeProposal, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher, IkeProposal,
+    NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 
 /// Everything the engine has to know of this site.
@@ -28,6 +29,7 @@ pub fn ike_config(site: &Site) -> Config {
         sainfos: sainfos(racoon),
         keys: site.keys.iter().map(key).collect(),
         port: racoon.listen.isakmp.first().map_or(500, |(endpoint, _)| endpoint.port),
+        natt_keepalive: Duration::from_secs(u64::from(racoon.timer.natt_keepalive)),
         ..Config::default()
     }
 }
@@ -35,8 +37,35 @@ pub fn ike_config(site: &Site) -> Config {
 fn peer(remote: &racoon::Remote) -> Peer {
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     Peer {
+        name: match &remote.who {
+            RemoteWho::Named { name, .. } => Some(name.clone()),
+            _ => None,
+        },
         address: remote.address(),
         port: remote.who.port(),
+        exchange_modes: remote
+            .exchange_modes
+            .iter()
+            .map(|mode| match mode {
+                racoon::ExchangeMode::Main => ExchangeMode::Main,
+                racoon::ExchangeMode::Aggressive => ExchangeMode::Aggressive,
+            })
+            .collect(),
+        my_identifier: identifier(&remote.my_identifier),
+        peers_identifiers: remote.peers_identifiers.iter().map(|(wanted, _)| identifier(wanted)).collect(),
+        verify_identifier: remote.verify_identifier,
+        nat_traversal: match remote.nat_traversal {
+            racoon::NatTraversal::Off => NatTraversal::Off,
+            racoon::NatTraversal::On => NatTraversal::On,
+            racoon::NatTraversal::Force => NatTraversal::Force,
+        },
+        generate_policy: match remote.generate_policy {
+            racoon::GeneratePolicy::Off => GeneratePolicy::Off,
+            racoon::GeneratePolicy::Require => GeneratePolicy::Require,
+            racoon::GeneratePolicy::Unique => GeneratePolicy::Unique,
+        },
+        support_proxy: remote.support_proxy,
+        ph1id: remote.ph1id,
         proposals: remote.proposals.iter().filter_map(proposal).collect(),
         proposal_check: match remote.proposal_check {
             racoon::ProposalCheck::Obey => ProposalCheck::Obey,
@@ -63,8 +92,27 @@ fn peer(remote: &racoon::Remote) -> Peer {
     }
 }
 
-/// `None` for a group that the parser would not have let through.
+fn identifier(identifier: &racoon::Identifier) -> Identifier {
+    match identifier {
+        racoon::Identifier::Address(address) => Identifier::Address(*address),
+        racoon::Identifier::Fqdn(name) => Identifier::Fqdn(name.clone()),
+        racoon::Identifier::UserFqdn(name) => Identifier::UserFqdn(name.clone()),
+        racoon::Identifier::KeyIdTag(tag) => Identifier::KeyId(tag.clone().into_bytes()),
+        // Refused when the file was read (coati_config::racoon::unsupported).
+        racoon::Identifier::KeyIdFile(file) => Identifier::KeyId(file.name.clone().into_bytes()),
+        racoon::Identifier::Asn1Dn(name) => Identifier::Asn1Dn(name.as_ref().map(|name| {
+            let attributes = name.attributes.iter().map(|part| format!("{}={}", part.name, part.value));
+            attributes.collect::<Vec<_>>().join(", ")
+        })),
+    }
+}
+
+/// `None` for a group that the parser would not have let through, and for what is not a pre-shared key: none of those
+/// methods may be taken for another one.
 fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
+    if proposal.method != racoon::AuthMethod::PreSharedKey {
+        return None;
+    }
     Some(IkeProposal {
         cipher: match proposal.cipher {
             Phase1Cipher::Aes(bits) => IkeCipher::Aes(bits),
@@ -99,6 +147,8 @@ fn sainfos(racoon: &RacoonConf) -> Vec<SaInfo> {
             ids,
             pfs_group: info.pfs_group.and_then(|group| Group::from_number(group.number())),
             lifetime: info.lifetime.seconds,
+            kilobytes: info.lifetime.kilobytes().unwrap_or(0),
+            remoteid: info.remoteid,
             encryption: info.encryption.iter().filter_map(|cipher| cipher.sadb()).collect(),
             authentication: info.authentication.iter().filter_map(|auth| auth.sadb()).collect(),
             origin: info.origin.to_string(),

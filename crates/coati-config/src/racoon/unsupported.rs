@@ -5,15 +5,13 @@ use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::racoon::AuthMethod;
 use crate::racoon::algorithms::DhGroup;
 use crate::racoon::identifier::Identifier;
-use crate::racoon::model::{
-    ExchangeMode, GeneratePolicy, ModeCfg, NatTraversal, Privsep, RacoonConf, Remote, SaInfo, SainfoId,
-};
+use crate::racoon::model::{ModeCfg, Privsep, RacoonConf, Remote, SaInfo, SainfoId};
 
 /// One remark for each.
 pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
     let mut found: Vec<(&Origin, String)> = Vec::new();
-    for (_, origin) in &conf.listen.isakmp_natt {
-        found.push((origin, "isakmp_natt".to_owned()));
+    for (_, origin) in conf.listen.isakmp_natt.iter().filter(|(endpoint, _)| endpoint.port != 4500) {
+        found.push((origin, "isakmp_natt with another port than 4500".to_owned()));
     }
     for (_, origin) in conf.listen.isakmp.iter().filter(|(endpoint, _)| endpoint.zone.is_some()) {
         found.push((origin, "an address with an interface".to_owned()));
@@ -52,15 +50,12 @@ fn of_remote(remote: &Remote) -> Vec<(&Origin, String)> {
             found.push((&remote.origin, what.to_owned()));
         }
     };
-    refuse(remote.exchange_modes.contains(&ExchangeMode::Aggressive), "aggressive mode");
-    refuse(!matches!(remote.my_identifier, Identifier::Address(_)), "my_identifier of this kind");
-    let address = |identifier: &Identifier| matches!(identifier, Identifier::Address(_));
-    refuse(!remote.peers_identifiers.iter().all(|(id, _)| address(id)), "peers_identifier of this kind");
-    refuse(remote.generate_policy != GeneratePolicy::Off, "generate_policy");
-    refuse(remote.nat_traversal != NatTraversal::Off, "nat_traversal");
+    let known =
+        |identifier: &Identifier| !matches!(identifier, Identifier::KeyIdFile(_) | Identifier::Asn1Dn(_));
+    refuse(!known(&remote.my_identifier), "my_identifier of this kind");
+    refuse(!remote.peers_identifiers.iter().all(|(id, _)| known(id)), "peers_identifier of this kind");
     refuse(remote.support_proxy, "support_proxy");
     refuse(remote.mode_cfg, "mode_cfg");
-    refuse(remote.ph1id != 0, "ph1id");
     refuse(
         remote.who.endpoint().is_some_and(|endpoint| endpoint.zone.is_some()),
         "an address with an interface",
@@ -93,8 +88,6 @@ fn of_sainfo(info: &SaInfo) -> Vec<(&Origin, String)> {
     };
     refuse(!mapped, "a sainfo with identities of this kind, or with ports,".to_owned());
     refuse(info.from.is_some() || info.group.is_some(), "from or group".to_owned());
-    refuse(info.remoteid != 0, "remoteid".to_owned());
-    refuse(info.lifetime.bytes.is_some(), "lifetime byte".to_owned());
     if let Some(group) = info.pfs_group {
         refuse(group.is_curve(), curve(group));
     }

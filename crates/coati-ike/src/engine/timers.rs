@@ -111,7 +111,8 @@ impl Engine {
     pub(super) fn renew(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get(&id).filter(|sa| sa.state == State::Established) else { return };
         let (local, remote) = (sa.local.ip(), sa.remote.ip());
-        let needed = self.core.pairs.values().any(|pair| pair.want.remote == remote);
+        // Behind a NAT nobody is found at the port of the configuration: the peer begins.
+        let needed = !sa.nat.before_peer && self.core.pairs.values().any(|pair| pair.want.remote == remote);
         if needed && self.under_way(remote).is_none() {
             self.begin_phase1(now, local, remote, Vec::new());
         }
