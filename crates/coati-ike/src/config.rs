@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::credentials::Credentials;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Prefix, Secret, Upper};
@@ -57,6 +58,8 @@ pub struct Peer {
     pub peers_identifiers: Vec<Identifier>,
     /// Refuse a peer that says it is somebody else than [`Peer::peers_identifiers`].
     pub verify_identifier: bool,
+    /// Certificates, keys and CAs.
+    pub credentials: Credentials,
     /// Phase 1 proposals in order of preference.
     pub proposals: Vec<IkeProposal>,
     /// Whether and how NATs on the way are looked for.
@@ -96,6 +99,7 @@ impl Default for Peer {
             my_identifier: Identifier::Address(None),
             peers_identifiers: Vec::new(),
             verify_identifier: false,
+            credentials: Credentials::default(),
             proposals: Vec::new(),
             nat_traversal: NatTraversal::Off,
             generate_policy: GeneratePolicy::Off,

@@ -110,6 +110,8 @@ pub(crate) struct JobOwner {
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn RandomSource>,
+    /// A moment, and what time of day it was in Unix time.
+    pub(crate) clock: Option<(Instant, u64)>,
     pub(crate) policies: Vec<Policy>,
     /// Selectors of outbound policies that were made of a peer's identities.
     pub(crate) generated: HashSet<Selector>,
@@ -137,6 +139,7 @@ impl Core {
         Self {
             config,
             random,
+            clock: None,
             policies: Vec::new(),
             generated: HashSet::new(),
             pairs: BTreeMap::new(),
@@ -234,6 +237,12 @@ impl Core {
         }
         self.failures.insert(remote, failure.clone());
         self.events.push_back(Event::Failure(Box::new(failure)));
+    }
+
+    /// The time of day in Unix time.
+    pub(crate) fn unix_time(&self, now: Instant) -> Option<u64> {
+        let (then, unix_time) = self.clock?;
+        Some(unix_time.saturating_add(now.saturating_duration_since(then).as_secs()))
     }
 
     pub(crate) fn peer(&self, index: usize) -> Option<&Peer> {

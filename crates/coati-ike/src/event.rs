@@ -31,6 +31,15 @@ pub enum Event {
         /// Both cookies, as racoon writes them.
         spi: String,
     },
+    /// The peer's certificate and signature are believed; soon the ISAKMP SA is established.
+    CertificateAccepted {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Whose certificate.
+        subject: String,
+        /// What is weak or out of date about it, for the log.
+        warnings: Vec<String>,
+    },
     /// An ISAKMP SA is gone.
     IsakmpDeleted {
         /// Our end.

@@ -18,6 +18,7 @@
 
 mod config;
 mod core;
+mod credentials;
 mod engine;
 mod event;
 mod failure;
@@ -31,6 +32,7 @@ pub use config::{
     IkeProposal, NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 pub use core::{RequestTag, Transmit};
+pub use credentials::{Credentials, OwnCertificate};
 pub use engine::{Engine, IsakmpSa, NotDone, PairInfo, TimerInfo};
 pub use event::{EndReason, Event};
 pub use failure::{Cause, Failure, Side, Stage};

@@ -329,7 +329,7 @@ impl Search<'_> {
         }
         let trusted = self.trust.anchors.iter().any(|anchor| anchor.certificate == *issuer);
         // A trusted certificate from before version 3 cannot say that it is a CA's; that it is trusted says so.
-        if !issuer.is_ca() && !(trusted && !issuer.has_extensions()) {
+        if !issuer.is_ca() && (issuer.has_extensions() || !trusted) {
             return Err(ChainError::NotCa { subject, issuer: name });
         }
         if issuer.usage().is_some_and(|usage| !usage.key_cert_sign()) {

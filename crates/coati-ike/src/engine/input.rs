@@ -243,7 +243,7 @@ impl Engine {
     /// The peer has sent its last message again: our answer was lost.
     pub(super) fn repeat(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get_mut(&id) else { return };
-        if matches!(sa.state, State::KeComputing | State::SharedComputing) {
+        if matches!(sa.state, State::KeComputing | State::SharedComputing | State::Proving) {
             return;
         }
         if let Some(last) = &mut sa.last_sent

@@ -65,6 +65,11 @@ impl Engine {
         }
     }
 
+    /// Tells the time of day, in Unix time: certificates are held against it. Tell it again when the clock was set.
+    pub fn handle_clock(&mut self, now: Instant, unix_time: u64) {
+        self.core.clock = Some((now, unix_time));
+    }
+
     pub(super) fn keep(&mut self, sa: Phase1) {
         let own = sa.cookies.get(sa.own()).copied().unwrap_or_default();
         self.own_cookies.insert(own, sa.id);

@@ -23,3 +23,4 @@ pub(crate) mod policy;
 pub(crate) mod proposal;
 pub(crate) mod quick_mode;
 pub(crate) mod selector;
+pub(crate) mod signature;

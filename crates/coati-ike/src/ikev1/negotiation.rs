@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use coati_crypto::mac::Hmac;
 use coati_wire::isakmp::{Notification, Payload, exchange, kind};
 
 use super::auth::{self, Unproven};
@@ -145,6 +146,7 @@ pub(crate) fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
     let [gi, gr] = &sa.publics;
     let material = Material { skeyid: &skeyid, publics: [gi, gr], cookies: sa.cookies, shared };
     sa.keys = Keys::derive(proposal.hash, proposal.cipher, &material);
+    sa.signed_prf = sa.method().curve().map(|curve| Hmac::new(curve.hash(), &skeyid));
     sa.iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.last_block.clone());
 }
 
@@ -152,7 +154,7 @@ pub(crate) fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
 pub(crate) fn not_believed(core: &mut Core, sa: &mut Phase1, why: &Unproven) {
     core.drop_datagram("authentication failed");
     let explanation = match why {
-        Unproven::SomebodyElse(text) => text.clone(),
+        Unproven::SomebodyElse(text) | Unproven::Refused(text) => text.clone(),
         Unproven::Unreadable | Unproven::Wrong if sa.method().has_psk() => {
             let key = core.config.key_of(sa.remote.ip(), sa.key_name().as_deref());
             let origin = key.map_or(String::new(), |key| format!(" ({})", key.origin));
@@ -161,9 +163,13 @@ pub(crate) fn not_believed(core: &mut Core, sa: &mut Phase1, why: &Unproven) {
                  probably differ; compare them, also for blanks at the end"
             )
         }
-        Unproven::Unreadable | Unproven::Wrong => "its signature is missing or wrong".to_owned(),
+        Unproven::Unreadable | Unproven::Wrong => {
+            "what it sent cannot be decrypted, or holds no signature: the two sides have different keys"
+                .to_owned()
+        }
     };
     let origin = match why {
+        Unproven::Refused(_) => core.peer(sa.peer).map(|peer| peer.credentials.trust_origin.clone()),
         Unproven::SomebodyElse(_) => core.peer(sa.peer).map(|peer| peer.origin.clone()),
         _ => core.config.key_of(sa.remote.ip(), sa.key_name().as_deref()).map(|key| key.origin.clone()),
     };
@@ -183,6 +189,7 @@ pub(crate) fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
     // The ephemeral values have done their work.
     sa.private = None;
     sa.sa_body = Vec::new();
+    sa.requested = Vec::new();
     core.failures.remove(&sa.remote.ip());
     core.events.push_back(Event::IsakmpEstablished { local: sa.local, remote: sa.remote, spi: sa.spi() });
     // The responder renews late: the initiator should have done it.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod aggressive;
+mod certificates;
 mod cve;
 mod exchanges;
 mod flood;
