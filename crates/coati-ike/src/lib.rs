@@ -25,6 +25,7 @@ mod failure;
 pub mod ikev1;
 mod job;
 mod pair;
+mod remote_access;
 mod retransmission;
 
 pub use config::{
@@ -37,6 +38,7 @@ pub use engine::{Engine, IsakmpSa, NotDone, PairInfo, TimerInfo};
 pub use event::{EndReason, Event};
 pub use failure::{Cause, Failure, Side, Stage};
 pub use job::{Job, JobDone};
+pub use remote_access::{LoginRequest, Logins, ModeConfig, Network, Settings, Split, User};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,8 @@ impl Engine {
                     self.core.set_timer(now + self.core.config.natt_keepalive, timer);
                 }
             }
+            Timer::Transaction(id, message_id) => self.transaction_due(now, id, message_id),
+            Timer::Login(id) => self.login_due(now, id),
             Timer::Waiting(id) => self.begin_waiting(now, id),
             Timer::Renew(id) => self.renew(now, id),
             Timer::Expire(id) => {

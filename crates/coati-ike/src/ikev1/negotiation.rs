@@ -13,7 +13,8 @@ use super::informational;
 use super::keys::{Keys, Material};
 use super::nat;
 use super::phase1::{Phase1, State};
-use crate::config::{ExchangeMode, Fragmentation, NatTraversal, Peer};
+use super::xauth;
+use crate::config::{ExchangeMode, Fragmentation, IkeProposal, NatTraversal, Peer};
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
@@ -54,6 +55,10 @@ pub(crate) fn vendor_ids(core: &Core, peer: usize) -> Vec<(u8, Vec<u8>)> {
         list.push((kind::VENDOR_ID, vendor));
     }
     list.push((kind::VENDOR_ID, VENDOR_DPD.to_vec()));
+    let logs_in = |proposal: &IkeProposal| proposal.auth.is_client() || proposal.auth.is_server();
+    if core.peer(peer).is_some_and(|peer| peer.proposals.iter().any(logs_in)) {
+        list.push((kind::VENDOR_ID, xauth::VENDOR.to_vec()));
+    }
     list.extend(core.peer(peer).map_or(Vec::new(), nat::offered));
     list
 }
@@ -64,7 +69,9 @@ pub(crate) fn vendor_answers(core: &Core, peer: usize, list: &[Payload<'_>]) -> 
     let theirs = abilities(config, list);
     let version = theirs.nat.and_then(|version| nat::chosen(version, list));
     let ours = vendor_ids(core, peer).into_iter().filter(|(_, id)| {
-        id.starts_with(&VENDOR_FRAGMENTATION) && theirs.fragmentation || id == &VENDOR_DPD && theirs.dpd
+        id.starts_with(&VENDOR_FRAGMENTATION) && theirs.fragmentation
+            || id == &VENDOR_DPD && theirs.dpd
+            || id.as_slice() == xauth::VENDOR && list.iter().any(|payload| payload.body == xauth::VENDOR)
     });
     ours.chain(version).collect()
 }

@@ -12,6 +12,7 @@ use coati_wire::isakmp::Identity;
 use super::keys::Keys;
 use super::nat::Nat;
 use super::quick_mode::Quick;
+use super::transaction::Access;
 use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
 use crate::retransmission::Retransmission;
@@ -69,6 +70,8 @@ pub(crate) struct Phase1 {
     pub(crate) requested: Vec<Name>,
     /// The PRF for the hashes that are signed, where the method has one of its own (RFC 4754).
     pub(crate) signed_prf: Option<Hmac>,
+    /// Login and settings of a road warrior.
+    pub(crate) access: Access,
     /// The peer's proof while it is judged.
     pub(crate) claim: Option<Claim>,
     pub(crate) lifetime: Duration,
@@ -159,6 +162,7 @@ impl Phase1 {
             peer_identity: None,
             requested: Vec::new(),
             signed_prf: None,
+            access: Access::default(),
             claim: None,
             lifetime: Duration::ZERO,
             sa_body: Vec::new(),

@@ -16,13 +16,13 @@ use super::*;
 pub(super) const TODAY: u64 = 1_735_689_600;
 
 /// A CA and what it has issued to both hosts.
-struct Pki {
+pub(super) struct Pki {
     ca: Certificate,
     issuer: Issuer<'static, KeyPair>,
     hosts: [OwnCertificate; 2],
 }
 
-fn key(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
+pub(super) fn key(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
     if *algorithm == rcgen::PKCS_RSA_SHA256 {
         KeyPair::generate_rsa_for(algorithm, RsaKeySize::_2048).unwrap()
     } else {
@@ -64,7 +64,7 @@ impl Pki {
         Self { ca, issuer, hosts }
     }
 
-    fn rsa() -> &'static Self {
+    pub(super) fn rsa() -> &'static Self {
         static PKI: OnceLock<Pki> = OnceLock::new();
         PKI.get_or_init(|| Pki::new(&rcgen::PKCS_RSA_SHA256))
     }
@@ -94,7 +94,7 @@ impl Pki {
     }
 
     /// Configurations of both hosts.
-    fn configs(&self, method: AuthMethod) -> [Config; 2] {
+    pub(super) fn configs(&self, method: AuthMethod) -> [Config; 2] {
         let mut configs = [config(B), config(A)];
         for (config, own) in configs.iter_mut().zip(&self.hosts) {
             config.keys.clear();
@@ -112,7 +112,7 @@ impl Pki {
     }
 }
 
-fn world(seed: u64, [a, b]: [Config; 2]) -> World {
+pub(super) fn world(seed: u64, [a, b]: [Config; 2]) -> World {
     let mut world = World::with(seed, a, b);
     let now = world.now;
     world.hosts.iter_mut().for_each(|host| host.engine.handle_clock(now, TODAY));

@@ -9,6 +9,7 @@ mod flood;
 mod hostile;
 mod lifetimes;
 mod nat;
+mod road_warrior;
 mod selectors;
 
 use std::cmp::Reverse;
