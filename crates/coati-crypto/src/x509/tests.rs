@@ -90,7 +90,7 @@ fn chains_of_one_two_and_three() {
     let below = middle.issues(params("branch"));
     let trust = root.trusted();
     assert_eq!(trust.verify(&direct, &[], NOW).unwrap().path, ["C=CH, CN=gate", "C=CH, CN=root"]);
-    let verified = trust.verify(&below, &[middle.certificate.clone()], NOW).unwrap();
+    let verified = trust.verify(&below, std::slice::from_ref(&middle.certificate), NOW).unwrap();
     assert_eq!(verified.path, ["C=CH, CN=branch", "C=CH, CN=middle", "C=CH, CN=root"]);
     assert_eq!(verified.anchor, "ca.pem");
     // Trusted itself.
@@ -126,7 +126,7 @@ fn cve_2004_0607_each_fault_is_a_refusal() {
         "{text}"
     );
     // The peer sends the other CA along: it does not become trusted.
-    assert!(other.trusted().verify(&gate, &[root.certificate.clone()], NOW).is_err());
+    assert!(other.trusted().verify(&gate, std::slice::from_ref(&root.certificate), NOW).is_err());
     // For web mail only.
     let mut mail = params("gate");
     mail.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
@@ -169,7 +169,7 @@ fn who_may_issue() {
     let trust = root.trusted();
     // A certificate that is no CA's.
     let user = root.below(params("user"));
-    let text = refusal(&trust, &user.issues(params("gate")), &[user.certificate.clone()]);
+    let text = refusal(&trust, &user.issues(params("gate")), std::slice::from_ref(&user.certificate));
     assert!(text.contains("issued with that of \"C=CH, CN=user\", which is no CA's"), "{text}");
     // A CA that may not have others below it.
     let mut narrow = ca_params("narrow");
@@ -186,7 +186,7 @@ fn who_may_issue() {
     let mut lists = ca_params("lists");
     lists.key_usages = vec![KeyUsagePurpose::CrlSign];
     let lists = root.below(lists);
-    let text = refusal(&trust, &lists.issues(params("gate")), &[lists.certificate.clone()]);
+    let text = refusal(&trust, &lists.issues(params("gate")), std::slice::from_ref(&lists.certificate));
     assert!(text.contains("keyUsage lacks keyCertSign"), "{text}");
 }
 
