@@ -88,6 +88,7 @@ fn peer(remote: &racoon::Remote) -> Peer {
         nonce_len: usize::from(remote.nonce_size),
         origin: remote.origin.to_string(),
         check_origin: remote.proposal_check_origin.to_string(),
+        ..Peer::default()
     }
 }
 
