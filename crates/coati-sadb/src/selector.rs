@@ -9,11 +9,27 @@ use thiserror::Error;
 
 /// An address and how many of its leading bits count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Prefix {
     /// The address as written: host bits are kept for display, and ignored by [`Prefix::contains`].
     pub address: IpAddr,
     /// Number of leading bits that count: at most 32 or 128.
     pub length: u8,
+}
+
+/// A prefix as it comes from outside, of whatever length.
+#[derive(Deserialize)]
+struct Unchecked {
+    address: IpAddr,
+    length: u8,
+}
+
+impl TryFrom<Unchecked> for Prefix {
+    type Error = PrefixError;
+
+    fn try_from(found: Unchecked) -> Result<Self, PrefixError> {
+        Self::new(found.address, found.length)
+    }
 }
 
 /// Why text or numbers do not make a [`Prefix`].
@@ -204,6 +220,15 @@ mod tests {
 
     fn prefix(text: &str) -> Prefix {
         text.parse().unwrap()
+    }
+
+    /// Found by fuzzing: a request over the daemon's socket with /35 made it subtract below 0.
+    #[test]
+    fn a_length_from_outside_is_checked() {
+        let good = serde_json::to_string(&prefix("192.0.2.0/24")).unwrap();
+        assert_eq!(serde_json::from_str::<Prefix>(&good).unwrap(), prefix("192.0.2.0/24"));
+        let error = serde_json::from_str::<Prefix>(&good.replace("24", "35")).unwrap_err();
+        assert!(error.to_string().contains("`35` is not a prefix length"), "{error}");
     }
 
     #[test]
