@@ -199,10 +199,10 @@ fn included_files() {
 #[test]
 fn what_the_engine_does_not_do_yet_is_refused() {
     let dir = Dir::seed("unsupported");
-    dir.edit("racoon.conf", "passive off;", "passive off;\nph1id 7;");
+    dir.edit("racoon.conf", "passive off;", "passive off;\nsupport_proxy on;");
     let ran = dir.check();
     assert_ne!(ran.code, 0);
-    ran.says(&["racoon.conf:1:1: error: ph1id is not supported yet"]);
+    ran.says(&["racoon.conf:1:1: error: support_proxy is not supported yet"]);
 }
 
 #[test]
