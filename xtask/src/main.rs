@@ -280,3 +280,20 @@ impl Run {
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// A page that sends people to a file which is no longer there is worse than none.
+    #[test]
+    fn documents_name_files_that_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"] {
+            let text = std::fs::read_to_string(root.join(page)).expect("the page");
+            let mut quoted = text.split('`').skip(1).step_by(2);
+            let missing = quoted.find(|name| name.starts_with("crates/") && !root.join(name).exists());
+            assert_eq!(missing, None, "{page} names it");
+        }
+    }
+}

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::credentials::Credentials;
+use crate::remote_access::ModeConfig;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Prefix, Secret, Upper};
@@ -17,8 +19,10 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// What quick mode negotiates, by identities.
     pub sainfos: Vec<SaInfo>,
-    /// Pre-shared keys by identity.
+    /// Pre-shared keys by identity; passwords of XAUTH by user name.
     pub keys: Vec<PreSharedKey>,
+    /// What we give to road warriors; nothing without it.
+    pub mode_config: Option<ModeConfig>,
     /// Our UDP port for IKE; NAT traversal moves to [`Config::natt_port`].
     pub port: u16,
     /// Our UDP port for IKE and ESP behind a NAT.
@@ -35,6 +39,7 @@ impl Default for Config {
             peers: Vec::new(),
             sainfos: Vec::new(),
             keys: Vec::new(),
+            mode_config: None,
             port: 500,
             natt_port: 4500,
             natt_keepalive: Duration::from_secs(20),
@@ -88,6 +93,12 @@ pub struct Peer {
     pub peers_identifiers: Vec<Identifier>,
     /// Refuse a peer that says it is somebody else than [`Peer::peers_identifiers`].
     pub verify_identifier: bool,
+    /// Ask the peer for an address and routes (`mode_cfg`).
+    pub mode_cfg: bool,
+    /// The name that we log in with (`xauth_login`); its password is in [`Config::keys`].
+    pub xauth_login: Option<String>,
+    /// Certificates, keys and CAs.
+    pub credentials: Credentials,
     /// Phase 1 proposals in order of preference.
     pub proposals: Vec<IkeProposal>,
     /// Whether and how NATs on the way are looked for.
@@ -131,6 +142,9 @@ impl Default for Peer {
             my_identifier: Identifier::Address(None),
             peers_identifiers: Vec::new(),
             verify_identifier: false,
+            mode_cfg: false,
+            xauth_login: None,
+            credentials: Credentials::default(),
             proposals: Vec::new(),
             nat_traversal: NatTraversal::Off,
             generate_policy: GeneratePolicy::Off,

@@ -11,9 +11,11 @@ use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selecto
 use crate::config::{Config, Peer};
 use crate::event::{EndReason, Event};
 use crate::failure::Failure;
+use crate::ikev1::mode_config::Leases;
 use crate::ikev1::nat::{KEEPALIVE, NON_ESP_MARKER};
 use crate::job::Job;
 use crate::pair::{Pair, Want};
+use crate::remote_access::LoginRequest;
 
 /// Peers whose last failure is remembered at the most.
 const MAX_FAILURES: usize = 256;
@@ -79,6 +81,10 @@ pub(crate) enum Timer {
     ForgetQuick(u64, u32),
     /// A half-open phase 1 is given up.
     HalfOpen(u64),
+    /// The last message of a transaction.
+    Transaction(u64, u32),
+    /// A login is to be through, or its refusal is due.
+    Login(u64),
     /// What waits for this phase 1 is begun.
     Waiting(u64),
     /// A NAT's mapping is kept alive.
@@ -110,6 +116,8 @@ pub(crate) struct JobOwner {
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn RandomSource>,
+    /// A moment, and what time of day it was in Unix time.
+    pub(crate) clock: Option<(Instant, u64)>,
     pub(crate) policies: Vec<Policy>,
     /// Selectors of outbound policies that were made of a peer's identities.
     pub(crate) generated: HashSet<Selector>,
@@ -123,6 +131,9 @@ pub(crate) struct Core {
     pub(crate) purposes: HashMap<u64, Purpose>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) jobs: VecDeque<Job>,
+    /// Logins that the owner has to decide about.
+    pub(crate) logins: VecDeque<LoginRequest>,
+    pub(crate) leases: Leases,
     pub(crate) job_owners: HashMap<u64, JobOwner>,
     /// What may still be said to strangers, and about them, in this second.
     answers: Allowance,
@@ -137,6 +148,7 @@ impl Core {
         Self {
             config,
             random,
+            clock: None,
             policies: Vec::new(),
             generated: HashSet::new(),
             pairs: BTreeMap::new(),
@@ -147,6 +159,8 @@ impl Core {
             purposes: HashMap::new(),
             events: VecDeque::new(),
             jobs: VecDeque::new(),
+            logins: VecDeque::new(),
+            leases: Leases::default(),
             job_owners: HashMap::new(),
             answers: Allowance::default(),
             remarks: Allowance::default(),
@@ -234,6 +248,12 @@ impl Core {
         }
         self.failures.insert(remote, failure.clone());
         self.events.push_back(Event::Failure(Box::new(failure)));
+    }
+
+    /// The time of day in Unix time.
+    pub(crate) fn unix_time(&self, now: Instant) -> Option<u64> {
+        let (then, unix_time) = self.clock?;
+        Some(unix_time.saturating_add(now.saturating_duration_since(then).as_secs()))
     }
 
     pub(crate) fn peer(&self, index: usize) -> Option<&Peer> {
@@ -334,6 +354,11 @@ impl Core {
     pub(crate) fn peer_moved(&mut self, before: SocketAddr, local: SocketAddr, remote: SocketAddr) {
         if before.ip() != remote.ip() {
             return;
+        }
+        for pair in self.pairs.values_mut().filter(|pair| pair.want.remote == remote.ip()) {
+            if let Some(nat_t) = pair.held.as_mut().and_then(|held| held.nat_t.as_mut()) {
+                (nat_t.source_port, nat_t.destination_port) = (local.port(), remote.port());
+            }
         }
         let of_peer = self.pairs.values().filter(|pair| pair.want.remote == remote.ip());
         let outbound: Vec<SaId> = of_peer.map(|pair| pair.outbound).collect();

@@ -1,12 +1,13 @@
 //! What the engine tells its owner, for logs, milestones and OSPF.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use coati_sadb::{ReqId, SaId, Selector};
 
 use crate::config::ExchangeMode;
 use crate::failure::Failure;
+use crate::remote_access::Settings;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,40 @@ pub enum Event {
         remote: SocketAddr,
         /// Both cookies, as racoon writes them.
         spi: String,
+    },
+    /// The peer's certificate and signature are believed; soon the ISAKMP SA is established.
+    CertificateAccepted {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Whose certificate.
+        subject: String,
+        /// What is weak or out of date about it, for the log.
+        warnings: Vec<String>,
+    },
+    /// A login has passed: the peer's with us, or ours with the peer.
+    LoggedIn {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Who; what could disturb a terminal is escaped.
+        user: String,
+    },
+    /// A road warrior has been given an address; it is free again when the ISAKMP SA is gone.
+    AddressGiven {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Who.
+        user: String,
+        /// Which.
+        address: Ipv4Addr,
+    },
+    /// The peer has given us an address and routes: what scripts need.
+    Configured {
+        /// Our end.
+        local: SocketAddr,
+        /// The peer's.
+        remote: SocketAddr,
+        /// What was given.
+        settings: Box<Settings>,
     },
     /// An ISAKMP SA is gone.
     IsakmpDeleted {
@@ -104,6 +139,8 @@ pub enum EndReason {
     Asked,
     /// A new configuration does not want it.
     Reconfigured,
+    /// The login was refused, or did not come.
+    LoginRefused,
     /// This daemon ends.
     Shutdown,
 }
@@ -118,6 +155,7 @@ impl fmt::Display for EndReason {
             Self::PeerDead => "the peer is dead",
             Self::Asked => "somebody has asked for it",
             Self::Reconfigured => "the configuration has changed",
+            Self::LoginRefused => "the login was refused",
             Self::Shutdown => "shutdown",
         })
     }

@@ -53,7 +53,13 @@ pub fn event_status(wall: u64, event: &Event) -> Vec<EventStatus> {
         Event::Failure(failure) => {
             vec![status(failure_kind(failure), None, ike(failure.remote), &failure.explanation)]
         }
-        Event::Phase1Begun { .. } | Event::QuickModeBegun { .. } | Event::InitialContact { .. } => Vec::new(),
+        Event::Phase1Begun { .. }
+        | Event::QuickModeBegun { .. }
+        | Event::InitialContact { .. }
+        | Event::CertificateAccepted { .. }
+        | Event::LoggedIn { .. }
+        | Event::AddressGiven { .. }
+        | Event::Configured { .. } => Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ pub fn ike_config(site: &Site) -> Config {
         natt_port: usual.natt_port,
         natt_keepalive: seconds(racoon.timer.natt_keepalive),
         patience: patience(&racoon.timer),
+        ..usual
     }
 }
 
@@ -113,6 +114,7 @@ fn peer(site: &Site, remote: &racoon::Remote) -> Peer {
         nonce_len: usize::from(remote.nonce_size),
         origin: remote.origin.to_string(),
         check_origin: remote.proposal_check_origin.to_string(),
+        ..Peer::default()
     }
 }
 

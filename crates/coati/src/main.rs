@@ -50,7 +50,11 @@ enum Command {
     /// The same two routers over a simulated internet, in virtual time; a seed replays a failure.
     Sim(sim::SimArgs),
     /// Run this router in the foreground.
-    #[command(after_help = "Example:\n  coati up /usr/local/etc --log /var/log/racoon.log")]
+    #[command(after_help = "\
+Signals: HUP reads the files and the log anew, INT and TERM end it in order.
+Examples:
+  coati up /usr/local/etc --log /var/log/racoon.log
+  coati up --log-format json")]
     Up(daemon::UpArgs),
     /// Read and cross-check the files, explain what will not work; touch nothing.
     #[command(after_help = "Example:\n  coati check examples/seed/freebsd-a")]

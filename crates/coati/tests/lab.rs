@@ -3,6 +3,8 @@
 //! What must hold at every moment: no GRE packet crosses the internet in clear, and nothing that was not sealed by the
 //! peer comes out of a tunnel.
 
+#[path = "lab/alone.rs"]
+mod alone;
 #[path = "lab/racoonctl.rs"]
 mod racoonctl;
 

@@ -2,10 +2,11 @@
 //! file says, a warning where it makes no difference to what peers see. Each goes from here when it has become untrue.
 
 use crate::diagnostic::{Diagnostic, Origin, Severity};
+use crate::racoon::AuthMethod;
+use crate::racoon::UdpEndpoint;
 use crate::racoon::algorithms::DhGroup;
 use crate::racoon::identifier::Identifier;
 use crate::racoon::model::{Account, ModeCfg, Padding, RacoonConf, Remote, SaInfo, SainfoId};
-use crate::racoon::{AuthMethod, UdpEndpoint};
 
 /// The port that IKE and ESP share behind a NAT (RFC 3947).
 const NATT_PORT: u16 = 4500;

@@ -198,7 +198,7 @@ impl Engine {
             (State::KeComputing, true) => 5,
             (State::KeSent, true) => 6,
             (State::KeSent, false) | (State::SharedComputing, _) => 7,
-            (State::AuthSent, _) => 8,
+            (State::AuthSent | State::Proving, _) => 8,
             (State::Established, _) => 9,
             (State::Dying, _) => 10,
         };

@@ -7,7 +7,7 @@ use coati_sadb::{Reply, Request, Selector};
 use coati_wire::isakmp::Notification;
 
 use super::Engine;
-use super::demand::{COLLISION, RESPONDER_WAITS, wait_for};
+use super::demand::{COLLISION, wait_for};
 use crate::core::{Purpose, Timer};
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::State;
@@ -49,7 +49,7 @@ impl Engine {
     pub(super) fn established(&mut self, now: Instant, id: u64) {
         self.half_open.remove(&id);
         let Some(sa) = self.phase1.get(&id) else { return };
-        let (remote, initiator, peer) = (sa.remote, sa.initiator, sa.peer);
+        let (remote, peer) = (sa.remote, sa.peer);
         let heard_initial_contact = sa.heard_initial_contact;
         let others: Vec<u64> = self
             .phase1
@@ -84,11 +84,7 @@ impl Engine {
         for want in inherited {
             wait_for(sa, want);
         }
-        if initiator {
-            self.begin_waiting(now, id);
-        } else {
-            self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id));
-        }
+        self.begin_access(now, id);
     }
 
     /// Whether nothing older is known with this peer, and it is to be told so.

@@ -57,7 +57,7 @@ impl Engine {
             && let Some(sa) = self.phase1.get_mut(&id)
         {
             let age = sa.established.map_or(RESPONDER_WAITS, |since| now.saturating_duration_since(since));
-            if sa.initiator || age >= RESPONDER_WAITS {
+            if sa.is_ready() && (sa.initiator || age >= RESPONDER_WAITS) {
                 quick_mode::initiate(&mut self.core, sa, want);
             } else {
                 wait_for(sa, want);
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     pub(super) fn begin_waiting(&mut self, now: Instant, id: u64) {
-        let Some(sa) = self.phase1.get_mut(&id).filter(|sa| sa.is_established()) else { return };
+        let Some(sa) = self.phase1.get_mut(&id).filter(|sa| sa.is_ready()) else { return };
         let wants: Vec<Want> = sa.waiting.drain(..).collect();
         for want in wants {
             if self.core.live_pair(&want.selector).is_none() {

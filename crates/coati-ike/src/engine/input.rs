@@ -12,6 +12,7 @@ use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::nat::NON_ESP_MARKER;
 use crate::ikev1::negotiation::Outcome;
 use crate::ikev1::phase1::{Phase1, State};
+use crate::ikev1::transaction::Login;
 use crate::ikev1::{aggressive_mode, informational, main_mode, quick_mode};
 use crate::job::JobDone;
 
@@ -215,8 +216,14 @@ impl Engine {
                     self.core.drop_datagram("quick mode before an ISAKMP SA");
                     return self.missed_last(now, id);
                 }
+                if sa.access.login != Login::Passed {
+                    return self.core.drop_datagram("quick mode before the login");
+                }
                 let outcome = quick_mode::handle_message(&mut self.core, now, sa, header, body, digest);
                 self.quick_outcome(now, id, header.message_id, &outcome);
+            }
+            exchange::TRANSACTION if header.message_id != 0 => {
+                self.handle_transaction(now, id, header, body, digest);
             }
             exchange::INFORMATIONAL => {
                 if !sa.is_established() && header.flags & flag::ENCRYPTED != 0 {
@@ -243,7 +250,7 @@ impl Engine {
     /// The peer has sent its last message again: our answer was lost.
     pub(super) fn repeat(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get_mut(&id) else { return };
-        if matches!(sa.state, State::KeComputing | State::SharedComputing) {
+        if matches!(sa.state, State::KeComputing | State::SharedComputing | State::Proving) {
             return;
         }
         if let Some(last) = &mut sa.last_sent

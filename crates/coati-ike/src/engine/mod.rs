@@ -9,6 +9,7 @@ mod demand;
 mod ending;
 mod input;
 mod reload;
+mod road_warrior;
 mod schedule;
 mod timers;
 
@@ -27,6 +28,7 @@ use crate::ikev1::fragment::Reassembly;
 use crate::ikev1::greeting::Greetings;
 use crate::ikev1::phase1::{Phase1, State};
 use crate::job::Job;
+use crate::remote_access::LoginRequest;
 
 pub use admin::{IsakmpSa, NotDone, PairInfo};
 pub use schedule::TimerInfo;
@@ -65,6 +67,21 @@ impl Engine {
         }
     }
 
+    /// Tells the time of day, in Unix time: certificates are held against it. Tell it again when the clock was set.
+    pub fn handle_clock(&mut self, now: Instant, unix_time: u64) {
+        self.core.clock = Some((now, unix_time));
+    }
+
+    /// The next login to be decided about.
+    pub fn poll_login(&mut self) -> Option<LoginRequest> {
+        self.core.logins.pop_front()
+    }
+
+    /// How many addresses of the pool are given out.
+    pub fn leases(&self) -> usize {
+        self.core.leases.len()
+    }
+
     pub(super) fn keep(&mut self, sa: Phase1) {
         let own = sa.cookies.get(sa.own()).copied().unwrap_or_default();
         self.own_cookies.insert(own, sa.id);
@@ -76,6 +93,7 @@ impl Engine {
 
     pub(super) fn forget(&mut self, id: u64) -> Option<Phase1> {
         let sa = self.phase1.remove(&id)?;
+        self.core.leases.free(id);
         self.half_open.remove(&id);
         let [initiator, responder] = sa.cookies;
         self.own_cookies.remove(if sa.initiator { &initiator } else { &responder });

@@ -41,6 +41,10 @@ impl Engine {
                 of_phase1(id)?.quicks.get(&message_id)?;
                 ("phase 2: forget", None)
             }
+            Timer::Transaction(id, _) | Timer::Login(id) => {
+                let waiting = of_phase1(id).filter(|sa| !sa.is_ready())?;
+                ("login and settings", waiting.established)
+            }
             Timer::Waiting(id) => ("phase 2: begin", of_phase1(id)?.established),
             Timer::Renew(id) => ("phase 1: renew", of_phase1(id)?.established),
             Timer::Expire(id) => ("phase 1: end", of_phase1(id)?.established),

@@ -9,7 +9,7 @@ use crate::core::{Purpose, Timer};
 use crate::event::EndReason;
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::phase1::State;
-use crate::ikev1::{informational, quick_mode};
+use crate::ikev1::{informational, quick_mode, signature};
 use crate::pair::RETIREMENT;
 use crate::retransmission::Due;
 
@@ -50,6 +50,8 @@ impl Engine {
                     self.core.set_timer(now + self.core.config.natt_keepalive, timer);
                 }
             }
+            Timer::Transaction(id, message_id) => self.transaction_due(now, id, message_id),
+            Timer::Login(id) => self.login_due(now, id),
             Timer::Waiting(id) => self.begin_waiting(now, id),
             Timer::Renew(id) => self.renew(now, id),
             Timer::Expire(id) => {
@@ -99,7 +101,10 @@ impl Engine {
                 };
                 // What the peer said meanwhile tells more.
                 if !self.core.failures.contains_key(&remote.ip()) {
-                    let text = format!("no answer in main mode {step}");
+                    let credentials = self.core.config.peers.get(sa.peer).map(|peer| &peer.credentials);
+                    let hint = credentials.and_then(|credentials| signature::unrequested(sa, credentials));
+                    let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+                    let text = format!("no answer in main mode {step}{hint}");
                     self.core.fail(Failure::new(remote.ip(), Stage::Phase1, Cause::NoResponse, text));
                 }
                 self.forget(id);
@@ -114,7 +119,8 @@ impl Engine {
             return;
         }
         let (local, remote) = (sa.local.ip(), sa.remote.ip());
-        let needed = self.core.pairs.values().any(|pair| pair.want.remote == remote);
+        // Behind a NAT nobody is found at the port of the configuration: the peer begins.
+        let needed = !sa.nat.before_peer && self.core.pairs.values().any(|pair| pair.want.remote == remote);
         if needed && self.under_way(remote).is_none() {
             self.begin_phase1(now, local, remote, Vec::new());
         }

@@ -23,13 +23,14 @@ use super::informational;
 use super::message;
 use super::nat;
 use super::negotiation::{self, Outcome, answered, send};
-use super::phase1::{Phase1, State};
+use super::phase1::{Claim, Phase1, State};
 use super::proposal;
+use super::signature;
 use crate::config::ExchangeMode;
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
-use crate::job::{Job, JobDone};
+use crate::job::{Job, JobDone, Proof};
 
 /// Begins aggressive mode: the first message goes when our half of the key exchange is there.
 pub(crate) fn initiate(
@@ -101,6 +102,7 @@ pub(crate) fn respond(
     sa.peer_id_body = message::find(&list, kind::ID).unwrap_or(&[]).to_vec();
     sa.answer_body = choice.answer;
     negotiation::note_abilities(core, &mut sa, &list);
+    signature::note_requests(&mut sa, &list);
     sa.vendor_answers = negotiation::vendor_answers(core, peer, &list);
     let [theirs, _] = &mut sa.nonces;
     *theirs = nonce;
@@ -170,6 +172,7 @@ fn second(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8]) -> Out
     let [_, theirs] = &mut sa.publics;
     *theirs = public.to_vec();
     negotiation::note_abilities(core, sa, &list);
+    signature::note_requests(sa, &list);
     let force = negotiation::is_forced(core, sa);
     nat::detect(sa, &list, force);
     sa.held = Some((header.next_payload, body.to_vec()));
@@ -182,6 +185,9 @@ fn second(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8]) -> Out
 
 /// An exponentiation is done.
 pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: JobDone) -> Outcome {
+    if let Some(proof) = done.proof {
+        return proved(core, now, sa, proof);
+    }
     if sa.state == State::KeComputing {
         negotiation::take_own_half(core, sa, done.public);
         sa.private = done.private;
@@ -202,11 +208,65 @@ pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: J
         }
         (true, State::SharedComputing) => conclude(core, now, sa),
         (false, State::KeComputing) => {
-            send_second(core, now, sa);
+            if let Some(proof) = prove(core, sa) {
+                send_second(core, now, sa, proof);
+            }
             Outcome::Continues
         }
         _ => Outcome::Continues,
     }
+}
+
+/// A signature is made, or the peer's is judged.
+fn proved(core: &mut Core, now: Instant, sa: &mut Phase1, proof: Proof) -> Outcome {
+    if sa.state != State::Proving {
+        return Outcome::Continues;
+    }
+    match (proof, sa.initiator) {
+        (Proof::Signed(Err(error)), _) => {
+            let text = format!("our identity cannot be proved: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Configuration, text));
+            Outcome::Failed
+        }
+        (Proof::Signed(Ok(signature)), initiator) => {
+            let proof = auth::signed(core, sa, signature);
+            if initiator {
+                return send_third(core, now, sa, proof);
+            }
+            send_second(core, now, sa, proof);
+            Outcome::Continues
+        }
+        (Proof::Judged(verdict), initiator) => {
+            let Some(claim) = sa.claim.take() else { return Outcome::Continues };
+            match auth::judged(core, sa, &claim.identity, verdict) {
+                Ok(peer) if initiator => {
+                    answer(core, now, sa, auth::Believed { identity: claim.identity, peer })
+                }
+                Ok(peer) => believed(core, now, sa, Claim { peer, ..claim }),
+                Err(why) => {
+                    negotiation::not_believed(core, sa, &why);
+                    if initiator {
+                        return Outcome::Failed;
+                    }
+                    // The right one may still come.
+                    sa.state = State::KeSent;
+                    Outcome::Continues
+                }
+            }
+        }
+    }
+}
+
+/// What proves our identity; `None` while a job makes it.
+fn prove(core: &mut Core, sa: &mut Phase1) -> Option<Vec<(u8, Vec<u8>)>> {
+    let keys = sa.keys.take()?;
+    let id = auth::own_identity(core, sa);
+    let proof = auth::prove(core, sa, &keys, &id);
+    sa.keys = Some(keys);
+    if proof.is_none() {
+        sa.state = State::Proving;
+    }
+    proof
 }
 
 fn own_half(sa: &Phase1) -> (Vec<u8>, Vec<u8>) {
@@ -221,20 +281,21 @@ fn send_first(core: &mut Core, now: Instant, sa: &mut Phase1) {
     let mut list =
         vec![(kind::SA, sa.sa_body.clone()), (kind::KE, public), (kind::NONCE, nonce), (kind::ID, id)];
     list.extend(negotiation::vendor_ids(core, sa.peer));
+    if let Some(peer) = core.peer(sa.peer).filter(|peer| peer.proposals.iter().any(|p| p.auth.peer_signs())) {
+        list.extend(signature::request_payloads(&peer.credentials));
+    }
     let bytes = message::clear(sa.cookies, exchange::AGGRESSIVE, 0, &list);
     sa.state = State::SaSent;
     send(core, now, sa, bytes, true);
 }
 
-fn send_second(core: &mut Core, now: Instant, sa: &mut Phase1) {
-    let Some(keys) = sa.keys.take() else { return };
+fn send_second(core: &mut Core, now: Instant, sa: &mut Phase1, proof: Vec<(u8, Vec<u8>)>) {
     let (public, nonce) = own_half(sa);
     let id = auth::own_identity(core, sa);
-    let proof = auth::prove(sa, &keys, &id);
-    sa.keys = Some(keys);
     let answer = std::mem::take(&mut sa.answer_body);
     let mut list = vec![(kind::SA, answer), (kind::KE, public), (kind::NONCE, nonce), (kind::ID, id)];
     list.extend(proof);
+    list.extend(auth::requests(core, sa));
     list.append(&mut sa.vendor_answers);
     let force = negotiation::is_forced(core, sa);
     list.extend(nat::detection(sa, force));
@@ -252,20 +313,37 @@ fn conclude(core: &mut Core, now: Instant, sa: &mut Phase1) -> Outcome {
         return Outcome::Failed;
     };
     let list: Vec<Payload<'_>> = isakmp::payloads(first, &body).unwrap_or_default();
-    let believed = match auth::check(core, sa, &keys, &list) {
-        Ok(believed) => believed,
+    let checked = auth::check(core, now, sa, &keys, &list);
+    sa.keys = Some(keys);
+    match checked {
+        Ok((believed, false)) => answer(core, now, sa, believed),
+        Ok((auth::Believed { identity, peer }, true)) => {
+            sa.claim = Some(Claim { identity, peer, next_iv: Vec::new(), initial_contact: false });
+            sa.state = State::Proving;
+            Outcome::Continues
+        }
         Err(why) => {
             negotiation::not_believed(core, sa, &why);
-            return Outcome::Failed;
+            Outcome::Failed
         }
-    };
-    sa.peer_identity = Some(believed.identity);
-    sa.peer = believed.peer;
+    }
+}
+
+/// The responder is believed: it gets our proof.
+fn answer(core: &mut Core, now: Instant, sa: &mut Phase1, by: auth::Believed) -> Outcome {
+    sa.peer_identity = Some(by.identity);
+    sa.peer = by.peer;
     if sa.nat.found() {
         negotiation::float(core, sa);
     }
-    let own_id = auth::own_identity(core, sa);
-    let mut list = auth::prove(sa, &keys, &own_id);
+    match prove(core, sa) {
+        Some(proof) => send_third(core, now, sa, proof),
+        None => Outcome::Continues,
+    }
+}
+
+fn send_third(core: &mut Core, now: Instant, sa: &mut Phase1, mut list: Vec<(u8, Vec<u8>)>) -> Outcome {
+    let Some(keys) = sa.keys.take() else { return Outcome::Failed };
     let force = negotiation::is_forced(core, sa);
     list.extend(nat::detection(sa, force));
     if sa.says_initial_contact {
@@ -289,27 +367,38 @@ fn third(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Header, body: 
     let encrypted = header.flags & flag::ENCRYPTED != 0;
     let opened = if encrypted { keys.decrypt(&sa.iv, body) } else { Some((body.to_vec(), sa.iv.clone())) };
     let list = opened.as_ref().and_then(|(plain, _)| isakmp::payloads(header.next_payload, plain).ok());
-    let believed = match &list {
-        Some(list) => auth::check(core, sa, &keys, list),
+    let checked = match &list {
+        Some(list) => auth::check(core, now, sa, &keys, list),
         None => Err(auth::Unproven::Unreadable),
     };
     sa.keys = Some(keys);
-    let believed = match believed {
-        Ok(believed) => believed,
+    let (auth::Believed { identity, peer }, pending) = match checked {
+        Ok(checked) => checked,
         Err(why) => {
             negotiation::not_believed(core, sa, &why);
             return Outcome::Continues;
         }
     };
-    sa.peer_identity = Some(believed.identity);
-    sa.peer = believed.peer;
     let list = list.unwrap_or_default();
-    sa.heard_initial_contact = encrypted && informational::says_initial_contact(&list);
+    let initial_contact = encrypted && informational::says_initial_contact(&list);
     let force = negotiation::is_forced(core, sa);
     nat::detect(sa, &list, force);
-    if let Some((_, next_iv)) = &opened {
-        sa.iv.clone_from(next_iv);
+    let next_iv = opened.as_ref().map_or_else(Vec::new, |(_, next_iv)| next_iv.clone());
+    let claim = Claim { identity, peer, next_iv, initial_contact };
+    if pending {
+        sa.claim = Some(claim);
+        sa.state = State::Proving;
+        return Outcome::Continues;
     }
+    believed(core, now, sa, claim)
+}
+
+/// The initiator has proved who it is.
+fn believed(core: &mut Core, now: Instant, sa: &mut Phase1, claim: Claim) -> Outcome {
+    sa.peer_identity = Some(claim.identity);
+    sa.peer = claim.peer;
+    sa.heard_initial_contact = claim.initial_contact;
+    sa.iv = claim.next_iv;
     answered(sa);
     negotiation::heard(core, now, sa);
     finish(core, now, sa);

@@ -15,9 +15,12 @@ use super::identity;
 use super::keys::Keys;
 use super::message;
 use super::phase1::Phase1;
-use crate::config::{AuthMethod, ExchangeMode, IkeProposal, Peer};
+use super::signature::{self, Evidence, Judged};
+use crate::config::{AuthMethod, ExchangeMode, Identifier, IkeProposal, Peer};
 use crate::core::Core;
+use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
+use crate::job::Job;
 
 /// Why the peer is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +31,21 @@ pub(crate) enum Unproven {
     Wrong,
     /// It is proved, but the configuration wants somebody else; the text says whom.
     SomebodyElse(String),
+    /// Its signature or its certificate is refused; the text says why.
+    Refused(String),
 }
 
 /// Whether this host has what it needs to authenticate with the peer; explained when not.
 pub(crate) fn check_means(core: &mut Core, peer: usize, remote: SocketAddr) -> bool {
     let Some(peer) = core.peer(peer) else { return false };
+    let methods: Vec<AuthMethod> = peer.proposals.iter().map(|proposal| proposal.auth).collect();
+    let lacking = methods.iter().map(|method| signature::lacks(core, peer, *method));
+    // Any method that works is enough to begin.
+    if let Some(Some(text)) = lacking.min_by_key(Option::is_some) {
+        let origin = peer.origin.clone();
+        core.fail(Failure::new(remote.ip(), Stage::Start, Cause::Configuration, text).at(&origin));
+        return false;
+    }
     let needs_key = peer.proposals.iter().all(|proposal| proposal.auth.has_psk());
     let by_name = peer.exchange_modes.contains(&ExchangeMode::Aggressive) && !core.config.keys.is_empty();
     let found = !needs_key || by_name || core.config.key_of(remote.ip(), None).is_some();
@@ -77,14 +90,32 @@ pub(crate) fn skeyid(
 pub(crate) fn own_identity(core: &Core, sa: &Phase1) -> Vec<u8> {
     let identifier = core.peer(sa.peer).map(|peer| &peer.my_identifier);
     let own = identifier.and_then(|identifier| identity::own(identifier, sa.local));
+    let subject = || {
+        let credentials = core.peer(sa.peer).map(|peer| &peer.credentials)?;
+        let subject = credentials.own.as_ref()?.certificate()?.subject();
+        let data = subject.as_der().to_vec();
+        Some(Identity { kind: Identity::DER_ASN1_DN, protocol: 0, port: 0, data })
+    };
+    let own =
+        own.or_else(|| identifier.filter(|own| **own == Identifier::Asn1Dn(None)).and_then(|_| subject()));
     // What needs a certificate and has none speaks with its address.
-    let own = own.or_else(|| identity::own(&crate::config::Identifier::Address(None), sa.local));
+    let own = own.or_else(|| identity::own(&Identifier::Address(None), sa.local));
     own.map_or(Vec::new(), |own| own.emit())
 }
 
-/// What follows our identification `id` and proves it.
-pub(crate) fn prove(sa: &Phase1, keys: &Keys, id: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    vec![(kind::HASH, hash(keys, sa, sa.initiator, id))]
+/// What follows our identification `id` and proves it. `None` when that is a signature: a job makes it, and
+/// [`signed`] then gives the payloads.
+pub(crate) fn prove(core: &mut Core, sa: &Phase1, keys: &Keys, id: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
+    let hash = hash(keys, sa, sa.initiator, id);
+    if !sa.method().we_sign() {
+        return Some(vec![(kind::HASH, hash)]);
+    }
+    // Without a key nothing is sent; the configuration was checked before.
+    let key = core.peer(sa.peer)?.credentials.own.as_ref()?.key.clone();
+    let id = core.job_for(sa.id, 0);
+    let job = Job::sign(id, key, core.random.as_mut(), hash);
+    core.jobs.push_back(job);
+    None
 }
 
 /// A peer whose identity is proved.
@@ -96,28 +127,85 @@ pub(crate) struct Believed {
     pub(crate) peer: usize,
 }
 
-/// Checks what the peer has sent for its identity.
+/// What follows our identification when the signature is made.
+pub(crate) fn signed(core: &Core, sa: &Phase1, signature: Vec<u8>) -> Vec<(u8, Vec<u8>)> {
+    let credentials = core.peer(sa.peer).map(|peer| &peer.credentials);
+    let mut list = credentials.map_or(Vec::new(), signature::certificate_payloads);
+    list.push((kind::SIG, signature));
+    list
+}
+
+/// Requests for the peer's certificate, when it needs one.
+pub(crate) fn requests(core: &Core, sa: &Phase1) -> Vec<(u8, Vec<u8>)> {
+    let peer = core.peer(sa.peer).filter(|_| sa.method().peer_signs());
+    peer.map_or(Vec::new(), |peer| signature::request_payloads(&peer.credentials))
+}
+
+/// Checks what the peer has sent for its identity; returns that, and whether a job has still to judge it.
 pub(crate) fn check(
-    core: &Core,
+    core: &mut Core,
+    now: Instant,
     sa: &Phase1,
     keys: &Keys,
     list: &[Payload<'_>],
-) -> Result<Believed, Unproven> {
+) -> Result<(Believed, bool), Unproven> {
+    let signs = sa.method().peer_signs();
+    let proof = if signs { kind::SIG } else { kind::HASH };
     // In aggressive mode the initiator has said who it is before.
     let before = Some(sa.peer_id_body.as_slice()).filter(|id| !id.is_empty());
     let id = message::find(list, kind::ID).filter(|_| sa.initiator || before.is_none()).or(before);
-    let (Some(id), Some(proof)) = (id, message::find(list, kind::HASH)) else {
+    let (Some(id), Some(proof)) = (id, message::find(list, proof)) else {
         return Err(Unproven::Unreadable);
     };
     let said = Identity::parse(id).map_err(|_| Unproven::Unreadable)?;
-    if !constant_time_eq(&hash(keys, sa, !sa.initiator, id), proof) {
+    let expected = hash(keys, sa, !sa.initiator, id);
+    if !signs && !constant_time_eq(&expected, proof) {
         return Err(Unproven::Wrong);
     }
-    let Some(peer) = core.peer(sa.peer) else { return Err(Unproven::Wrong) };
-    match may_be(peer, sa, &said) {
-        Ok(()) => Ok(Believed { identity: said, peer: sa.peer }),
-        Err(why) => other_section(core, sa, &said).map(|peer| Believed { identity: said, peer }).ok_or(why),
+    let peer = core.peer(sa.peer).ok_or(Unproven::Wrong)?;
+    if signs {
+        let unix_time = core.unix_time(now).ok_or_else(|| {
+            Unproven::Refused("certificates cannot be judged before the time of day is known".into())
+        })?;
+        let evidence = Evidence {
+            hash: expected,
+            signature: proof.to_vec(),
+            certificates: signature::certificates(list),
+            identity: said.clone(),
+            method: sa.method(),
+            credentials: peer.credentials.clone(),
+            unix_time,
+        };
+        let id = core.job_for(sa.id, 0);
+        core.jobs.push_back(Job::judge(id, evidence));
+        return Ok((Believed { identity: said, peer: sa.peer }, true));
     }
+    let peer = section_for(core, sa, &said)?;
+    Ok((Believed { identity: said, peer }, false))
+}
+
+/// The verdict on the peer's signature: whether it is who it says, and whether the configuration takes that.
+pub(crate) fn judged(
+    core: &mut Core,
+    sa: &Phase1,
+    said: &Identity,
+    verdict: Result<Judged, String>,
+) -> Result<usize, Unproven> {
+    let judged = verdict.map_err(Unproven::Refused)?;
+    let section = section_for(core, sa, said)?;
+    let Judged { subject, warnings } = judged;
+    core.events.push_back(Event::CertificateAccepted { remote: sa.remote, subject, warnings });
+    Ok(section)
+}
+
+/// The remote section that takes the peer under this identity. One with other certificates would have judged it by
+/// others: it is not changed to.
+fn section_for(core: &Core, sa: &Phase1, said: &Identity) -> Result<usize, Unproven> {
+    let peer = core.peer(sa.peer).ok_or(Unproven::Wrong)?;
+    let Err(why) = may_be(peer, sa, said) else { return Ok(sa.peer) };
+    let other = other_section(core, sa, said);
+    let same = |index: &usize| core.peer(*index).is_some_and(|other| other.credentials == peer.credentials);
+    other.filter(|index| !sa.method().peer_signs() || same(index)).ok_or(why)
 }
 
 /// Several sections may be for anybody: main mode chose one before it knew who the peer is. Another one takes its place
@@ -151,10 +239,11 @@ fn may_be(peer: &Peer, sa: &Phase1, said: &Identity) -> Result<(), Unproven> {
 /// HASH_I or HASH_R.
 pub(crate) fn hash(keys: &Keys, sa: &Phase1, of_initiator: bool, id: &[u8]) -> Vec<u8> {
     let ([gi, gr], [ci, cr]) = (&sa.publics, &sa.cookies);
+    let prf = sa.signed_prf.as_ref().unwrap_or(&keys.skeyid);
     if of_initiator {
-        keys.skeyid.sign(&[gi, gr, ci, cr, &sa.sa_body, id])
+        prf.sign(&[gi, gr, ci, cr, &sa.sa_body, id])
     } else {
-        keys.skeyid.sign(&[gr, gi, cr, ci, &sa.sa_body, id])
+        prf.sign(&[gr, gi, cr, ci, &sa.sa_body, id])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use coati_crypto::x509::Name;
 use coati_wire::isakmp::Identity;
 
 use crate::config::Identifier;
@@ -20,7 +21,9 @@ pub(crate) fn own(identifier: &Identifier, local: SocketAddr) -> Option<Identity
         Identifier::Fqdn(name) => plain(Identity::FQDN, name.as_bytes()),
         Identifier::UserFqdn(name) => plain(Identity::USER_FQDN, name.as_bytes()),
         Identifier::KeyId(bytes) => plain(Identity::KEY_ID, bytes),
-        Identifier::Asn1Dn(_) => None,
+        Identifier::Asn1Dn(name) => {
+            plain(Identity::DER_ASN1_DN, Name::parse(name.as_deref()?).ok()?.as_der())
+        }
     }
 }
 
@@ -31,7 +34,7 @@ fn address(address: IpAddr) -> (u8, Vec<u8>) {
     }
 }
 
-/// Whether the peer may say this. Distinguished names are compared by whoever reads certificates.
+/// Whether the peer may say this. A distinguished name may have `*` for values.
 pub(crate) fn fits(identifier: &Identifier, said: &Identity, remote: SocketAddr) -> bool {
     let text = |kind, name: &str| said.kind == kind && said.data.eq_ignore_ascii_case(name.as_bytes());
     match identifier {
@@ -42,7 +45,11 @@ pub(crate) fn fits(identifier: &Identifier, said: &Identity, remote: SocketAddr)
         Identifier::Fqdn(name) => text(Identity::FQDN, name),
         Identifier::UserFqdn(name) => text(Identity::USER_FQDN, name),
         Identifier::KeyId(bytes) => said.kind == Identity::KEY_ID && said.data == *bytes,
-        Identifier::Asn1Dn(_) => said.kind == Identity::DER_ASN1_DN,
+        Identifier::Asn1Dn(None) => said.kind == Identity::DER_ASN1_DN,
+        Identifier::Asn1Dn(Some(pattern)) => {
+            let name = Name::from_der(&said.data).ok().filter(|_| said.kind == Identity::DER_ASN1_DN);
+            name.is_some_and(|name| Name::parse(pattern).is_ok_and(|pattern| pattern.matches(&name)))
+        }
     }
 }
 
@@ -70,6 +77,9 @@ pub(crate) fn describe(said: &Identity) -> String {
         _ => "identity of another kind",
     };
     match (said.kind, name(said)) {
+        (Identity::DER_ASN1_DN, _) if Name::from_der(&said.data).is_ok() => {
+            Name::from_der(&said.data).map_or(String::new(), |name| format!("{kind} \"{name:.600}\""))
+        }
         (Identity::DER_ASN1_DN, _) | (_, None) => format!("{kind} of {} bytes", said.data.len()),
         (_, Some(name)) => {
             let shown: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_default).collect();

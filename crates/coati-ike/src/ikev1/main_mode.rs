@@ -29,13 +29,14 @@ use super::keys::Keys;
 use super::message;
 use super::nat;
 use super::negotiation::{self, Outcome, answered, send};
-use super::phase1::{Phase1, State};
+use super::phase1::{Claim, Phase1, State};
 use super::proposal;
+use super::signature;
 use crate::config::ExchangeMode;
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
-use crate::job::{Job, JobDone};
+use crate::job::{Job, JobDone, Proof};
 
 /// Begins main mode. `None` when there is no key, which is explained.
 pub(crate) fn initiate(
@@ -221,6 +222,7 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
             Job::generate_and_agree(id, group, core.random.as_mut(), public.to_vec())
         }
     };
+    signature::note_requests(sa, list);
     answered(sa);
     core.jobs.push_back(job);
     Outcome::Continues
@@ -228,6 +230,9 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
 
 /// An exponentiation is done.
 pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: JobDone) -> Outcome {
+    if let Some(proof) = done.proof {
+        return proved(core, now, sa, proof);
+    }
     if sa.state == State::KeComputing {
         negotiation::take_own_half(core, sa, done.public.clone());
         sa.private = done.private;
@@ -235,6 +240,7 @@ pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: J
         let mut list = vec![(kind::KE, done.public), (kind::NONCE, nonce)];
         let force = negotiation::is_forced(core, sa);
         list.extend(nat::detection(sa, force));
+        list.extend(auth::requests(core, sa));
         let bytes = message::clear(sa.cookies, sa.exchange_type(), 0, &list);
         sa.state = State::KeSent;
         send(core, now, sa, bytes, sa.initiator);
@@ -252,20 +258,63 @@ pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: J
         None => return Outcome::Continues,
     }
     if sa.initiator && sa.state == State::SharedComputing {
-        sa.state = State::AuthSent;
         if sa.nat.found() {
             negotiation::float(core, sa);
         }
-        send_authentication(core, now, sa);
+        return begin_authentication(core, now, sa);
     }
     Outcome::Continues
 }
 
-/// Messages 5 and 6 of this side.
-fn send_authentication(core: &mut Core, now: Instant, sa: &mut Phase1) {
-    let Some(keys) = sa.keys.take() else { return };
+/// A signature is made, or the peer's is judged.
+fn proved(core: &mut Core, now: Instant, sa: &mut Phase1, proof: Proof) -> Outcome {
+    if sa.state != State::Proving {
+        return Outcome::Continues;
+    }
+    match proof {
+        Proof::Signed(Err(error)) => {
+            let text = format!("our identity cannot be proved: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Configuration, text));
+            Outcome::Continues
+        }
+        Proof::Signed(Ok(signature)) => {
+            let proof = auth::signed(core, sa, signature);
+            send_authentication(core, now, sa, proof)
+        }
+        Proof::Judged(verdict) => {
+            let Some(claim) = sa.claim.take() else { return Outcome::Continues };
+            match auth::judged(core, sa, &claim.identity, verdict) {
+                Ok(peer) => believed(core, now, sa, Claim { peer, ..claim }),
+                Err(why) => {
+                    // The right one may still come.
+                    sa.state = if sa.initiator { State::AuthSent } else { State::KeSent };
+                    negotiation::not_believed(core, sa, &why);
+                    Outcome::Continues
+                }
+            }
+        }
+    }
+}
+
+/// Proves our identity, at once or by a job.
+fn begin_authentication(core: &mut Core, now: Instant, sa: &mut Phase1) -> Outcome {
+    let Some(keys) = sa.keys.take() else { return Outcome::Continues };
     let id = auth::own_identity(core, sa);
-    let proof = auth::prove(sa, &keys, &id);
+    let proof = auth::prove(core, sa, &keys, &id);
+    sa.keys = Some(keys);
+    match proof {
+        Some(proof) => send_authentication(core, now, sa, proof),
+        None => {
+            sa.state = State::Proving;
+            Outcome::Continues
+        }
+    }
+}
+
+/// Messages 5 and 6 of this side.
+fn send_authentication(core: &mut Core, now: Instant, sa: &mut Phase1, proof: Vec<(u8, Vec<u8>)>) -> Outcome {
+    let Some(keys) = sa.keys.take() else { return Outcome::Continues };
+    let id = auth::own_identity(core, sa);
     let mut list = vec![(kind::ID, id)];
     list.extend(proof);
     if sa.says_initial_contact {
@@ -278,6 +327,19 @@ fn send_authentication(core: &mut Core, now: Instant, sa: &mut Phase1) {
     sa.iv = iv;
     sa.keys = Some(keys);
     send(core, now, sa, bytes, sa.initiator);
+    if sa.initiator {
+        sa.state = State::AuthSent;
+        return Outcome::Continues;
+    }
+    finish(core, now, sa)
+}
+
+fn finish(core: &mut Core, now: Instant, sa: &mut Phase1) -> Outcome {
+    if let Some(keys) = &mut sa.keys {
+        keys.last_block.clone_from(&sa.iv);
+    }
+    negotiation::established(core, now, sa);
+    Outcome::Established
 }
 
 /// Messages 5 and 6 of the peer.
@@ -286,43 +348,45 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
         core.drop_datagram("main mode message out of turn");
         return Outcome::Continues;
     };
-    let opened = open(core, &keys, sa, header, body);
+    let opened = open(core, now, &keys, sa, header, body);
     sa.keys = Some(keys);
-    let opened = match opened {
-        Ok(opened) => opened,
+    match opened {
+        Ok((claim, false)) => believed(core, now, sa, claim),
+        Ok((claim, true)) => {
+            sa.claim = Some(claim);
+            sa.state = State::Proving;
+            Outcome::Continues
+        }
         Err(why) => {
             negotiation::not_believed(core, sa, &why);
-            return Outcome::Continues;
+            Outcome::Continues
         }
-    };
-    sa.peer_identity = Some(opened.believed.identity);
-    sa.peer = opened.believed.peer;
-    sa.iv = opened.next_iv;
-    sa.heard_initial_contact = opened.initial_contact;
+    }
+}
+
+/// The peer has proved who it is.
+fn believed(core: &mut Core, now: Instant, sa: &mut Phase1, claim: Claim) -> Outcome {
+    sa.peer_identity = Some(claim.identity);
+    sa.peer = claim.peer;
+    sa.iv = claim.next_iv;
+    sa.heard_initial_contact = claim.initial_contact;
     negotiation::heard(core, now, sa);
     answered(sa);
-    if !sa.initiator {
-        send_authentication(core, now, sa);
-    }
-    if let Some(keys) = &mut sa.keys {
-        keys.last_block.clone_from(&sa.iv);
-    }
-    negotiation::established(core, now, sa);
-    Outcome::Established
+    if sa.initiator { finish(core, now, sa) } else { begin_authentication(core, now, sa) }
 }
 
-/// What the peer's authentication holds.
-struct Opened {
-    believed: Believed,
-    /// The next initialization vector.
-    next_iv: Vec<u8>,
-    /// It says that it has started anew.
-    initial_contact: bool,
-}
-
-fn open(core: &Core, keys: &Keys, sa: &Phase1, header: &Header, body: &[u8]) -> Result<Opened, Unproven> {
+/// Decrypts the peer's authentication and checks it; whether a job has still to judge it.
+fn open(
+    core: &mut Core,
+    now: Instant,
+    keys: &Keys,
+    sa: &Phase1,
+    header: &Header,
+    body: &[u8],
+) -> Result<(Claim, bool), Unproven> {
     let (plain, next_iv) = keys.decrypt(&sa.iv, body).ok_or(Unproven::Unreadable)?;
     let list = isakmp::payloads(header.next_payload, &plain).map_err(|_| Unproven::Unreadable)?;
-    let believed = auth::check(core, sa, keys, &list)?;
-    Ok(Opened { believed, next_iv, initial_contact: informational::says_initial_contact(&list) })
+    let (Believed { identity, peer }, pending) = auth::check(core, now, sa, keys, &list)?;
+    let initial_contact = informational::says_initial_contact(&list);
+    Ok((Claim { identity, peer, next_iv, initial_contact }, pending))
 }

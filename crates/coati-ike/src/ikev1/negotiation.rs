@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use coati_crypto::mac::Hmac;
 use coati_wire::isakmp::{Notification, Payload, exchange, kind};
 
 use super::auth::{self, Unproven};
@@ -12,7 +13,8 @@ use super::informational;
 use super::keys::{Keys, Material};
 use super::nat;
 use super::phase1::{Phase1, State};
-use crate::config::{ExchangeMode, Fragmentation, NatTraversal, Peer};
+use super::xauth;
+use crate::config::{ExchangeMode, Fragmentation, IkeProposal, NatTraversal, Peer};
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
@@ -53,6 +55,10 @@ pub(crate) fn vendor_ids(core: &Core, peer: usize) -> Vec<(u8, Vec<u8>)> {
     if core.peer(peer).is_some_and(|peer| peer.announces_dpd) {
         list.push((kind::VENDOR_ID, VENDOR_DPD.to_vec()));
     }
+    let logs_in = |proposal: &IkeProposal| proposal.auth.is_client() || proposal.auth.is_server();
+    if core.peer(peer).is_some_and(|peer| peer.proposals.iter().any(logs_in)) {
+        list.push((kind::VENDOR_ID, xauth::VENDOR.to_vec()));
+    }
     list.extend(core.peer(peer).map_or(Vec::new(), nat::offered));
     list
 }
@@ -63,7 +69,9 @@ pub(crate) fn vendor_answers(core: &Core, peer: usize, list: &[Payload<'_>]) -> 
     let theirs = abilities(config, list);
     let version = theirs.nat.and_then(|version| nat::chosen(version, list));
     let ours = vendor_ids(core, peer).into_iter().filter(|(_, id)| {
-        id.starts_with(&VENDOR_FRAGMENTATION) && theirs.fragmentation || id == &VENDOR_DPD && theirs.dpd
+        id.starts_with(&VENDOR_FRAGMENTATION) && theirs.fragmentation
+            || id == &VENDOR_DPD && theirs.dpd
+            || id.as_slice() == xauth::VENDOR && list.iter().any(|payload| payload.body == xauth::VENDOR)
     });
     ours.chain(version).collect()
 }
@@ -145,6 +153,7 @@ pub(crate) fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
     let [gi, gr] = &sa.publics;
     let material = Material { skeyid: &skeyid, publics: [gi, gr], cookies: sa.cookies, shared };
     sa.keys = Keys::derive(proposal.hash, proposal.cipher, &material);
+    sa.signed_prf = sa.method().curve().map(|curve| Hmac::new(curve.hash(), &skeyid));
     sa.iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.last_block.clone());
 }
 
@@ -152,7 +161,7 @@ pub(crate) fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
 pub(crate) fn not_believed(core: &mut Core, sa: &mut Phase1, why: &Unproven) {
     core.drop_datagram("authentication failed");
     let explanation = match why {
-        Unproven::SomebodyElse(text) => text.clone(),
+        Unproven::SomebodyElse(text) | Unproven::Refused(text) => text.clone(),
         Unproven::Unreadable | Unproven::Wrong if sa.method().has_psk() => {
             let key = core.config.key_of(sa.remote.ip(), sa.key_name().as_deref());
             let origin = key.map_or(String::new(), |key| format!(" ({})", key.origin));
@@ -161,9 +170,13 @@ pub(crate) fn not_believed(core: &mut Core, sa: &mut Phase1, why: &Unproven) {
                  probably differ; compare them, also for blanks at the end"
             )
         }
-        Unproven::Unreadable | Unproven::Wrong => "its signature is missing or wrong".to_owned(),
+        Unproven::Unreadable | Unproven::Wrong => {
+            "what it sent cannot be decrypted, or holds no signature: the two sides have different keys"
+                .to_owned()
+        }
     };
     let origin = match why {
+        Unproven::Refused(_) => core.peer(sa.peer).map(|peer| peer.credentials.trust_origin.clone()),
         Unproven::SomebodyElse(_) => core.peer(sa.peer).map(|peer| peer.origin.clone()),
         _ => core.config.key_of(sa.remote.ip(), sa.key_name().as_deref()).map(|key| key.origin.clone()),
     };
@@ -183,6 +196,7 @@ pub(crate) fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
     // The ephemeral values have done their work.
     sa.private = None;
     sa.sa_body = Vec::new();
+    sa.requested = Vec::new();
     core.failures.remove(&sa.remote.ip());
     core.events.push_back(Event::IsakmpEstablished { local: sa.local, remote: sa.remote, spi: sa.spi() });
     // The responder renews late: the initiator should have done it.

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
+use coati_crypto::mac::Hmac;
+use coati_crypto::x509::Name;
 use coati_wire::isakmp::Identity;
 
 use super::keys::Keys;
 use super::nat::Nat;
 use super::quick_mode::Quick;
+use super::transaction::Access;
 use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
 use crate::retransmission::Retransmission;
@@ -27,6 +30,8 @@ pub(crate) enum State {
     SharedComputing,
     /// The initiator has said who it is.
     AuthSent,
+    /// A signature is made or judged.
+    Proving,
     /// Done.
     Established,
     /// Another one takes over.
@@ -61,6 +66,14 @@ pub(crate) struct Phase1 {
     pub(crate) held: Option<(u8, Vec<u8>)>,
     /// Who the peer says it is; proved once this is established.
     pub(crate) peer_identity: Option<Identity>,
+    /// Authorities that the peer wants a certificate of.
+    pub(crate) requested: Vec<Name>,
+    /// The PRF for the hashes that are signed, where the method has one of its own (RFC 4754).
+    pub(crate) signed_prf: Option<Hmac>,
+    /// Login and settings of a road warrior.
+    pub(crate) access: Access,
+    /// The peer's proof while it is judged.
+    pub(crate) claim: Option<Claim>,
     pub(crate) lifetime: Duration,
     /// Body of the initiator's SA payload.
     pub(crate) sa_body: Vec<u8>,
@@ -90,6 +103,19 @@ pub(crate) struct Phase1 {
     pub(crate) dpd: DpdState,
     /// When an authenticated message of the peer came last.
     pub(crate) heard: Instant,
+}
+
+/// What the peer's authentication holds.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Who it says it is.
+    pub(crate) identity: Identity,
+    /// Index of the remote section that is about it.
+    pub(crate) peer: usize,
+    /// The next initialization vector.
+    pub(crate) next_iv: Vec<u8>,
+    /// It says that it has started anew.
+    pub(crate) initial_contact: bool,
 }
 
 /// Where dead peer detection is.
@@ -134,6 +160,10 @@ impl Phase1 {
             vendor_answers: Vec::new(),
             held: None,
             peer_identity: None,
+            requested: Vec::new(),
+            signed_prf: None,
+            access: Access::default(),
+            claim: None,
             lifetime: Duration::ZERO,
             sa_body: Vec::new(),
             nonces: Default::default(),

@@ -40,6 +40,24 @@ fn through_loss_and_copies() {
     }
 }
 
+#[test]
+fn begun_from_both_sides_at_once() {
+    for seed in 0..60 {
+        let mut world = World::with(seed, aggressive(B), aggressive(A));
+        world.copies = 10;
+        world.acquire(0);
+        world.run(Duration::from_millis(seed % 40));
+        world.acquire(1);
+        assert!(world.run_until(Duration::from_secs(10), World::is_up), "seed {seed} {}", world.story());
+        world.run(Duration::from_secs(45));
+        assert!(world.is_up(), "seed {seed} {}", world.story());
+        for host in 0..2 {
+            assert_eq!(world.outbound_spis(host).len(), 1, "seed {seed}");
+            assert!(world.hosts[host].engine.isakmp_sas().len() <= 2, "seed {seed}");
+        }
+    }
+}
+
 /// Nobody knows the initiator's address before: its name chooses the key.
 #[test]
 fn a_name_chooses_the_key() {

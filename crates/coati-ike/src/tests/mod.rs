@@ -2,12 +2,14 @@
 
 mod admin;
 mod aggressive;
+mod certificates;
 mod cve;
 mod exchanges;
 mod flood;
 mod hostile;
 mod lifetimes;
 mod nat;
+mod road_warrior;
 mod selectors;
 
 use std::cmp::Reverse;

@@ -147,3 +147,22 @@ fn policies_are_made_for_a_peer_behind_a_nat() {
         assert!(world.hosts[1].sadb.policies().is_empty(), "they go with the SAs");
     }
 }
+
+#[test]
+fn renewal_through_a_nat_leaves_no_gap() {
+    for seed in 0..4 {
+        let [mut a, mut b] = [natted(B), responder()];
+        for config in [&mut a, &mut b] {
+            config.peers[0].proposals[0].lifetime = 300;
+            config.sainfos[0].lifetime = 60;
+        }
+        let mut world = World::behind_nat(seed, a, b);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up));
+        let end = world.now + Duration::from_secs(1800);
+        while world.step(end) {
+            assert!(world.is_up(), "seed {seed} {}", world.story());
+        }
+        assert_eq!(world.outbound_spis(0).len(), 1);
+    }
+}

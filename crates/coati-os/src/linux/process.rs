@@ -163,3 +163,22 @@ pub fn user() -> u32 {
     // SAFETY: geteuid takes nothing and cannot fail.
     unsafe { libc::geteuid() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_by_name() {
+        assert_eq!(user_by_name("root"), Some(0));
+        assert_eq!(group_by_name("root").or_else(|| group_by_name("wheel")), Some(0));
+        assert_eq!(user_by_name("no such user"), None);
+        assert_eq!(user_by_name(""), None);
+    }
+
+    #[test]
+    fn a_program_with_threads_stays() {
+        let refused = std::thread::spawn(go_to_background).join().unwrap();
+        assert!(refused.unwrap_err().to_string().contains("threads"));
+    }
+}

@@ -5,9 +5,13 @@
 //!  20..24 message id  24..28 length;  then payloads: next payload (1), reserved (1), length (2), body
 //! ```
 
+mod certificate;
+mod configuration;
 mod payload;
 mod sa;
 
+pub use certificate::Certificate;
+pub use configuration::Configuration;
 pub use payload::{Delete, Fragment, Identity, Notification};
 pub use sa::{Attribute, AttributeValue, Proposal, SecurityAssociation, Transform};
 

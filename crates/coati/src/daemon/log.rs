@@ -267,6 +267,28 @@ impl Log {
             Event::InitialContact { remote } => {
                 self.of_peer(*remote, Level::Info, "received INITIAL-CONTACT");
             }
+            Event::CertificateAccepted { remote, subject, warnings } => {
+                self.of_peer(remote.ip(), Level::Info, &format!("certificate of \"{subject}\" accepted"));
+                warnings.iter().for_each(|warning| self.of_peer(remote.ip(), Level::Warning, warning));
+            }
+            Event::LoggedIn { remote, user } => {
+                self.of_peer(remote.ip(), Level::Info, &format!("login succeeded for user \"{user}\""));
+            }
+            Event::AddressGiven { remote, user, address } => {
+                self.of_peer(
+                    remote.ip(),
+                    Level::Info,
+                    &format!("address {address} given to user \"{user}\""),
+                );
+            }
+            Event::Configured { remote, settings, .. } => {
+                let address = settings.address.map_or("none".to_owned(), |address| address.to_string());
+                self.of_peer(
+                    remote.ip(),
+                    Level::Info,
+                    &format!("settings received, internal address {address}"),
+                );
+            }
             Event::Failure(failure) => {
                 let fields = serde_json::to_value(failure).ok();
                 let fields = fields.and_then(|fields| fields.as_object().cloned()).unwrap_or_default();

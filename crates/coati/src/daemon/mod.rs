@@ -18,13 +18,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::time::Instant;
 
 use clap::Args;
-use coati_config::racoon::{Account, Adminsock, LogLevel};
+use coati_config::racoon::{Account, Adminsock, LogLevel, UdpEndpoint};
 use coati_config::rc_conf::GreTunnel;
 use coati_config::site::Site;
+use coati_config::{Diagnostic, Origin};
 use coati_crypto::{RandomSource, SystemRandom};
 use coati_os::netlink::{Address, Netlink};
 use coati_os::raw::RawSocket;
@@ -90,7 +91,7 @@ pub fn up(args: &UpArgs) -> ExitCode {
         log: args.log.clone().map(|path| LogTarget::File(path, false)),
         form: args.log_format,
         more: 0,
-        port: 500,
+        port: IKE_PORT,
         families: (true, true),
         pid_file: false,
     };
@@ -112,12 +113,26 @@ fn fail(program: &str, error: &io::Error) -> ExitCode {
 impl Start {
     /// The files, their remarks printed; the exit code when they do not do.
     fn read(&self, program: &str) -> Result<Site, ExitCode> {
-        let (site, remarks) = self.place.read(Purpose::Start).map_err(|error| fail(program, &error))?;
+        let (site, remarks) = self.read_files().map_err(|error| fail(program, &error))?;
         if files::report(&remarks) {
             eprintln!("{program}: not started, because of the errors above; nothing was touched");
             return Err(ExitCode::FAILURE);
         }
         Ok(site)
+    }
+
+    /// The files, with what the command line says beside them.
+    fn read_files(&self) -> io::Result<(Site, Vec<Diagnostic>)> {
+        let (mut site, remarks) = self.place.read(Purpose::Start)?;
+        if self.port != IKE_PORT {
+            let addresses = self.ike_addresses(&site);
+            if let Some(racoon) = site.racoon.as_mut().filter(|racoon| racoon.listen.isakmp.is_empty()) {
+                let endpoint =
+                    |(address, port)| (UdpEndpoint { address, zone: None, port }, Origin::default());
+                racoon.listen.isakmp = addresses.into_iter().map(endpoint).collect();
+            }
+        }
+        Ok((site, remarks))
     }
 
     /// Where to listen for commands, and where besides when that is possible.
@@ -235,7 +250,7 @@ impl Start {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
                 .map_err(while_doing("net.ipv4.ip_forward=1"))?;
         }
-        let (sender, from_threads) = channel();
+        let (sender, from_threads) = sync_channel(threads::MAX_WAITING);
         let (wake_reader, wake) = UnixStream::pair()?;
         wake_reader.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
@@ -348,6 +363,8 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// IKE's port.
+const IKE_PORT: u16 = 500;
 /// The port that IKE shares with ESP (RFC 3947).
 const NATT_PORT: u16 = 4500;
 

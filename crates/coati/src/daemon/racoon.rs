@@ -13,7 +13,7 @@ use coati_config::site::Site;
 
 use super::log::{LogForm, LogTarget};
 use super::run::Daemon;
-use super::{Start, fail};
+use super::{NATT_PORT, Start, fail};
 use crate::files::{self, Place, Purpose};
 
 /// Where racoon.conf is when -f does not say it: of FreeBSD's port, of Linux's packages.
@@ -66,7 +66,7 @@ struct Flags {
     /// UDP port of IKE where `listen` names none.
     #[arg(short = 'p', value_name = "PORT", default_value_t = 500)]
     port: u16,
-    /// UDP port of IKE behind a NAT.
+    /// UDP port of IKE behind a NAT: 4500.
     #[arg(short = 'P', value_name = "PORT", default_value_t = 4500)]
     natt_port: u16,
     /// Install saved SAs; Coati writes no keys to disk, so there are none.
@@ -111,6 +111,11 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
     let place = Place { dir, racoon_conf: Some(file) };
     if flags.test {
         return test(&place);
+    }
+    if flags.natt_port != NATT_PORT {
+        let message =
+            format!("-P: the port behind a NAT is {NATT_PORT} (RFC 3947), and no other one is used");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let log = flags.log.as_ref().map(std::path::absolute).transpose()?;
     let log = match (log, flags.foreground) {

@@ -14,7 +14,6 @@ use super::hooks::Hook;
 use super::log::Level;
 use super::run::{Daemon, now};
 use super::{NATT_PORT, ike_socket};
-use crate::files::Purpose;
 
 impl Daemon {
     /// Does it; a sentence about what came of it.
@@ -29,7 +28,7 @@ impl Daemon {
 
     fn try_reload(&mut self) -> Result<String, String> {
         let kept = |why: String| format!("not reloaded, the configuration that is in force goes on: {why}");
-        let read = self.start.place.read(Purpose::Start);
+        let read = self.start.read_files();
         let (mut site, remarks) = read.map_err(|error| kept(error.to_string()))?;
         let errors: Vec<String> = remarks
             .iter()

@@ -181,6 +181,8 @@ impl Daemon {
         // Ends the packet threads and the computing one.
         self.stop = None;
         drop(self.jobs);
+        // Nobody waits for room in it any more.
+        drop(self.from_threads);
         for join in self.joins.drain(..) {
             let _ = join.join();
         }
@@ -385,7 +387,7 @@ impl Daemon {
         let Some(mut hook) = self.hook(remote.ip(), event) else { return };
         let address = remote.ip().to_string();
         let identity = self.identities.get(spi).unwrap_or(&address);
-        hook.environment = Hook::environment(local, remote, identity, spi);
+        hook.environment = Hook::environment(local, remote, bare(identity), spi);
         let text = format!("{} {} is not run: too many wait", hook.program.display(), hook.event);
         if !self.hooks.run(hook) {
             self.log.of_peer(remote.ip(), Level::Error, &text);
@@ -395,7 +397,7 @@ impl Daemon {
     fn serve_admin(&mut self) {
         let mut seen = Vec::new();
         let mut admin = std::mem::take(&mut self.admin);
-        admin.serve(|request| {
+        let remarks = admin.serve(|request| {
             match &request {
                 AdminRequest::Sadb(request) => seen.push(request.clone()),
                 AdminRequest::SadbFile(list) => seen.extend_from_slice(list),
@@ -404,6 +406,9 @@ impl Daemon {
             self.answer(request)
         });
         self.admin = admin;
+        for remark in remarks {
+            self.log.line(Level::Warning, &remark);
+        }
         for request in seen {
             self.tell_monitors(MonitorLine::Request(request));
         }
@@ -450,6 +455,14 @@ impl Daemon {
             failures: control.failures(),
             counters: control.counters(),
         }
+    }
+}
+
+/// An identity without the word that says its kind, as racoon's hooks get it.
+fn bare(identity: &str) -> &str {
+    match identity.split_once(' ') {
+        Some(("address" | "fqdn" | "user_fqdn" | "keyid", name)) => name,
+        _ => identity,
     }
 }
 

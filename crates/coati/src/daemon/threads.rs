@@ -1,19 +1,20 @@
 //! The threads that carry packets, one for each tunnel's outgoing side and one for everything that comes in, and the
 //! one that computes for IKE.
 //!
-//! The packet threads work in batches and never wait for the control thread; what that must see goes to it by a channel, and a byte
-//! in a socket pair wakes it.
+//! The packet threads work in batches and never wait for the control thread; what that must see goes to it by a channel,
+//! and a byte in a socket pair wakes it. The channel is bounded: a flood that it cannot keep up with is dropped and
+//! counted, and costs no memory.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
 
 use coati_ike::{Job, JobDone};
-use coati_ipsec::Packet;
+use coati_ipsec::{Drop, Packet};
 use coati_os::process::wait_readable;
 use coati_os::raw::{BATCH, RawSocket};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
@@ -51,18 +52,16 @@ pub struct IkeDatagram {
     pub remote: SocketAddr,
     /// The payload.
     pub payload: Vec<u8>,
-    /// Counts those that wait.
-    _waiting: Arc<()>,
 }
 
-/// Messages of IKE that wait for the control thread at the most: a flood costs no memory.
-const MAX_WAITING_IKE: usize = 256;
+/// What waits for the control thread at the most.
+pub const MAX_WAITING: usize = 1024;
 
 /// How a thread reaches the control thread.
 #[derive(Debug)]
 pub struct ToControl {
     /// What to say.
-    pub sender: Sender<FromThreads>,
+    pub sender: SyncSender<FromThreads>,
     /// Wakes it.
     pub wake: UnixStream,
 }
@@ -73,12 +72,23 @@ impl ToControl {
         Ok(Self { sender: self.sender.clone(), wake: self.wake.try_clone()? })
     }
 
-    /// Tells the control thread.
+    /// Tells the control thread what must not be lost; waits for room.
     pub fn send(&self, message: FromThreads) {
         if self.sender.send(message).is_ok() {
-            // A full pipe means that a wake-up is on its way already.
-            let _ = (&self.wake).write(&[1]);
+            self.wake_up();
         }
+    }
+
+    /// Tells the control thread what anybody may cause, unless it has too much to do; whether it was told.
+    fn offer(&self, message: FromThreads) -> bool {
+        let told = self.sender.try_send(message).is_ok();
+        self.wake_up();
+        told
+    }
+
+    fn wake_up(&self) {
+        // A full pipe means that a wake-up is on its way already.
+        let _ = (&self.wake).write(&[1]);
     }
 }
 
@@ -119,7 +129,9 @@ pub fn outgoing(
             }
             forwarder.encapsulate(index, &mut batch, &mut waiting, unix_seconds());
             for (policy, packet) in waiting.drain(..) {
-                control.send(FromThreads::Waiting(policy, packet));
+                if !control.offer(FromThreads::Waiting(policy, packet)) {
+                    forwarder.counters().dropped(Drop::HoldFull);
+                }
             }
             let (_, failed) = wire.send_batch(batch.iter().map(Packet::bytes));
             report(&control, failed, &mut last_error);
@@ -170,7 +182,6 @@ pub fn incoming(
         let mut packet = Packet::new(&[]);
         let mut tuns: Vec<TunWriter> = tuns.into_iter().map(TunWriter::new).collect();
         let mut any = false;
-        let waiting = Arc::new(());
         let mut deliver = |arrival: Arrival, packet: &Packet, tuns: &mut Vec<TunWriter>| match arrival {
             Arrival::Tunnel(index) => {
                 if let Some(tun) = tuns.get_mut(index) {
@@ -180,7 +191,10 @@ pub fn incoming(
                     control.send(FromThreads::FirstInbound);
                 }
             }
-            arrival @ Arrival::UnknownSpi { .. } => control.send(FromThreads::UnknownSpi(arrival)),
+            arrival @ Arrival::UnknownSpi { .. } => {
+                // It was counted; whoever sends with a dead SA sends again.
+                control.offer(FromThreads::UnknownSpi(arrival));
+            }
             Arrival::Dropped(_) => {}
         };
         loop {
@@ -200,9 +214,10 @@ pub fn incoming(
                     if is_esp(payload) {
                         let arrival = forwarder.decapsulate_udp(&mut packet, local, remote, payload, wall);
                         deliver(arrival, &packet, &mut tuns);
-                    } else if Arc::strong_count(&waiting) <= MAX_WAITING_IKE {
-                        let (payload, _waiting) = (payload.to_vec(), waiting.clone());
-                        control.send(FromThreads::Ike(IkeDatagram { local, remote, payload, _waiting }));
+                    } else {
+                        // Lost in a flood as in a full socket: IKE repeats what is not answered.
+                        let payload = payload.to_vec();
+                        control.offer(FromThreads::Ike(IkeDatagram { local, remote, payload }));
                     }
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);

@@ -340,6 +340,7 @@ fn called_as_racoon() {
     coati_os::process::end(first, false).unwrap();
     lab.wait("the first is gone", || lab.status("b").is_none());
     let racoon = Racoon(&lab);
+    says(&lab, "b", "racoon -P 4501", 1, &["-P: the port behind a NAT is 4500"]);
     // As rc.conf's racoon_flags has it.
     says(&lab, "b", "racoon -l /var/log/racoon2.log", 0, &[]);
     let pid: u32 = says(&lab, "b", "cat /var/run/racoon.pid", 0, &[]).trim().parse().unwrap();
@@ -358,6 +359,6 @@ fn called_as_racoon() {
     says(&lab, "b", "racoonctl rc", 0, &["reloaded"]);
     drop(racoon);
     lab.wait("it ends", || lab.status("b").is_none());
-    says(&lab, "b", "test ! -e /var/run/racoon.pid", 0, &[]);
+    lab.wait("its file is gone", || lab.shell("b", "test ! -e /var/run/racoon.pid").1 == 0);
     lab.wait("its peer was told", || lab.status("a").is_some_and(|status| status["isakmp"][0].is_null()));
 }

@@ -20,6 +20,14 @@ pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
     /// Later.
     pub(super) events: Option<Whose>,
+    /// What is wrong with the request, for the log.
+    pub(super) remark: Option<String>,
+}
+
+impl Answer {
+    fn at_once(bytes: Vec<u8>) -> Self {
+        Self { bytes, events: None, remark: None }
+    }
 }
 
 /// ENOENT, in a PF_KEY message: there are no SAs.
@@ -31,7 +39,7 @@ pub(super) fn answer(bytes: &[u8], answer: &mut impl FnMut(AdminRequest) -> Admi
         Ok(parsed) => parsed,
         Err(malformed) => return refuse(malformed),
     };
-    let data = |contents: Vec<u8>| Answer { bytes: reply::data(command, code, &contents), events: None };
+    let data = |contents: Vec<u8>| Answer::at_once(reply::data(command, code, &contents));
     let result = match request {
         adminport::Request::Reload => plain(answer(AdminRequest::Reload)),
         adminport::Request::Events(pushed) => Ok(pushed.then_some(Whose::Everybody)),
@@ -77,10 +85,7 @@ pub(super) fn answer(bytes: &[u8], answer: &mut impl FnMut(AdminRequest) -> Admi
             let peer = indexes.destination.ip();
             let what = match sa_proto(proto) {
                 _ if proto == Proto::Ipsec => {
-                    return Answer {
-                        bytes: reply::done(command, code, Err(Errno::NotSupported), Abi::HOST),
-                        events: None,
-                    };
+                    return Answer::at_once(reply::done(command, code, Err(Errno::NotSupported), Abi::HOST));
                 }
                 Some(proto) => Establish::Pair { proto, selector: selector(&indexes) },
                 None => Establish::Isakmp {
@@ -98,14 +103,14 @@ pub(super) fn answer(bytes: &[u8], answer: &mut impl FnMut(AdminRequest) -> Admi
         Ok(events) => (Ok(()), events),
         Err(errno) => (Err(errno), None),
     };
-    Answer { bytes: reply::done(command, code, result, Abi::HOST), events }
+    Answer { events, ..Answer::at_once(reply::done(command, code, result, Abi::HOST)) }
 }
 
 /// Answers what is no request.
 pub(super) fn refuse(malformed: Malformed) -> Answer {
-    tracing::warn!(command = malformed.command, "racoon.sock: a request is refused: {}", malformed.what);
     let bytes = reply::done(malformed.command, malformed.proto, Err(malformed.errno), Abi::HOST);
-    Answer { bytes, events: None }
+    let remark = format!("admin socket: request {:#06x} is refused: {}", malformed.command, malformed.what);
+    Answer { remark: Some(remark), ..Answer::at_once(bytes) }
 }
 
 /// A message that tells an event.

@@ -57,6 +57,8 @@ struct Connection {
     /// Whose events it wants.
     events: Option<Whose>,
     speech: Speech,
+    /// What is wrong with its request, for the log.
+    remark: Option<String>,
     /// It ends when all of `output` is sent.
     last: bool,
     closed: bool,
@@ -99,8 +101,8 @@ impl AdminServer {
         listeners.chain(self.connections.iter().map(|connection| connection.stream.as_fd()))
     }
 
-    /// Accepts, reads, and has `answer` answer; returns at once.
-    pub fn serve(&mut self, mut answer: impl FnMut(AdminRequest) -> AdminReply) {
+    /// Accepts, reads, and has `answer` answer; returns at once, with lines for the log.
+    pub fn serve(&mut self, mut answer: impl FnMut(AdminRequest) -> AdminReply) -> Vec<String> {
         for (listener, _) in &self.listeners {
             while let Ok((stream, _)) = listener.accept() {
                 if self.connections.len() < MAX_CONNECTIONS && stream.set_nonblocking(true).is_ok() {
@@ -111,7 +113,9 @@ impl AdminServer {
         for connection in &mut self.connections {
             connection.serve(&mut answer);
         }
+        let remarks = self.connections.iter_mut().filter_map(|connection| connection.remark.take()).collect();
         self.connections.retain(|connection| !connection.closed);
+        remarks
     }
 
     /// Tells those who asked to watch the data plane.
@@ -169,6 +173,7 @@ impl Connection {
             monitor: false,
             events: None,
             speech: Speech::Unknown,
+            remark: None,
             last: false,
             closed: false,
         }
@@ -223,6 +228,7 @@ impl Connection {
             Err(malformed) => classic::refuse(malformed),
         };
         self.events = answered.events;
+        self.remark = answered.remark;
         self.last = self.events.is_none();
         self.push(&answered.bytes);
     }

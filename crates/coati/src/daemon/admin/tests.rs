@@ -18,13 +18,14 @@ struct Fixture {
     server: AdminServer,
     path: PathBuf,
     seen: Vec<AdminRequest>,
+    remarks: Vec<String>,
 }
 
 impl Fixture {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("coati-admin-{}-{name}.sock", std::process::id()));
         let server = AdminServer::bind(&[AdminSocket::private(path.clone())]).unwrap();
-        Self { server, path, seen: Vec::new() }
+        Self { server, path, seen: Vec::new(), remarks: Vec::new() }
     }
 
     fn connect(&self) -> UnixStream {
@@ -36,11 +37,11 @@ impl Fixture {
     fn serve(&mut self) {
         let seen = &mut self.seen;
         for _ in 0..3 {
-            self.server.serve(|request| {
+            self.remarks.extend(self.server.serve(|request| {
                 let reply = table(&request);
                 seen.push(request);
                 reply
-            });
+            }));
         }
     }
 
@@ -266,6 +267,12 @@ fn malformed_messages_get_an_errno_and_the_next_one_is_served() {
         let answer = fixture.classic(&bytes);
         assert_eq!(reply::Header::parse(&answer).unwrap().errno, errno, "{bytes:?}");
     }
+    assert_eq!(fixture.remarks.len(), 5);
+    assert!(
+        fixture.remarks[0].contains("0x0777 is refused: its command is not known"),
+        "{:?}",
+        fixture.remarks
+    );
     // One that announces more than it sends waits, and keeps nobody else waiting.
     let mut slow = fixture.connect();
     slow.write_all(&header(60_000, 0x8202)).unwrap();
