@@ -1,15 +1,80 @@
 //! What the engine is told.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::auth::Authentication;
+
+/// A router's number. It looks like an address and is none.
+pub type RouterId = Ipv4Addr;
+/// An area's number; 0 is the backbone.
+pub type AreaId = Ipv4Addr;
+
+/// The backbone area.
+pub const BACKBONE: AreaId = Ipv4Addr::UNSPECIFIED;
+
 /// For all interfaces.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Router id.
-    pub router_id: Ipv4Addr,
+    pub router_id: RouterId,
     /// Where this speaker is faster than the RFC.
     pub deviations: Deviations,
+    /// Areas that are not as [`AreaConfig::default`].
+    pub areas: BTreeMap<AreaId, AreaConfig>,
+    /// What makes this router an area border router.
+    pub border: BorderRule,
+    /// Paths to AS boundary routers are chosen as in RFC 1583 (section 16.4.1).
+    pub rfc1583: bool,
+    /// Equal paths that are used at once, at the most.
+    pub maximum_paths: usize,
+    /// When paths are computed.
+    pub spf_times: SpfTimes,
+    /// Whether others are kept from going through this router.
+    pub stub_router: StubRouter,
+}
+
+impl Config {
+    /// The usual one for this router id.
+    pub fn new(router_id: RouterId) -> Self {
+        Self {
+            router_id,
+            deviations: Deviations::default(),
+            areas: BTreeMap::new(),
+            border: BorderRule::default(),
+            rfc1583: false,
+            maximum_paths: 16,
+            spf_times: SpfTimes::default(),
+            stub_router: StubRouter::default(),
+        }
+    }
+}
+
+/// Waits before paths are computed. The defaults are FRR's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpfTimes {
+    /// After a change while all has been calm.
+    pub delay: Duration,
+    /// Between two computations, at first; it doubles while changes go on.
+    pub hold: Duration,
+    /// Between two computations, at the most.
+    pub longest: Duration,
+}
+
+impl Default for SpfTimes {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, hold: Duration::from_millis(50), longest: Duration::from_secs(5) }
+    }
+}
+
+/// Links of a stub router cost as much as links can, so that nobody goes through it who has another way (RFC 6987).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StubRouter {
+    /// For ever.
+    pub always: bool,
+    /// After the start.
+    pub on_startup: Option<Duration>,
 }
 
 /// Named deviations from RFC 2328. Each only shortens waits on this side; all are on by default.
@@ -30,17 +95,180 @@ impl Default for Deviations {
     }
 }
 
+/// When a router is an area border router (RFC 3509).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BorderRule {
+    /// With several areas in use, the backbone among them; FRR's default.
+    #[default]
+    Cisco,
+    /// With several areas in use and a backbone that is configured.
+    Ibm,
+    /// With several areas in use (RFC 2328).
+    Standard,
+}
+
+/// One area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AreaConfig {
+    /// Which LSAs it takes.
+    pub kind: AreaKind,
+    /// Cost of the default route that an area border router puts into a stub area.
+    pub default_cost: u32,
+    /// How its networks look from other areas.
+    pub ranges: Vec<Range>,
+    /// Routers at the other ends of virtual links through this area.
+    pub virtual_links: BTreeMap<RouterId, InterfaceConfig>,
+}
+
+impl Default for AreaConfig {
+    fn default() -> Self {
+        Self { kind: AreaKind::Normal, default_cost: 1, ranges: Vec::new(), virtual_links: BTreeMap::new() }
+    }
+}
+
+/// Kinds of areas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AreaKind {
+    /// Takes everything.
+    #[default]
+    Normal,
+    /// Takes no externals (section 3.6).
+    Stub {
+        /// Takes summaries of other areas too; else the default route only ("totally stubby").
+        summaries: bool,
+    },
+    /// Takes no externals of others and has its own (RFC 3101).
+    Nssa(Nssa),
+}
+
+impl AreaKind {
+    /// Whether AS-wide LSAs go through it.
+    pub fn takes_externals(self) -> bool {
+        self == Self::Normal
+    }
+
+    /// Whether summaries of other areas are put into it.
+    pub fn takes_summaries(self) -> bool {
+        match self {
+            Self::Normal => true,
+            Self::Stub { summaries } => summaries,
+            Self::Nssa(nssa) => nssa.summaries,
+        }
+    }
+
+    /// Whether it is a not-so-stubby area.
+    pub fn is_nssa(self) -> bool {
+        matches!(self, Self::Nssa(_))
+    }
+}
+
+/// A not-so-stubby area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nssa {
+    /// Takes summaries of other areas.
+    pub summaries: bool,
+    /// Whether this router translates its type 7 LSAs.
+    pub translate: Translate,
+    /// Translated LSAs have no forwarding address.
+    pub suppress_forwarding: bool,
+    /// A border router puts a default route into it, with this metric and, when set, of type 2.
+    pub default_route: Option<(u32, bool)>,
+}
+
+/// Who translates type 7 LSAs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Translate {
+    /// The border router with the largest router id.
+    #[default]
+    Candidate,
+    /// This one.
+    Always,
+    /// Not this one.
+    Never,
+}
+
+/// A range of an area's networks (section C.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Whether other areas hear of it.
+    pub advertise: bool,
+    /// Its cost there; `None` is the largest cost of a network in it.
+    pub cost: Option<u32>,
+    /// What they hear instead of it.
+    pub substitute: Option<(Ipv4Addr, u8)>,
+}
+
+/// A destination outside of the AS that this router advertises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternalRoute {
+    /// Network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Whether the metric is larger than any inside (E2).
+    pub type2: bool,
+    /// Metric.
+    pub metric: u32,
+    /// Tag.
+    pub tag: u32,
+    /// Where it leads; advertised as forwarding address when that is on a network of OSPF.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// What kind of network an interface is on (section 1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkType {
+    /// Many routers, all hear a multicast.
+    Broadcast,
+    /// Many routers, no multicast; neighbours are configured.
+    NonBroadcast,
+    /// One router at the other end.
+    PointToPoint,
+    /// Several routers at other ends that need not hear each other.
+    PointToMultipoint,
+    /// Through another area, to another border router.
+    Virtual,
+}
+
+impl NetworkType {
+    /// Whether a designated router is elected.
+    pub fn elects(self) -> bool {
+        matches!(self, Self::Broadcast | Self::NonBroadcast)
+    }
+}
+
+/// A neighbour on a network without multicast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaticNeighbour {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its priority, until it says itself.
+    pub priority: u8,
+    /// How often it gets a hello while it is silent.
+    pub poll_interval: Duration,
+}
+
 /// For one interface. The defaults are FRR's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceConfig {
     /// Area.
-    pub area: Ipv4Addr,
+    pub area: AreaId,
+    /// `None`: point-to-point or broadcast, as the interface itself is.
+    pub network: Option<NetworkType>,
     /// Cost.
     pub cost: u16,
+    /// Router priority; 0 is never a designated router.
+    pub priority: u8,
     /// HelloInterval in seconds.
     pub hello_interval: u16,
     /// RouterDeadInterval in seconds.
     pub dead_interval: u32,
+    /// Hellos within a dead interval of one second, instead of a hello interval.
+    pub fast_hellos: Option<u8>,
     /// RxmtInterval.
     pub retransmit_interval: Duration,
     /// InfTransDelay in seconds.
@@ -49,21 +277,50 @@ pub struct InterfaceConfig {
     pub passive: bool,
     /// A neighbour's larger MTU does no harm.
     pub mtu_ignore: bool,
+    /// How packets are authenticated.
+    pub authentication: Authentication,
+    /// Neighbours on a network without multicast.
+    pub neighbours: Vec<StaticNeighbour>,
     /// Where it was configured, for explanations; may be empty.
     pub origin: String,
+}
+
+impl InterfaceConfig {
+    /// Time between two hellos.
+    pub(crate) fn hello_period(&self) -> Duration {
+        match self.fast_hellos {
+            Some(count) => Duration::from_secs(1) / u32::from(count.max(1)),
+            None => Duration::from_secs(u64::from(self.hello_interval.max(1))),
+        }
+    }
+
+    /// What hellos say: fast ones do not tell their interval.
+    pub(crate) fn told_hello_interval(&self) -> u16 {
+        if self.fast_hellos.is_some() { 0 } else { self.hello_interval }
+    }
+
+    /// After so much silence a neighbour is gone, in seconds.
+    pub(crate) fn dead_seconds(&self) -> u32 {
+        if self.fast_hellos.is_some() { 1 } else { self.dead_interval }
+    }
 }
 
 impl Default for InterfaceConfig {
     fn default() -> Self {
         Self {
-            area: Ipv4Addr::UNSPECIFIED,
+            area: BACKBONE,
+            network: None,
             cost: 10,
+            priority: 1,
             hello_interval: 10,
             dead_interval: 40,
+            fast_hellos: None,
             retransmit_interval: Duration::from_secs(5),
             transmit_delay: 1,
             passive: false,
             mtu_ignore: false,
+            authentication: Authentication::None,
+            neighbours: Vec::new(),
             origin: String::new(),
         }
     }

@@ -1,30 +1,31 @@
 //! The engine: its verbs, its clock, and what all chapters share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
-use coati_wire::ospf::{AUTH_NULL, Header, Packet};
+use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packet, emit_update};
 
-use crate::config::Config;
-use crate::interface::{Interface, Topic};
-use crate::lsdb::Lsdb;
-use crate::neighbour::State;
-use crate::originate::Origination;
-use crate::spf::{self, Route};
-
-/// Wait between two computations of paths: at first, and at most (as FRR's `timers throttle spf 0 50 5000`).
-const SPF_HOLD: Duration = Duration::from_millis(50);
-const SPF_MAX_HOLD: Duration = Duration::from_secs(5);
+use crate::area::Area;
+use crate::auth::{self, Refusal};
+use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId};
+use crate::interface::{Interface, InterfaceState, Topic, masked};
+use crate::lsdb::{Lsdb, Scope};
+use crate::neighbour::{Neighbour, Peer, State};
+use crate::originate::{Own, OwnKey};
+use crate::route::{Destination, Route, Sources, Table};
+use crate::spf;
 
 /// A packet to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Out of this interface.
     pub interface: u32,
-    /// To this address, with TTL 1.
+    /// To this address.
     pub destination: Ipv4Addr,
+    /// With this TTL: 1 but on virtual links.
+    pub ttl: u8,
     /// Payload of an IP packet of protocol 89.
     pub payload: Vec<u8>,
 }
@@ -71,12 +72,26 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn RandomSource>,
     pub(crate) interfaces: BTreeMap<u32, Interface>,
-    pub(crate) areas: BTreeMap<Ipv4Addr, Lsdb>,
-    pub(crate) originations: BTreeMap<Ipv4Addr, Origination>,
-    pub(crate) routes: Vec<Route>,
-    pub(crate) routers: Vec<spf::RouterRoute>,
+    pub(crate) areas: BTreeMap<AreaId, Area>,
+    /// LSAs that go everywhere.
+    pub(crate) as_wide: Lsdb,
+    pub(crate) own: BTreeMap<OwnKey, Own>,
+    pub(crate) own_due: BTreeSet<(Instant, OwnKey)>,
+    pub(crate) external_routes: BTreeMap<Destination, ExternalRoute>,
+    pub(crate) table: Table,
+    /// Active ranges of own areas: what goes to holes in them is thrown away (RFC 2328 section 11.1).
+    pub(crate) discards: BTreeMap<Destination, Route>,
     pub(crate) spf: SpfClock,
+    /// End of the time after the start in which others are kept from going through this router.
+    stub_until: Option<Instant>,
+    begun: bool,
     pub(crate) events: VecDeque<Event>,
+    /// A moment and its Unix time.
+    clock: Option<(Instant, u64)>,
+    /// Unix seconds at the beginning of this call.
+    time: u64,
+    /// The largest cryptographic sequence number used.
+    auth_sequence: u32,
     transmits: VecDeque<Transmit>,
     dropped: BTreeMap<&'static str, u64>,
 }
@@ -98,11 +113,19 @@ impl Engine {
             random,
             interfaces: BTreeMap::new(),
             areas: BTreeMap::new(),
-            originations: BTreeMap::new(),
-            routes: Vec::new(),
-            routers: Vec::new(),
-            spf: SpfClock { due: None, last: None, hold: SPF_HOLD, runs: 0 },
+            as_wide: Lsdb::default(),
+            own: BTreeMap::new(),
+            own_due: BTreeSet::new(),
+            external_routes: BTreeMap::new(),
+            table: Table::default(),
+            discards: BTreeMap::new(),
+            spf: SpfClock { due: None, last: None, hold: Duration::ZERO, runs: 0 },
+            stub_until: None,
+            begun: false,
             events: VecDeque::new(),
+            clock: None,
+            time: 0,
+            auth_sequence: 0,
             transmits: VecDeque::new(),
             dropped: BTreeMap::new(),
         }
@@ -110,6 +133,7 @@ impl Engine {
 
     /// Takes the payload of an IP packet of protocol 89 (section 8.2).
     pub fn handle_input(&mut self, now: Instant, index: u32, source: Ipv4Addr, payload: &[u8]) {
+        self.tick(now);
         let (header, packet) = match Packet::parse(payload) {
             Ok(parsed) => parsed,
             Err(_) => return self.count_drop("malformed packet"),
@@ -117,6 +141,11 @@ impl Engine {
         let Some(interface) = self.interfaces.get(&index).filter(|interface| interface.is_active()) else {
             return self.count_drop("no OSPF on this interface");
         };
+        let index = match self.virtual_link_of(interface, &header) {
+            Some(index) => index,
+            None => index,
+        };
+        let Some(interface) = self.interfaces.get(&index) else { return };
         let name = &interface.link.name;
         if header.area != interface.config.area {
             let problem = format!(
@@ -126,13 +155,10 @@ impl Engine {
             );
             return self.problem(index, Topic::Hello, problem);
         }
-        if header.auth_kind != AUTH_NULL {
-            let problem = format!(
-                "{name}: {source} authenticates its packets (type {}), which is not supported yet: take `ip ospf \
-                 authentication` away there",
-                header.auth_kind
-            );
-            return self.problem(index, Topic::Hello, problem);
+        let foreign =
+            !interface.has_one_end() && masked(source, interface.link.prefix_len) != interface.link.network();
+        if foreign || source == interface.link.address {
+            return self.count_drop("source is not on the network");
         }
         if header.router_id == self.config.router_id {
             let problem = format!(
@@ -141,15 +167,30 @@ impl Engine {
             );
             return self.problem(index, Topic::Hello, problem);
         }
+        let key = if interface.has_one_end() { header.router_id } else { source };
+        let peer = Peer { interface: index, key };
+        let known = interface.neighbours.get(&key).filter(|neighbour| neighbour.state > State::Attempt);
+        let least = known.map_or(0, |neighbour| neighbour.auth_sequence);
+        let checked = auth::check(&interface.config.authentication, &header, payload, self.time, least);
+        let sequence = match checked {
+            Ok(sequence) => sequence,
+            Err(refusal) => return self.refuse(index, source, &header, refusal),
+        };
+        if let Some(neighbour) = self.neighbour_mut(peer) {
+            neighbour.auth_sequence = neighbour.auth_sequence.max(sequence);
+        }
         if let Packet::Hello(hello) = &packet {
-            self.receive_hello(now, index, source, &header, hello);
-        } else if self.neighbour_mut(index).is_some_and(|n| n.router_id == header.router_id) {
+            self.receive_hello(now, index, source, &header, sequence, hello);
+        } else if self
+            .neighbour_mut(peer)
+            .is_some_and(|n| n.router_id == header.router_id && n.state > State::Attempt)
+        {
             match packet {
                 Packet::Hello(_) => {}
-                Packet::DatabaseDescription(d) => self.receive_description(now, index, header.router_id, &d),
-                Packet::LinkStateRequest(keys) => self.receive_requests(now, index, &keys),
-                Packet::LinkStateUpdate(list) => self.receive_updates(now, index, list),
-                Packet::LinkStateAck(list) => self.receive_acks(now, index, &list),
+                Packet::DatabaseDescription(d) => self.receive_description(now, peer, header.router_id, &d),
+                Packet::LinkStateRequest(keys) => self.receive_requests(now, peer, &keys),
+                Packet::LinkStateUpdate(list) => self.receive_updates(now, peer, list),
+                Packet::LinkStateAck(list) => self.receive_acks(now, peer, &list),
             }
         } else {
             return self.count_drop("not from a neighbour");
@@ -160,127 +201,207 @@ impl Engine {
     /// The earliest time at which [`Engine::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let interfaces = self.interfaces.values().filter_map(Interface::next_timeout).min();
-        let originations = self.originations.values().filter_map(|plan| plan.due).min();
-        let expiry = self.areas.values().filter_map(Lsdb::next_expiry).min();
-        [interfaces, originations, expiry, self.next_refresh(), self.spf.due].into_iter().flatten().min()
+        let originations = self.own_due.first().map(|(due, _)| *due);
+        let expiry = self.areas.values().filter_map(|area| area.lsdb.next_expiry()).min();
+        [interfaces, originations, expiry, self.as_wide.next_expiry(), self.spf.due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.tick(now);
+        if self.stub_until.is_some_and(|until| until <= now) {
+            self.stub_until = None;
+            let areas: Vec<AreaId> = self.areas.keys().copied().collect();
+            areas.into_iter().for_each(|area| self.router_lsa_soon(now, area));
+        }
         let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
         for index in indexes {
-            let Some(interface) = self.interfaces.get_mut(&index) else { continue };
-            let dead = interface.neighbour.as_ref().is_some_and(|neighbour| neighbour.dead_at <= now);
-            let hello = interface.is_active() && interface.hello_due <= now;
-            if hello {
-                let interval = Duration::from_secs(u64::from(interface.config.hello_interval.max(1)));
-                interface.hello_due = now + interval;
+            let Some(interface) = self.interfaces.get(&index) else { continue };
+            let keys: Vec<Ipv4Addr> = interface.neighbours.keys().copied().collect();
+            let dead = |neighbour: &Neighbour| neighbour.state > State::Down && neighbour.dead_at <= now;
+            let gone: Vec<Ipv4Addr> =
+                interface.neighbours.iter().filter(|(_, n)| dead(n)).map(|(key, _)| *key).collect();
+            for key in gone {
+                self.kill_neighbour(now, Peer { interface: index, key }, "its dead interval is over");
             }
-            if dead {
-                self.kill_neighbour(now, index, "its dead interval is over");
+            self.end_wait(now, index);
+            self.send_due_hellos(now, index);
+            for key in keys {
+                let peer = Peer { interface: index, key };
+                self.repeat_exchange(now, peer);
+                self.repeat_updates(now, peer);
             }
-            if hello {
-                self.send_hello(index);
-            }
-            self.repeat_exchange(now, index);
-            self.repeat_updates(now, index);
         }
         self.age(now);
         self.work(now);
     }
 
-    /// Originations and paths that are due, then what was gathered for the wire.
-    fn work(&mut self, now: Instant) {
+    /// Elections, originations and paths that are due, then what was gathered for the wire.
+    pub(crate) fn work(&mut self, now: Instant) {
+        self.elect_where_needed(now);
         self.originate_due(now);
         if self.spf.due.is_some_and(|due| due <= now) {
             self.compute(now);
+            self.originate_due(now);
         }
         self.finish(now);
     }
 
-    /// The database has changed.
-    pub(crate) fn spf_soon(&mut self, now: Instant) {
-        let due = self.spf.last.map_or(now, |last| (last + self.spf.hold).max(now));
+    /// An area's graph has changed.
+    pub(crate) fn paths_soon(&mut self, now: Instant, area: AreaId) {
+        self.area_mut(area).stale = true;
+        self.all_routes_soon(now);
+    }
+
+    /// All routes have to be looked at.
+    pub(crate) fn all_routes_soon(&mut self, now: Instant) {
+        self.table.stale = true;
+        self.routes_soon(now);
+    }
+
+    /// Some advertisements have changed.
+    pub(crate) fn routes_soon(&mut self, now: Instant) {
+        let delayed = now + self.config.spf_times.delay;
+        let due = self.spf.last.map_or(delayed, |last| (last + self.spf.hold).max(delayed));
         self.spf.due.get_or_insert(due);
     }
 
     fn compute(&mut self, now: Instant) {
-        let calm = self.spf.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * SPF_MAX_HOLD);
-        self.spf.hold = if calm { SPF_HOLD } else { (self.spf.hold * 2).min(SPF_MAX_HOLD) };
+        let times = self.config.spf_times;
+        let calm = self.spf.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * times.longest);
+        self.spf.hold = if calm { times.hold } else { (self.spf.hold * 2).min(times.longest) };
         self.spf.due = None;
         self.spf.last = Some(now);
         self.spf.runs += 1;
-        let mut routes = Vec::new();
-        let mut routers = Vec::new();
-        for (area, lsdb) in &self.areas {
-            let graph = lsdb.iter().filter(|(_, entry)| !entry.is_max_age(now)).map(|(_, entry)| &entry.lsa);
-            let table = spf::compute(*area, self.config.router_id, graph, &self.own_links(*area));
-            spf::merge(&mut routes, table.routes);
-            routers.extend(table.routers);
+        // Virtual links lead through the other areas: the backbone comes last.
+        let others: Vec<AreaId> = self.areas.keys().filter(|area| **area != BACKBONE).copied().collect();
+        for area in others {
+            self.compute_area(area);
         }
-        self.routers = routers;
-        if routes != self.routes {
-            self.routes = routes;
+        self.update_virtual_links(now);
+        self.compute_area(BACKBONE);
+        let ranges = self.active_ranges();
+        let mut table = std::mem::take(&mut self.table);
+        let changed = table.update(&self.sources(ranges));
+        self.table = table;
+        let discards = self.discarded();
+        let changed = changed || discards != self.discards;
+        self.discards = discards;
+        if changed {
             self.events.push_back(Event::RoutesChanged);
+        }
+        self.summarise(now);
+        if self.areas.len() > 1 || self.areas.keys().any(|area| self.area_kind(*area).is_nssa()) {
+            self.externals_changed(now);
+        }
+        // What came up by all this is computed at its own time, not in the same moment for ever.
+        if self.spf.due.is_some_and(|due| due <= now) {
+            self.spf.due = Some(now + self.spf.hold);
         }
     }
 
-    /// The root's own interfaces: what its first hops are.
-    fn own_links(&self, area: Ipv4Addr) -> Vec<spf::OwnLink> {
-        let link = |interface: &Interface| spf::OwnLink {
-            interface: interface.link.index,
-            address: interface.link.address,
-            neighbour: interface
-                .neighbour
-                .as_ref()
-                .filter(|neighbour| neighbour.state == State::Full)
-                .map(|neighbour| (neighbour.router_id, neighbour.address)),
+    fn compute_area(&mut self, id: AreaId) {
+        if !self.areas.get(&id).is_some_and(|area| area.stale) {
+            return;
+        }
+        let (root, maximum, own) = (self.config.router_id, self.config.maximum_paths, self.own_links(id));
+        let area = self.area_mut(id);
+        area.stale = false;
+        area.runs += 1;
+        area.paths = spf::compute(&area.graph, root, &own, maximum);
+        self.table.stale = true;
+    }
+
+    /// What routes are computed from.
+    fn sources(&self, ranges: Vec<Destination>) -> Sources<'_> {
+        let is_border = self.is_border();
+        let summaries_of = if is_border && self.has_live_backbone() {
+            BTreeSet::from([BACKBONE])
+        } else {
+            self.attached_areas()
         };
-        self.interfaces.values().filter(|interface| interface.config.area == area).map(link).collect()
+        let transit = match is_border {
+            true => self.areas.iter().filter(|(_, area)| area.is_transit()).map(|(id, _)| *id).collect(),
+            false => BTreeSet::new(),
+        };
+        let physical = || self.interfaces.values().filter(|interface| interface.virtual_end.is_none());
+        let attached = physical().map(|interface| {
+            let destination = Destination::new(interface.link.address, interface.link.prefix_len);
+            (interface.config.area, destination, interface.link.index)
+        });
+        Sources {
+            areas: &self.areas,
+            root: self.config.router_id,
+            summaries_of,
+            transit,
+            attached: attached.collect(),
+            own_addresses: physical().map(|interface| interface.link.address).collect(),
+            rfc1583: self.config.rfc1583,
+            maximum_paths: self.config.maximum_paths,
+            ranges,
+            nssas: self.areas.keys().filter(|area| self.area_kind(**area).is_nssa()).copied().collect(),
+            is_border,
+        }
     }
 
     /// Takes leave: our LSAs are taken out of the routing domain, and a hello without neighbours ends adjacencies.
     pub fn shutdown(&mut self, now: Instant) {
-        let areas: Vec<Ipv4Addr> = self.areas.keys().copied().collect();
+        self.tick(now);
         let id = self.config.router_id;
-        for area in areas {
+        self.own.clear();
+        self.own_due.clear();
+        let scopes: Vec<Scope> = self.scopes().collect();
+        for scope in scopes {
             let own: Vec<_> = self
-                .areas
-                .get(&area)
+                .lsdb(scope)
                 .map(|lsdb| lsdb.iter().map(|(key, _)| *key).filter(|k| k.advertising_router == id).collect())
                 .unwrap_or_default();
             for key in own {
-                self.flush(now, area, key);
+                self.flush(now, scope, key);
             }
         }
         self.finish(now);
         let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
         for index in indexes {
-            self.kill_neighbour(now, index, "shutdown");
+            self.kill_neighbours(now, index, "shutdown");
             self.send_hello(index);
             self.interfaces.remove(&index);
         }
-        self.routes.clear();
+        self.own.clear();
+        self.own_due.clear();
+        self.spf.due = None;
+        self.table.routes.clear();
+        self.discards.clear();
         self.events.push_back(Event::RoutesChanged);
     }
 
     /// The neighbours, for a glance.
     pub fn neighbours(&self) -> impl Iterator<Item = NeighbourInfo> {
-        let info = |interface: &Interface| {
-            let neighbour = interface.neighbour.as_ref()?;
-            Some(NeighbourInfo {
+        let all = self
+            .interfaces
+            .values()
+            .flat_map(|interface| interface.neighbours.values().map(move |neighbour| (interface, neighbour)));
+        all.filter(|(_, neighbour)| neighbour.state > State::Down).map(|(interface, neighbour)| {
+            NeighbourInfo {
                 router_id: neighbour.router_id,
                 address: neighbour.address,
                 interface: interface.link.name.clone(),
                 state: neighbour.state,
-            })
-        };
-        self.interfaces.values().filter_map(info)
+            }
+        })
     }
 
-    /// Routes in the order of their prefixes, those of directly attached networks too.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
+    /// Routes, those of directly attached networks too, and of area ranges, which lead nowhere.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.table.routes.values().chain(self.discards.values())
+    }
+
+    /// The route to exactly this destination.
+    pub fn route(&self, network: Ipv4Addr, prefix_len: u8) -> Option<&Route> {
+        self.table.routes.get(&Destination::new(network, prefix_len))
     }
 
     /// The next packet to send.
@@ -318,18 +439,140 @@ impl Engine {
         }
     }
 
-    pub(crate) fn header(&self, area: Ipv4Addr) -> Header {
-        Header { router_id: self.config.router_id, area, auth_kind: AUTH_NULL, auth: [0; 8] }
+    /// A packet that is not authenticated as configured: both ways are named, the key is not.
+    fn refuse(&mut self, index: u32, source: Ipv4Addr, header: &Header, refusal: Refusal) {
+        self.count_drop(refusal.counter());
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let (name, ours) = (&interface.link.name, interface.config.authentication.words());
+        let text = match refusal {
+            Refusal::Kind => {
+                let theirs = match header.auth_kind {
+                    AUTH_NULL => "no authentication",
+                    AUTH_SIMPLE => "simple authentication",
+                    AUTH_CRYPTOGRAPHIC => "message-digest authentication",
+                    _ => "an authentication that is not known",
+                };
+                format!(
+                    "{name}: {source} uses {theirs}, we use {ours}: write the same `ip ospf authentication` on both \
+                     sides"
+                )
+            }
+            Refusal::Password => format!(
+                "{name}: {source} has another password: write the same `ip ospf authentication-key` on both sides"
+            ),
+            Refusal::UnknownKey(id) => format!(
+                "{name}: {source} uses key {id}, which we do not have or whose time is not now: give both sides the \
+                 same keys, and check both clocks"
+            ),
+            Refusal::Digest(id) => format!(
+                "{name}: {source} has another key {id} or another algorithm for it: write the same key on both sides"
+            ),
+            // An attacker can provoke it; there is nothing to mend.
+            Refusal::Replay => return,
+        };
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        let told = &mut interface.problems[Topic::Authentication as usize];
+        if told.as_ref() != Some(&text) {
+            *told = Some(text.clone());
+            self.events.push_back(Event::Problem(text));
+        }
     }
 
-    pub(crate) fn send(&mut self, index: u32, destination: Ipv4Addr, packet: &Packet) {
-        if let Some(area) = self.interfaces.get(&index).map(|interface| interface.config.area) {
-            let payload = packet.emit(&self.header(area));
+    /// The time of day, so that keys have their times and sequence numbers grow over restarts: Unix seconds.
+    pub fn set_clock(&mut self, now: Instant, unix_seconds: u64) {
+        self.clock = Some((now, unix_seconds));
+        self.tick(now);
+    }
+
+    /// Whether others are kept from going through this router.
+    pub(crate) fn is_stub_router(&self) -> bool {
+        self.config.stub_router.always || self.stub_until.is_some()
+    }
+
+    /// The first interface is there.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        if !self.begun {
+            self.begun = true;
+            self.stub_until = self.config.stub_router.on_startup.map(|time| now + time);
+        }
+    }
+
+    /// A call begins.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if let Some((at, seconds)) = self.clock {
+            self.time = seconds.saturating_add(now.saturating_duration_since(at).as_secs());
+        }
+        // Never smaller than any before, nor than those of an earlier life (RFC 2328 section D.3).
+        self.auth_sequence = self.auth_sequence.max(u32::try_from(self.time).unwrap_or(u32::MAX));
+    }
+
+    /// A packet with its header and what authenticates it; `None` when the interface is not there.
+    fn sealed(&self, index: u32, emit: impl FnOnce(&Header) -> Vec<u8>) -> Option<Vec<u8>> {
+        let interface = self.interfaces.get(&index)?;
+        let authentication = &interface.config.authentication;
+        let area = interface.config.area;
+        let mut header =
+            Header { router_id: self.config.router_id, area, auth_kind: AUTH_NULL, auth: [0; 8] };
+        auth::fill(authentication, &mut header, self.time, self.auth_sequence);
+        let mut payload = emit(&header);
+        payload.extend(auth::trailer(authentication, &payload, self.time));
+        Some(payload)
+    }
+
+    /// Sends a packet to one neighbour.
+    pub(crate) fn send(&mut self, peer: Peer, packet: &Packet) {
+        let destination = self.interfaces.get(&peer.interface).and_then(|i| i.address_of(peer.key));
+        if let Some(destination) = destination {
+            self.send_to(peer.interface, destination, packet);
+        }
+    }
+
+    /// Sends a packet to an address.
+    pub(crate) fn send_to(&mut self, index: u32, destination: Ipv4Addr, packet: &Packet) {
+        if let Some(payload) = self.sealed(index, |header| packet.emit(header)) {
             self.transmit(index, destination, payload);
         }
     }
 
-    pub(crate) fn transmit(&mut self, interface: u32, destination: Ipv4Addr, payload: Vec<u8>) {
-        self.transmits.push_back(Transmit { interface, destination, payload });
+    /// Sends LSAs as bytes.
+    pub(crate) fn send_update_bytes(&mut self, index: u32, destination: Ipv4Addr, lsas: &[Vec<u8>]) {
+        if let Some(payload) = self.sealed(index, |header| emit_update(header, lsas)) {
+            self.transmit(index, destination, payload);
+        }
+    }
+
+    fn transmit(&mut self, index: u32, destination: Ipv4Addr, payload: Vec<u8>) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let (interface, ttl) = match interface.virtual_end.as_ref().map(|end| end.path) {
+            None => (index, 1),
+            Some(Some((through, _))) => (through, VIRTUAL_TTL),
+            Some(None) => return,
+        };
+        self.transmits.push_back(Transmit { interface, destination, ttl, payload });
+    }
+
+    /// The virtual link that a packet for the backbone belongs to when it arrives in another area.
+    fn virtual_link_of(&self, interface: &Interface, header: &Header) -> Option<u32> {
+        if header.area != BACKBONE || interface.config.area == BACKBONE {
+            return None;
+        }
+        let transit = interface.config.area;
+        let fits = |interface: &&Interface| {
+            interface.network == NetworkType::Virtual
+                && interface.state != InterfaceState::Down
+                && interface
+                    .virtual_end
+                    .as_ref()
+                    .is_some_and(|end| end.transit == transit && end.router_id == header.router_id)
+        };
+        self.interfaces.values().find(fits).map(|interface| interface.link.index)
+    }
+
+    /// The router id of this router.
+    pub fn router_id(&self) -> RouterId {
+        self.config.router_id
     }
 }
+
+/// Packets on virtual links cross several routers.
+const VIRTUAL_TTL: u8 = 64;

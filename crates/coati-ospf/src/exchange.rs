@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{
-    ALL_ROUTERS, DatabaseDescription, LSA_HEADER_LEN, LsaHeader, LsaKey, Packet, lsa_kind,
-};
+use coati_wire::ospf::{DatabaseDescription, LSA_HEADER_LEN, LsaHeader, LsaKey, OPTION_O, Packet, lsa_kind};
 
+use crate::config::NetworkType;
 use crate::engine::Engine;
-use crate::interface::{OPTIONS, Topic};
-use crate::neighbour::{Backoff, Neighbour, Repeated, State};
+use crate::hello::options;
+use crate::interface::Topic;
+use crate::lsdb::Scope;
+use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
 /// First repetition of a description or a request.
 const FIRST_REPETITION: Duration = Duration::from_millis(200);
@@ -21,51 +22,56 @@ const MAX_HELD: usize = 10_000;
 const FIRST: u8 = DatabaseDescription::INIT | DatabaseDescription::MORE | DatabaseDescription::MASTER;
 
 impl Engine {
-    pub(crate) fn neighbour_mut(&mut self, index: u32) -> Option<&mut Neighbour> {
-        self.interfaces.get_mut(&index)?.neighbour.as_mut()
+    pub(crate) fn neighbour_mut(&mut self, peer: Peer) -> Option<&mut Neighbour> {
+        self.interfaces.get_mut(&peer.interface)?.neighbours.get_mut(&peer.key)
     }
 
-    fn repeated(&self, now: Instant, index: u32) -> Option<Repeated> {
-        let longest = self.interfaces.get(&index)?.config.retransmit_interval;
+    fn repeated(&self, now: Instant, peer: Peer) -> Option<Repeated> {
+        let longest = self.interfaces.get(&peer.interface)?.config.retransmit_interval;
         let early = self.config.deviations.early_retransmission;
         let mut backoff = Backoff::new(FIRST_REPETITION, longest, early);
         Some(Repeated { due: backoff.advance(now), backoff })
     }
 
     /// Into ExStart: says that we want to lead.
-    pub(crate) fn start_exchange(&mut self, now: Instant, index: u32, why: &'static str) {
-        self.fall_back(now, index, State::ExStart, why);
+    pub(crate) fn start_exchange(&mut self, now: Instant, peer: Peer, why: &'static str) {
+        self.fall_back(now, peer, State::ExStart, why);
         let random = self.random.number();
-        let repeated = self.repeated(now, index);
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+        let repeated = self.repeated(now, peer);
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let sequence = neighbour.propose(random);
         neighbour.master = true;
         neighbour.description = repeated;
-        self.send_description(index, FIRST, sequence, Vec::new());
+        self.send_description(peer, FIRST, sequence, Vec::new());
     }
 
-    fn send_description(&mut self, index: u32, flags: u8, sequence: u32, headers: Vec<LsaHeader>) {
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        let mtu = u16::try_from(interface.link.mtu).unwrap_or(u16::MAX);
-        let description = DatabaseDescription { mtu, options: OPTIONS, flags, sequence, headers };
-        if let Some(neighbour) = &mut interface.neighbour {
+    fn send_description(&mut self, peer: Peer, flags: u8, sequence: u32, headers: Vec<LsaHeader>) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else { return };
+        let mtu = match interface.network {
+            // It is not known which links a virtual link goes over (section 10.8).
+            NetworkType::Virtual => 0,
+            _ => u16::try_from(interface.link.mtu).unwrap_or(u16::MAX),
+        };
+        let options = options(self.area_kind(interface.config.area));
+        let description = DatabaseDescription { mtu, options, flags, sequence, headers };
+        if let Some(neighbour) = self.neighbour_mut(peer) {
             neighbour.last_sent = Some(description.clone());
         }
-        self.send(index, ALL_ROUTERS, &Packet::DatabaseDescription(description));
+        self.send(peer, &Packet::DatabaseDescription(description));
     }
 
-    fn repeat_description(&mut self, index: u32) {
-        if let Some(last) = self.neighbour_mut(index).and_then(|neighbour| neighbour.last_sent.clone()) {
-            self.send(index, ALL_ROUTERS, &Packet::DatabaseDescription(last));
+    fn repeat_description(&mut self, peer: Peer) {
+        if let Some(last) = self.neighbour_mut(peer).and_then(|neighbour| neighbour.last_sent.clone()) {
+            self.send(peer, &Packet::DatabaseDescription(last));
         }
     }
 
     /// The next part of the summary list.
-    fn describe_more(&mut self, now: Instant, index: u32) {
-        let room = self.interfaces.get(&index).map_or(0, |interface| interface.room());
+    fn describe_more(&mut self, now: Instant, peer: Peer) {
+        let room = self.interfaces.get(&peer.interface).map_or(0, |interface| interface.room());
         let count = room.saturating_sub(32) / LSA_HEADER_LEN;
-        let repeated = self.repeated(now, index);
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+        let repeated = self.repeated(now, peer);
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let count = count.min(neighbour.summary.len());
         let headers: Vec<LsaHeader> = neighbour.summary.drain(..count).collect();
         let mut flags = if neighbour.master { DatabaseDescription::MASTER } else { 0 };
@@ -74,30 +80,31 @@ impl Engine {
         }
         neighbour.description = repeated.filter(|_| neighbour.master);
         let sequence = neighbour.sequence;
-        self.send_description(index, flags, sequence, headers);
+        self.send_description(peer, flags, sequence, headers);
     }
 
     /// Section 10.6.
     pub(crate) fn receive_description(
         &mut self,
         now: Instant,
-        index: u32,
+        peer: Peer,
         router_id: Ipv4Addr,
         description: &DatabaseDescription,
     ) {
-        if !self.mtu_fits(index, router_id, description.mtu) {
+        if !self.mtu_fits(peer, router_id, description.mtu) {
             return;
         }
-        if self.neighbour_mut(index).is_some_and(|neighbour| neighbour.state == State::Init) {
+        if self.neighbour_mut(peer).is_some_and(|neighbour| neighbour.state == State::Init) {
             // It describes its database, so it has heard us.
-            self.start_exchange(now, index, "2-way received, by a database description");
+            self.two_way(now, peer, "2-way received, by a database description");
+            self.elect_where_needed(now);
         }
         let our_id = self.config.router_id;
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let flags = description.flags;
         let received = (flags, description.options, description.sequence);
         match neighbour.state {
-            State::Down | State::Init | State::TwoWay => {}
+            State::Down | State::Attempt | State::Init | State::TwoWay => {}
             State::ExStart => {
                 let leads = flags & FIRST == FIRST && description.headers.is_empty() && router_id > our_id;
                 let follows = flags & (DatabaseDescription::INIT | DatabaseDescription::MASTER) == 0
@@ -114,14 +121,14 @@ impl Engine {
                 if leads {
                     neighbour.sequence = description.sequence;
                 }
-                self.negotiation_done(now, index);
-                self.take_description(now, index, description);
+                self.negotiation_done(now, peer);
+                self.take_description(now, peer, description);
             }
             State::Exchange => {
                 let again = neighbour.last_received == Some(received);
                 if again || neighbour.comes_late(flags, description.sequence) {
                     if !neighbour.master {
-                        self.repeat_description(index);
+                        self.repeat_description(peer);
                     }
                     return;
                 }
@@ -133,27 +140,27 @@ impl Engine {
                     && description.options == neighbour.options
                     && description.sequence == expected;
                 if right {
-                    self.take_description(now, index, description);
+                    self.take_description(now, peer, description);
                 } else {
-                    self.start_exchange(now, index, "sequence number mismatch");
+                    self.start_exchange(now, peer, "sequence number mismatch");
                 }
             }
             State::Loading | State::Full => {
                 let again = neighbour.last_received == Some(received);
                 if again || neighbour.comes_late(flags, description.sequence) {
                     if !neighbour.master {
-                        self.repeat_description(index);
+                        self.repeat_description(peer);
                     }
                 } else {
-                    self.start_exchange(now, index, "sequence number mismatch");
+                    self.start_exchange(now, peer, "sequence number mismatch");
                 }
             }
         }
     }
 
     /// Larger packets than ours would be lost on the way.
-    fn mtu_fits(&mut self, index: u32, router_id: Ipv4Addr, theirs: u16) -> bool {
-        let Some(interface) = self.interfaces.get_mut(&index) else { return false };
+    fn mtu_fits(&mut self, peer: Peer, router_id: Ipv4Addr, theirs: u16) -> bool {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return false };
         let ours = interface.link.mtu;
         if u32::from(theirs) <= ours || interface.config.mtu_ignore {
             interface.problems[Topic::Exchange as usize] = None;
@@ -161,7 +168,7 @@ impl Engine {
         }
         let name = interface.link.name.clone();
         self.problem(
-            index,
+            peer.interface,
             Topic::Exchange,
             format!(
                 "{name}: {router_id} says MTU {theirs}, ours is {ours}: give both ends the same mtu, or write \
@@ -171,45 +178,54 @@ impl Engine {
         false
     }
 
-    /// NegotiationDone: the summary list is the whole database of the area.
-    fn negotiation_done(&mut self, now: Instant, index: u32) {
-        self.set_state(now, index, State::Exchange, "negotiation done");
-        let Some(area) = self.interfaces.get(&index).map(|interface| interface.config.area) else { return };
-        let Some(lsdb) = self.areas.get(&area) else { return };
-        let mut dying = Vec::new();
-        let mut headers = Vec::with_capacity(lsdb.len());
-        for (key, entry) in lsdb.iter().filter(|(key, _)| key.kind != lsa_kind::OPAQUE_LINK) {
-            if entry.is_max_age(now) {
-                dying.push(*key);
-            } else {
-                headers.push(entry.header(now));
+    /// NegotiationDone: the summary list is what the neighbour may have of our database.
+    fn negotiation_done(&mut self, now: Instant, peer: Peer) {
+        self.set_state(now, peer, State::Exchange, "negotiation done");
+        let Some(interface) = self.interfaces.get(&peer.interface) else { return };
+        let Some(neighbour) = interface.neighbours.get(&peer.key) else { return };
+        let (mut dying, mut headers) = (Vec::new(), Vec::new());
+        for scope in self.scopes_of(interface) {
+            let Some(lsdb) = self.lsdb(scope) else { continue };
+            for (key, entry) in lsdb.iter() {
+                if is_opaque(key.kind) && !neighbour.has_option(OPTION_O) {
+                    continue;
+                }
+                match entry.is_max_age(now) {
+                    true => dying.push(*key),
+                    false => headers.push(entry.header(now)),
+                }
             }
         }
-        if let Some(neighbour) = self.neighbour_mut(index) {
+        if let Some(neighbour) = self.neighbour_mut(peer) {
             neighbour.summary = headers.into();
             neighbour.description = None;
         }
         for key in dying {
-            self.retransmit_until_acknowledged(now, index, key);
+            self.retransmit_until_acknowledged(now, peer, key);
         }
     }
 
     /// Section 10.6 at its end: a description that is in its turn.
-    fn take_description(&mut self, now: Instant, index: u32, description: &DatabaseDescription) {
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        let Some(lsdb) = self.areas.get(&interface.config.area) else { return };
-        let Some(neighbour) = &mut interface.neighbour else { return };
-        neighbour.late = 0;
-        neighbour.last_received = Some((description.flags, description.options, description.sequence));
+    fn take_description(&mut self, now: Instant, peer: Peer, description: &DatabaseDescription) {
+        let mut missing = Vec::new();
         for header in &description.headers {
-            if !is_known(header.key.kind) {
-                return self.start_exchange(now, index, "sequence number mismatch: an unknown LS type");
-            }
-            let newer = lsdb.get(&header.key).is_none_or(|entry| header.compare(&entry.header(now)).is_gt());
-            if newer && neighbour.requests.len() < crate::lsdb::MAX_LSAS {
-                neighbour.requests.insert(header.key, *header);
+            let Some(scope) = self.scope(peer.interface, header.key.kind) else {
+                return self.start_exchange(
+                    now,
+                    peer,
+                    "sequence number mismatch: an LS type that is not for this area",
+                );
+            };
+            let known = self.lsdb(scope).and_then(|lsdb| lsdb.get(&header.key));
+            if known.is_none_or(|entry| header.compare(&entry.header(now)).is_gt()) {
+                missing.push(*header);
             }
         }
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
+        neighbour.late = 0;
+        neighbour.last_received = Some((description.flags, description.options, description.sequence));
+        let room = crate::lsdb::MAX_LSAS.saturating_sub(neighbour.requests.len());
+        neighbour.requests.extend(missing.into_iter().take(room).map(|header| (header.key, header)));
         let they_are_done = description.flags & DatabaseDescription::MORE == 0;
         let we_were_done = neighbour
             .last_sent
@@ -218,47 +234,47 @@ impl Engine {
         if neighbour.master {
             neighbour.sequence = neighbour.sequence.wrapping_add(1);
             if they_are_done && we_were_done {
-                self.exchange_done(now, index);
+                self.exchange_done(now, peer);
             } else {
-                self.describe_more(now, index);
+                self.describe_more(now, peer);
             }
         } else {
             neighbour.sequence = description.sequence;
-            self.describe_more(now, index);
-            let done = self.neighbour_mut(index).and_then(|neighbour| neighbour.last_sent.as_ref());
+            self.describe_more(now, peer);
+            let done = self.neighbour_mut(peer).and_then(|neighbour| neighbour.last_sent.as_ref());
             if they_are_done && done.is_some_and(|last| last.flags & DatabaseDescription::MORE == 0) {
-                self.exchange_done(now, index);
+                self.exchange_done(now, peer);
             }
         }
     }
 
-    fn exchange_done(&mut self, now: Instant, index: u32) {
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+    fn exchange_done(&mut self, now: Instant, peer: Peer) {
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         neighbour.description = None;
         let held = std::mem::take(&mut neighbour.held_requests);
         if neighbour.requests.is_empty() {
-            self.set_state(now, index, State::Full, "exchange done");
+            self.set_state(now, peer, State::Full, "exchange done");
         } else {
-            self.set_state(now, index, State::Loading, "exchange done");
-            self.send_requests(now, index);
+            self.set_state(now, peer, State::Loading, "exchange done");
+            self.send_requests(now, peer);
         }
         if !held.is_empty() {
-            self.answer_requests(now, index, &held);
+            self.answer_requests(now, peer, &held);
         }
     }
 
-    fn send_requests(&mut self, now: Instant, index: u32) {
-        let repeated = self.repeated(now, index);
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+    fn send_requests(&mut self, now: Instant, peer: Peer) {
+        let repeated = self.repeated(now, peer);
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let keys: Vec<LsaKey> = neighbour.requests.keys().take(MAX_REQUESTS).copied().collect();
         neighbour.requested = keys.len();
         neighbour.request = repeated;
-        self.send(index, ALL_ROUTERS, &Packet::LinkStateRequest(keys));
+        self.send(peer, &Packet::LinkStateRequest(keys));
     }
 
     /// An LSA of the request list has come.
-    pub(crate) fn request_satisfied(&mut self, now: Instant, index: u32, key: &LsaKey) {
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+    pub(crate) fn request_satisfied(&mut self, now: Instant, peer: Peer, key: &LsaKey) {
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         if neighbour.requests.remove(key).is_none() {
             return;
         }
@@ -268,38 +284,35 @@ impl Engine {
         }
         if neighbour.requests.is_empty() {
             neighbour.request = None;
-            self.set_state(now, index, State::Full, "loading done");
+            self.set_state(now, peer, State::Full, "loading done");
         } else if neighbour.requested == 0 {
-            self.send_requests(now, index);
+            self.send_requests(now, peer);
         }
     }
 
     /// Section 10.7. While databases are being described, answers wait: some neighbours lose them.
-    pub(crate) fn receive_requests(&mut self, now: Instant, index: u32, keys: &[LsaKey]) {
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+    pub(crate) fn receive_requests(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) {
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         match neighbour.state {
             State::Exchange => {
                 let room = MAX_HELD.saturating_sub(neighbour.held_requests.len());
                 neighbour.held_requests.extend(keys.iter().take(room));
             }
-            State::Loading | State::Full => self.answer_requests(now, index, keys),
+            State::Loading | State::Full => self.answer_requests(now, peer, keys),
             _ => {}
         }
     }
 
-    fn answer_requests(&mut self, now: Instant, index: u32, keys: &[LsaKey]) {
-        let Some(lsdb) = self.interfaces.get(&index).and_then(|i| self.areas.get(&i.config.area)) else {
-            return;
-        };
-        if keys.iter().any(|key| lsdb.get(key).is_none()) {
-            return self.start_exchange(now, index, "bad link state request");
+    fn answer_requests(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) {
+        if keys.iter().any(|key| self.find(peer.interface, key).is_none()) {
+            return self.start_exchange(now, peer, "bad link state request");
         }
-        self.send_updates(now, index, ALL_ROUTERS, keys);
+        self.send_updates_to(now, peer, keys);
     }
 
     /// Repetitions that are due.
-    pub(crate) fn repeat_exchange(&mut self, now: Instant, index: u32) {
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
+    pub(crate) fn repeat_exchange(&mut self, now: Instant, peer: Peer) {
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let due = |repeated: &mut Option<Repeated>| match repeated {
             Some(repeated) if repeated.due <= now => {
                 repeated.due = repeated.backoff.advance(now);
@@ -311,15 +324,52 @@ impl Engine {
         let request = due(&mut neighbour.request);
         let keys: Vec<LsaKey> = neighbour.requests.keys().take(neighbour.requested).copied().collect();
         if description {
-            self.repeat_description(index);
+            self.repeat_description(peer);
         }
         if request && !keys.is_empty() {
-            self.send(index, ALL_ROUTERS, &Packet::LinkStateRequest(keys));
+            self.send(peer, &Packet::LinkStateRequest(keys));
         }
     }
 }
 
-/// LS types that an area takes.
-pub(crate) fn is_known(kind: u8) -> bool {
-    matches!(kind, lsa_kind::ROUTER..=lsa_kind::EXTERNAL | lsa_kind::NSSA | lsa_kind::OPAQUE_LINK..=lsa_kind::OPAQUE_AS)
+pub(crate) fn is_opaque(kind: u8) -> bool {
+    matches!(kind, lsa_kind::OPAQUE_LINK..=lsa_kind::OPAQUE_AS)
+}
+
+impl Engine {
+    /// Which databases are described on an interface: AS-wide LSAs go neither into stub areas nor over virtual links
+    /// (section 10.3).
+    pub(crate) fn scopes_of(&self, interface: &crate::interface::Interface) -> Vec<Scope> {
+        let area = interface.config.area;
+        let mut scopes = vec![Scope::Area(area)];
+        if interface.network != NetworkType::Virtual {
+            scopes.push(Scope::Link(interface.link.index));
+            if self.area_kind(area).takes_externals() {
+                scopes.push(Scope::As);
+            }
+        }
+        scopes
+    }
+
+    /// Where an LSA of this type that comes in on an interface belongs; `None` when it is not taken there.
+    pub(crate) fn scope(&self, index: u32, kind: u8) -> Option<Scope> {
+        let interface = self.interfaces.get(&index)?;
+        let area = interface.config.area;
+        let area_kind = self.area_kind(area);
+        let physical = interface.network != NetworkType::Virtual;
+        match kind {
+            lsa_kind::ROUTER..=lsa_kind::SUMMARY_ASBR | lsa_kind::OPAQUE_AREA => Some(Scope::Area(area)),
+            lsa_kind::NSSA => area_kind.is_nssa().then_some(Scope::Area(area)),
+            lsa_kind::EXTERNAL | lsa_kind::OPAQUE_AS => {
+                (physical && area_kind.takes_externals()).then_some(Scope::As)
+            }
+            lsa_kind::OPAQUE_LINK => physical.then_some(Scope::Link(index)),
+            _ => None,
+        }
+    }
+
+    /// An LSA as a neighbour on this interface knows it.
+    pub(crate) fn find(&self, index: u32, key: &LsaKey) -> Option<&crate::lsdb::Entry> {
+        self.lsdb(self.scope(index, key.kind)?)?.get(key)
+    }
 }

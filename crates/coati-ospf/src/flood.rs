@@ -5,14 +5,16 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use coati_wire::ospf::{
-    ALL_ROUTERS, HEADER_LEN, LSA_HEADER_LEN, Lsa, LsaHeader, LsaKey, MAX_AGE, MAX_SEQUENCE, Packet,
-    emit_update, lsa_kind,
+    HEADER_LEN, LSA_HEADER_LEN, Lsa, LsaBody, LsaHeader, LsaKey, MAX_AGE, MAX_SEQUENCE, OPTION_O, Packet,
+    lsa_kind,
 };
 
+use crate::config::NetworkType;
 use crate::engine::Engine;
-use crate::exchange::is_known;
-use crate::lsdb::MAX_LSAS;
-use crate::neighbour::{Backoff, Repeated, State};
+use crate::exchange::is_opaque;
+use crate::interface::{Interface, InterfaceState};
+use crate::lsdb::{MAX_LSAS, Scope};
+use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
 /// First repetition of an update. The second comes after a little more than MinLSArrival, within which neighbours
 /// drop a second instance without a word.
@@ -20,31 +22,31 @@ const FIRST_REPETITION: Duration = Duration::from_millis(350);
 
 impl Engine {
     /// Section 13, for each LSA of an update.
-    pub(crate) fn receive_updates(&mut self, now: Instant, index: u32, list: Vec<Lsa>) {
+    pub(crate) fn receive_updates(&mut self, now: Instant, peer: Peer, list: Vec<Lsa>) {
         for lsa in list {
-            if self.neighbour_mut(index).is_none_or(|neighbour| neighbour.state < State::Exchange) {
+            if self.neighbour_mut(peer).is_none_or(|neighbour| !neighbour.is_adjacent()) {
                 return;
             }
-            self.receive_lsa(now, index, lsa);
+            self.receive_lsa(now, peer, lsa);
         }
     }
 
-    fn receive_lsa(&mut self, now: Instant, index: u32, lsa: Lsa) {
+    fn receive_lsa(&mut self, now: Instant, peer: Peer, lsa: Lsa) {
         let key = lsa.header.key;
-        if !is_known(key.kind) {
-            return;
+        let Some(scope) = self.scope(peer.interface, key.kind) else {
+            return self.count_drop("LSA type that is not for this area");
+        };
+        if let Some(why) = disguised(&lsa) {
+            return self.count_drop(why);
         }
-        let Some(area) = self.interfaces.get(&index).map(|interface| interface.config.area) else { return };
-        let exchanging = self.interfaces.values().any(|interface| {
-            let state = interface.neighbour.as_ref().map(|neighbour| neighbour.state);
-            matches!(state, Some(State::Exchange | State::Loading))
-        });
         let by_tokens = self.config.deviations.prompt_origination;
-        let Some(lsdb) = self.areas.get_mut(&area) else { return };
+        let exchanging = self.interfaces.values().any(Interface::is_exchanging);
+        let total = self.lsdb(scope).map_or(0, crate::lsdb::Lsdb::len);
+        let Some(lsdb) = self.lsdb_mut(scope) else { return };
         let dead = lsa.header.seconds() >= MAX_AGE;
         // Step 4: nobody has it, and nobody needs to hear of its end.
         if dead && lsdb.get(&key).is_none() && !exchanging {
-            return self.acknowledge(index, lsa.header);
+            return self.acknowledge_directly(peer, lsa.header);
         }
         let order = lsdb.get(&key).map(|entry| lsa.header.compare(&entry.header(now)));
         match order {
@@ -52,179 +54,222 @@ impl Engine {
                 if !lsdb.may_arrive(now, &key, by_tokens) {
                     return;
                 }
-                if order.is_none() && lsdb.len() >= MAX_LSAS {
+                if order.is_none() && !dead && lsdb.is_late(now, &lsa.header) {
+                    // Whoever really has it sends it again.
+                    return self.count_drop("LSA that has just died");
+                }
+                if order.is_none() && total >= MAX_LSAS {
                     return self.count_drop("database is full");
                 }
-                self.take_newer(now, index, area, lsa);
+                self.take_newer(now, peer, scope, lsa);
             }
             Some(Ordering::Equal) => {
                 let header = lsa.header;
-                let requested =
-                    self.neighbour_mut(index).is_some_and(|neighbour| neighbour.requests.contains_key(&key));
-                if requested {
+                let Some(neighbour) = self.neighbour_mut(peer) else { return };
+                if neighbour.requests.contains_key(&key) {
                     // It offered a newer one than this and does not have it.
-                    return self.start_exchange(now, index, "bad link state request");
+                    return self.start_exchange(now, peer, "bad link state request");
                 }
-                let implied = self
-                    .neighbour_mut(index)
-                    .is_some_and(|neighbour| neighbour.retransmissions.remove(&key).is_some());
-                if !implied {
-                    self.acknowledge(index, header);
+                let implied = neighbour.retransmissions.remove(&key).is_some();
+                let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
+                let from_designated = interface.network.elects()
+                    && interface.neighbours.get(&peer.key).is_some_and(|n| n.address == interface.designated);
+                match (implied, interface.state == InterfaceState::Backup) {
+                    (false, _) => self.acknowledge_directly(peer, header),
+                    (true, true) if from_designated => interface.acks.push(header),
+                    (true, _) => {}
                 }
             }
             Some(Ordering::Less) => {
                 let requested =
-                    self.neighbour_mut(index).is_some_and(|neighbour| neighbour.requests.contains_key(&key));
+                    self.neighbour_mut(peer).is_some_and(|neighbour| neighbour.requests.contains_key(&key));
                 if requested {
-                    return self.start_exchange(now, index, "bad link state request");
+                    return self.start_exchange(now, peer, "bad link state request");
                 }
-                let Some(entry) = self.areas.get(&area).and_then(|lsdb| lsdb.get(&key)) else { return };
+                let Some(entry) = self.lsdb(scope).and_then(|lsdb| lsdb.get(&key)) else { return };
                 let wraps = entry.is_max_age(now) && entry.lsa.header.sequence == MAX_SEQUENCE;
                 let just_sent = now.saturating_duration_since(entry.installed) < Duration::from_secs(1);
                 if !wraps && !just_sent {
-                    self.send_updates(now, index, ALL_ROUTERS, &[key]);
+                    self.send_updates_to(now, peer, &[key]);
                 }
             }
         }
     }
 
     /// Step 5.
-    fn take_newer(&mut self, now: Instant, index: u32, area: Ipv4Addr, lsa: Lsa) {
+    fn take_newer(&mut self, now: Instant, peer: Peer, scope: Scope, lsa: Lsa) {
         let (key, header) = (lsa.header.key, lsa.header);
         let own = key.advertising_router == self.config.router_id
             || key.kind == lsa_kind::NETWORK && self.interfaces.values().any(|i| i.link.address == key.id);
-        self.acknowledge(index, header);
-        self.flood(now, area, &lsa, Some(index));
-        self.install(now, area, lsa);
+        let back = self.flood(now, scope, &lsa, Some(peer));
+        self.install(now, scope, lsa);
+        if !back {
+            self.acknowledge_later(peer, header);
+        }
         if own {
-            self.fight_back(now, area, &header);
+            self.fight_back(now, scope, &header);
         }
-        self.request_satisfied(now, index, &key);
+        self.request_satisfied(now, peer, &key);
     }
 
-    /// Puts an instance into the database; paths are computed again when it changes something.
-    pub(crate) fn install(&mut self, now: Instant, area: Ipv4Addr, lsa: Lsa) {
-        if self.areas.entry(area).or_default().install(now, lsa) {
-            self.spf_soon(now);
-        }
-    }
-
-    /// Section 13.3: out of every interface of the area but to the neighbour it came from.
-    pub(crate) fn flood(&mut self, now: Instant, area: Ipv4Addr, lsa: &Lsa, from: Option<u32>) {
+    /// Section 13.3: out of every interface of its scope but to the neighbour it came from. Whether it goes back out
+    /// of the interface it came in on.
+    pub(crate) fn flood(&mut self, now: Instant, scope: Scope, lsa: &Lsa, from: Option<Peer>) -> bool {
         let key = lsa.header.key;
-        let link_local = key.kind == lsa_kind::OPAQUE_LINK;
-        let indexes: Vec<u32> = self
-            .interfaces
-            .values()
-            .filter(|interface| interface.config.area == area && !link_local)
-            .map(|interface| interface.link.index)
-            .collect();
-        for index in indexes {
-            let Some(neighbour) = self.neighbour_mut(index).filter(|n| n.state >= State::Exchange) else {
-                continue;
-            };
-            // Whatever waits for an acknowledgement is an older instance now.
-            neighbour.retransmissions.remove(&key);
-            if Some(index) == from {
+        let mut back = false;
+        for index in self.interfaces_of(scope) {
+            let Some(interface) = self.interfaces.get(&index) else { continue };
+            let adjacent: Vec<Ipv4Addr> =
+                interface.neighbours.iter().filter(|(_, n)| n.is_adjacent()).map(|(key, _)| *key).collect();
+            let mut wanted = false;
+            for neighbour in adjacent {
+                wanted |= self.flood_to(now, Peer { interface: index, key: neighbour }, lsa, from);
+            }
+            let Some(interface) = self.interfaces.get_mut(&index) else { continue };
+            let came_here = from.filter(|from| from.interface == index);
+            if !wanted {
                 continue;
             }
-            if let Some(requested) = neighbour.requests.get(&key) {
-                match lsa.header.compare(requested) {
-                    Ordering::Less => continue,
-                    Ordering::Equal => {
-                        self.request_satisfied(now, index, &key);
-                        continue;
-                    }
-                    Ordering::Greater => self.request_satisfied(now, index, &key),
+            if let Some(from) = came_here.filter(|_| interface.network.elects()) {
+                let sender = interface.neighbours.get(&from.key).map(|neighbour| neighbour.address);
+                // The others have it from the designated router, or will have it.
+                if sender.is_some_and(|sender| interface.speaks_for_network(sender))
+                    || interface.state == InterfaceState::Backup
+                {
+                    continue;
                 }
             }
-            self.retransmit_until_acknowledged(now, index, key);
-            if let Some(interface) = self.interfaces.get_mut(&index) {
-                interface.flood.push(key);
+            back |= came_here.is_some();
+            interface.flood.push(key);
+        }
+        back
+    }
+
+    /// Step 1 for one neighbour: whether it has to have it.
+    fn flood_to(&mut self, now: Instant, peer: Peer, lsa: &Lsa, from: Option<Peer>) -> bool {
+        let key = lsa.header.key;
+        let Some(neighbour) = self.neighbour_mut(peer) else { return false };
+        // Whatever waits for an acknowledgement is an older instance now.
+        neighbour.retransmissions.remove(&key);
+        if let Some(requested) = neighbour.requests.get(&key).filter(|_| Some(peer) != from) {
+            match lsa.header.compare(requested) {
+                Ordering::Less => return false,
+                Ordering::Equal => {
+                    self.request_satisfied(now, peer, &key);
+                    return false;
+                }
+                Ordering::Greater => self.request_satisfied(now, peer, &key),
             }
         }
+        if Some(peer) == from {
+            return false;
+        }
+        let Some(neighbour) = self.neighbour_mut(peer) else { return false };
+        if is_opaque(key.kind) && !neighbour.has_option(OPTION_O) {
+            return false;
+        }
+        self.retransmit_until_acknowledged(now, peer, key);
+        true
     }
 
-    pub(crate) fn retransmit_until_acknowledged(&mut self, now: Instant, index: u32, key: LsaKey) {
+    /// Interfaces over which LSAs of this scope go.
+    fn interfaces_of(&self, scope: Scope) -> Vec<u32> {
+        let takes = |interface: &&Interface| match scope {
+            Scope::Link(index) => interface.link.index == index,
+            Scope::Area(area) => interface.config.area == area,
+            Scope::As => {
+                interface.network != NetworkType::Virtual
+                    && self.area_kind(interface.config.area).takes_externals()
+            }
+        };
+        self.interfaces.values().filter(takes).map(|interface| interface.link.index).collect()
+    }
+
+    pub(crate) fn retransmit_until_acknowledged(&mut self, now: Instant, peer: Peer, key: LsaKey) {
         let early = self.config.deviations.early_retransmission;
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
         let longest = interface.config.retransmit_interval;
-        if let Some(neighbour) = &mut interface.neighbour {
+        if let Some(neighbour) = interface.neighbours.get_mut(&peer.key) {
             let mut backoff = Backoff::new(FIRST_REPETITION, longest, early);
-            let repeated = Repeated { due: backoff.advance(now), backoff };
-            neighbour.retransmissions.insert(key, repeated);
+            neighbour.retransmit(key, Repeated { due: backoff.advance(now), backoff });
         }
     }
 
-    fn acknowledge(&mut self, index: u32, header: LsaHeader) {
-        if let Some(interface) = self.interfaces.get_mut(&index) {
+    fn acknowledge_directly(&mut self, peer: Peer, header: LsaHeader) {
+        if let Some(interface) = self.interfaces.get_mut(&peer.interface) {
+            interface.direct_acks.push((peer, header));
+        }
+    }
+
+    /// Table 19 for a newer instance that was not flooded back.
+    fn acknowledge_later(&mut self, peer: Peer, header: LsaHeader) {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
+        if interface.group().is_none() {
+            return interface.direct_acks.push((peer, header));
+        }
+        let from = interface.neighbours.get(&peer.key).map(|neighbour| neighbour.address);
+        if interface.state != InterfaceState::Backup || from == Some(interface.designated) {
             interface.acks.push(header);
         }
     }
 
     /// Section 13.7.
-    pub(crate) fn receive_acks(&mut self, now: Instant, index: u32, list: &[LsaHeader]) {
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        let Some(lsdb) = self.areas.get(&interface.config.area) else { return };
-        let Some(neighbour) = interface.neighbour.as_mut().filter(|n| n.state >= State::Exchange) else {
-            return;
-        };
+    pub(crate) fn receive_acks(&mut self, now: Instant, peer: Peer, list: &[LsaHeader]) {
         for header in list {
-            let same = lsdb.get(&header.key).is_some_and(|entry| entry.header(now).compare(header).is_eq());
+            let same = self.find(peer.interface, &header.key);
+            let same = same.is_some_and(|entry| entry.header(now).compare(header).is_eq());
+            let Some(neighbour) = self.neighbour_mut(peer).filter(|n| n.is_adjacent()) else { return };
             if same {
                 neighbour.retransmissions.remove(&header.key);
             }
         }
     }
 
+    /// Sends these LSAs to one neighbour.
+    pub(crate) fn send_updates_to(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else { return };
+        if let Some(destination) = interface.address_of(peer.key) {
+            self.send_updates(now, peer.interface, destination, keys);
+        }
+    }
+
     /// Sends these LSAs, in as many packets as it takes.
-    pub(crate) fn send_updates(&mut self, now: Instant, index: u32, destination: Ipv4Addr, keys: &[LsaKey]) {
+    fn send_updates(&mut self, now: Instant, index: u32, destination: Ipv4Addr, keys: &[LsaKey]) {
         let Some(interface) = self.interfaces.get(&index) else { return };
-        let Some(lsdb) = self.areas.get(&interface.config.area) else { return };
         let (room, delay) =
             (interface.room().saturating_sub(HEADER_LEN + 4), interface.config.transmit_delay);
-        let header = self.header(interface.config.area);
         let mut packets = Vec::new();
         let (mut part, mut length) = (Vec::new(), 0);
-        for entry in keys.iter().filter_map(|key| lsdb.get(key)) {
+        for entry in keys.iter().filter_map(|key| self.find(index, key)) {
+            // InfTransDelay, but not past MaxAge, and not for an age that does not grow.
             let age = entry.age(now);
-            // InfTransDelay, but not past MaxAge.
             let bytes = entry.lsa.emit_aged(if age >= MAX_AGE { age } else { (age + delay).min(MAX_AGE) });
             if !part.is_empty() && length + bytes.len() > room {
-                packets.push(emit_update(&header, &std::mem::take(&mut part)));
+                packets.push(std::mem::take(&mut part));
                 length = 0;
             }
             length += bytes.len();
             part.push(bytes);
         }
-        if !part.is_empty() {
-            packets.push(emit_update(&header, &part));
-        }
-        for payload in packets {
-            self.transmit(index, destination, payload);
+        packets.extend((!part.is_empty()).then_some(part));
+        for lsas in packets {
+            self.send_update_bytes(index, destination, &lsas);
         }
     }
 
-    /// Updates that were not acknowledged in time.
-    pub(crate) fn repeat_updates(&mut self, now: Instant, index: u32) {
-        let Some(neighbour) = self.neighbour_mut(index) else { return };
-        let mut keys = Vec::new();
-        for (key, repeated) in &mut neighbour.retransmissions {
-            if repeated.due <= now {
-                repeated.due = repeated.backoff.advance(now);
-                keys.push(*key);
-            }
+    /// Updates that were not acknowledged in time go to the neighbour itself (section 13.6).
+    pub(crate) fn repeat_updates(&mut self, now: Instant, peer: Peer) {
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
+        let keys = neighbour.due_retransmissions(now);
+        let (there, gone): (Vec<LsaKey>, Vec<LsaKey>) =
+            keys.into_iter().partition(|key| self.find(peer.interface, key).is_some());
+        if let Some(neighbour) = self.neighbour_mut(peer) {
+            gone.iter().for_each(|key| {
+                neighbour.retransmissions.remove(key);
+            });
         }
-        let gone =
-            |lsdb: Option<&crate::lsdb::Lsdb>, key: &LsaKey| lsdb.is_none_or(|lsdb| lsdb.get(key).is_none());
-        if let Some(interface) = self.interfaces.get_mut(&index) {
-            let lsdb = self.areas.get(&interface.config.area);
-            if let Some(neighbour) = &mut interface.neighbour {
-                neighbour.retransmissions.retain(|key, _| !gone(lsdb, key));
-            }
-        }
-        if !keys.is_empty() {
-            self.send_updates(now, index, ALL_ROUTERS, &keys);
+        if !there.is_empty() {
+            self.send_updates_to(now, peer, &there);
         }
     }
 
@@ -232,36 +277,72 @@ impl Engine {
     pub(crate) fn finish(&mut self, now: Instant) {
         let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
         for index in indexes {
-            let Some(interface) = self.interfaces.get_mut(&index) else { continue };
-            let mut keys = std::mem::take(&mut interface.flood);
-            let acks = std::mem::take(&mut interface.acks);
-            let per_packet = (interface.room().saturating_sub(HEADER_LEN) / LSA_HEADER_LEN).max(1);
-            keys.sort_unstable();
-            keys.dedup();
-            if !keys.is_empty() {
-                self.send_updates(now, index, ALL_ROUTERS, &keys);
-            }
-            for part in acks.chunks(per_packet) {
-                self.send(index, ALL_ROUTERS, &Packet::LinkStateAck(part.to_vec()));
-            }
+            self.send_gathered(now, index);
         }
         self.remove_dead(now);
     }
 
-    fn remove_dead(&mut self, now: Instant) {
-        let own = self.config.router_id;
-        let mut changed = false;
-        let mut again = Vec::new();
-        for (area, lsdb) in &mut self.areas {
-            if lsdb.dying.is_empty() {
-                continue;
+    fn send_gathered(&mut self, now: Instant, index: u32) {
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        let mut keys = std::mem::take(&mut interface.flood);
+        let acks = std::mem::take(&mut interface.acks);
+        let direct = std::mem::take(&mut interface.direct_acks);
+        if keys.is_empty() && acks.is_empty() && direct.is_empty() {
+            return;
+        }
+        let per_packet = (interface.room().saturating_sub(HEADER_LEN) / LSA_HEADER_LEN).max(1);
+        let group = interface.group();
+        keys.sort_unstable();
+        keys.dedup();
+        if let Some(group) = group {
+            if !keys.is_empty() {
+                self.send_updates(now, index, group, &keys);
             }
-            let neighbours = self.interfaces.values().filter(|interface| interface.config.area == *area);
-            let neighbours: Vec<_> =
-                neighbours.filter_map(|interface| interface.neighbour.as_ref()).collect();
+            for part in acks.chunks(per_packet) {
+                self.send_to(index, group, &Packet::LinkStateAck(part.to_vec()));
+            }
+        } else {
+            self.send_to_each(now, index, &keys);
+        }
+        let mut by_peer: std::collections::BTreeMap<Peer, Vec<LsaHeader>> = std::collections::BTreeMap::new();
+        for (peer, header) in direct {
+            by_peer.entry(peer).or_default().push(header);
+        }
+        for (peer, headers) in by_peer {
+            for part in headers.chunks(per_packet) {
+                self.send(peer, &Packet::LinkStateAck(part.to_vec()));
+            }
+        }
+    }
+
+    /// Without multicast, each neighbour gets what is on its retransmission list.
+    fn send_to_each(&mut self, now: Instant, index: u32, keys: &[LsaKey]) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let wanted = |neighbour: &Neighbour| -> Vec<LsaKey> {
+            keys.iter().filter(|key| neighbour.retransmissions.contains_key(key)).copied().collect()
+        };
+        let lists: Vec<(Ipv4Addr, Vec<LsaKey>)> =
+            interface.neighbours.iter().map(|(key, neighbour)| (*key, wanted(neighbour))).collect();
+        for (key, list) in lists {
+            if !list.is_empty() {
+                self.send_updates_to(now, Peer { interface: index, key }, &list);
+            }
+        }
+    }
+
+    fn remove_dead(&mut self, now: Instant) {
+        let scopes: Vec<Scope> = self.scopes().filter(|scope| self.has_dying(*scope)).collect();
+        for scope in scopes {
+            let interfaces = self.interfaces_of(scope);
+            let neighbours: Vec<&Neighbour> = interfaces
+                .iter()
+                .filter_map(|index| self.interfaces.get(index))
+                .flat_map(|interface| interface.neighbours.values())
+                .collect();
             if neighbours.iter().any(|n| matches!(n.state, State::Exchange | State::Loading)) {
                 continue;
             }
+            let Some(lsdb) = self.lsdb(scope) else { continue };
             let dead: Vec<LsaKey> = lsdb
                 .dying
                 .iter()
@@ -269,18 +350,31 @@ impl Engine {
                 .copied()
                 .collect();
             for key in dead {
-                lsdb.remove(&key);
-                changed = true;
-                if key.advertising_router == own {
-                    again.push(*area);
-                }
+                self.uninstall(now, scope, &key);
             }
         }
-        for area in again {
-            self.originate_soon(now, area);
+    }
+
+    fn has_dying(&self, scope: Scope) -> bool {
+        self.lsdb(scope).is_some_and(|lsdb| !lsdb.dying.is_empty())
+    }
+}
+
+/// LSAs that claim to be another router's: a router LSA is named after its originator (section 12.1.4), and masks
+/// have no holes.
+fn disguised(lsa: &Lsa) -> Option<&'static str> {
+    let key = lsa.header.key;
+    let holes = |mask: Ipv4Addr| {
+        let mask = u32::from(mask);
+        mask.leading_ones() + mask.trailing_zeros() < 32
+    };
+    match &lsa.body {
+        LsaBody::Router(_) if key.id != key.advertising_router => Some("router LSA in another router's name"),
+        LsaBody::Network { mask, .. } | LsaBody::Summary { mask, .. } | LsaBody::External { mask, .. }
+            if holes(*mask) =>
+        {
+            Some("LSA with holes in its mask")
         }
-        if changed {
-            self.spf_soon(now);
-        }
+        _ => None,
     }
 }

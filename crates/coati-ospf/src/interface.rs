@@ -1,16 +1,18 @@
-//! Interfaces and the hello protocol (RFC 2328 sections 9 and 10.5).
+//! Interfaces and their machine (RFC 2328 section 9).
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{ALL_ROUTERS, Header, Hello, LsaKey, OPTION_E, OPTION_O, Packet};
+use coati_wire::ospf::{ALL_DESIGNATED, ALL_ROUTERS, LsaHeader, LsaKey};
 
-use crate::config::InterfaceConfig;
-use crate::engine::{Engine, Event};
-use crate::neighbour::{Neighbour, State};
+use crate::config::{AreaId, InterfaceConfig, NetworkType, RouterId};
+use crate::engine::Engine;
+use crate::lsdb::Lsdb;
+use crate::neighbour::{Neighbour, Peer, State};
 
-/// A neighbour that does not list us gets an extra hello this often at the most.
-const HELLO_AT_ONCE_INTERVAL: Duration = Duration::from_millis(200);
+/// Interface indexes of virtual links begin here: the system gives out none so large.
+pub(crate) const VIRTUAL_INDEX: u32 = 0x8000_0000;
 
 /// An interface as the system has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +41,35 @@ impl Link {
 
     /// Its network.
     pub(crate) fn network(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.address) & u32::from(self.mask()))
+        masked(self.address, self.prefix_len)
     }
 }
 
 /// The mask of a prefix of this length.
 pub(crate) fn mask(length: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0))
+}
+
+/// The network of this length around an address.
+pub(crate) fn masked(address: Ipv4Addr, length: u8) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(address) & u32::from(mask(length)))
+}
+
+/// States of an interface (section 9.1). One that is down is not here at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InterfaceState {
+    /// A virtual link whose other end is not reachable.
+    Down,
+    /// Listens who the designated router is.
+    Waiting,
+    /// There is no designated router on such a network.
+    PointToPoint,
+    /// Others are designated router and backup.
+    DrOther,
+    /// Backup designated router.
+    Backup,
+    /// Designated router.
+    Dr,
 }
 
 /// What a problem is about.
@@ -55,6 +79,17 @@ pub(crate) enum Topic {
     Hello,
     /// Database descriptions.
     Exchange,
+    /// Authentication.
+    Authentication,
+}
+
+/// The far end of a virtual link (section 15).
+#[derive(Clone, Debug)]
+pub(crate) struct VirtualEnd {
+    pub(crate) transit: AreaId,
+    pub(crate) router_id: RouterId,
+    /// The interface that leads there, and the far end's address.
+    pub(crate) path: Option<(u32, Ipv4Addr)>,
 }
 
 /// One interface.
@@ -62,42 +97,175 @@ pub(crate) enum Topic {
 pub(crate) struct Interface {
     pub(crate) link: Link,
     pub(crate) config: InterfaceConfig,
-    pub(crate) neighbour: Option<Neighbour>,
+    pub(crate) network: NetworkType,
+    pub(crate) state: InterfaceState,
+    pub(crate) neighbours: BTreeMap<Ipv4Addr, Neighbour>,
+    /// Address of the designated router; 0 when there is none.
+    pub(crate) designated: Ipv4Addr,
+    /// Address of its backup.
+    pub(crate) backup: Ipv4Addr,
+    /// End of the wait for those who know the designated router.
+    pub(crate) wait_until: Option<Instant>,
+    /// The designated router has to be elected again.
+    pub(crate) elect: bool,
     pub(crate) hello_due: Instant,
     /// Since when it can be used.
     pub(crate) since: Instant,
-    last_hello_at_once: Option<Instant>,
+    pub(crate) last_hello_at_once: Option<Instant>,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
-    pub(crate) problems: [Option<String>; 2],
+    pub(crate) problems: [Option<String>; 3],
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
     pub(crate) flood: Vec<LsaKey>,
-    pub(crate) acks: Vec<coati_wire::ospf::LsaHeader>,
+    pub(crate) acks: Vec<LsaHeader>,
+    /// Acknowledgements that go to one neighbour only.
+    pub(crate) direct_acks: Vec<(Peer, LsaHeader)>,
+    /// LSAs of this link only (RFC 5250).
+    pub(crate) lsdb: Lsdb,
+    pub(crate) virtual_end: Option<VirtualEnd>,
+    /// How often the interface's machine has moved.
+    pub(crate) state_changes: u32,
 }
 
 impl Interface {
-    /// Whether neighbours are spoken to.
-    pub(crate) fn is_active(&self) -> bool {
-        self.link.point_to_point && !self.config.passive
+    pub(crate) fn new(now: Instant, link: Link, config: InterfaceConfig) -> Self {
+        let own = if link.point_to_point { NetworkType::PointToPoint } else { NetworkType::Broadcast };
+        let network = config.network.unwrap_or(own);
+        let mut interface = Self {
+            link,
+            config,
+            network,
+            state: InterfaceState::PointToPoint,
+            neighbours: BTreeMap::new(),
+            designated: Ipv4Addr::UNSPECIFIED,
+            backup: Ipv4Addr::UNSPECIFIED,
+            wait_until: None,
+            elect: false,
+            hello_due: now,
+            since: now,
+            last_hello_at_once: None,
+            problems: [None, None, None],
+            flood: Vec::new(),
+            acks: Vec::new(),
+            direct_acks: Vec::new(),
+            lsdb: Lsdb::default(),
+            virtual_end: None,
+            state_changes: 0,
+        };
+        interface.begin(now);
+        interface
     }
 
-    fn is_full(&self) -> bool {
-        self.neighbour.as_ref().is_some_and(|neighbour| neighbour.state == State::Full)
+    /// InterfaceUp (section 9.3).
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.designated = Ipv4Addr::UNSPECIFIED;
+        self.backup = Ipv4Addr::UNSPECIFIED;
+        self.since = now;
+        self.hello_due = now;
+        let waits = self.network.elects() && self.config.priority > 0 && self.is_active();
+        self.wait_until = waits.then(|| now + self.wait());
+        self.state = match self.network {
+            NetworkType::Virtual => InterfaceState::Down,
+            network if !network.elects() => InterfaceState::PointToPoint,
+            _ if waits => InterfaceState::Waiting,
+            _ => InterfaceState::DrOther,
+        };
+        for neighbour in &self.config.neighbours {
+            let mut silent = Neighbour::new(now, Ipv4Addr::UNSPECIFIED, neighbour.address);
+            silent.priority = neighbour.priority;
+            if self.is_active() {
+                silent.state = State::Attempt;
+                silent.dead_at = now + self.dead_interval();
+            }
+            self.neighbours.insert(neighbour.address, silent);
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        self.dead_interval()
+    }
+
+    pub(crate) fn dead_interval(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.dead_seconds()))
+    }
+
+    /// Whether neighbours are spoken to.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.config.passive
+    }
+
+    /// Whether there is one neighbour at the most, known by its router id.
+    pub(crate) fn has_one_end(&self) -> bool {
+        matches!(self.network, NetworkType::PointToPoint | NetworkType::Virtual)
+    }
+
+    /// Whether the other end has an address that does not belong to a network of this interface.
+    pub(crate) fn is_unnumbered(&self) -> bool {
+        self.network == NetworkType::PointToPoint && self.link.prefix_len == 32 && self.link.peer.is_none()
+    }
+
+    /// Whether this router speaks for the network.
+    pub(crate) fn is_designated(&self) -> bool {
+        self.state >= InterfaceState::Backup
+    }
+
+    /// Neighbours with which the database is the same.
+    pub(crate) fn full(&self) -> impl Iterator<Item = &Neighbour> {
+        self.neighbours.values().filter(|neighbour| neighbour.state == State::Full)
     }
 
     /// Whether an adjacency is on its way.
     pub(crate) fn is_forming(&self) -> bool {
-        self.neighbour.as_ref().is_some_and(|neighbour| neighbour.state >= State::Init) && !self.is_full()
+        self.full().next().is_none()
+            && self.neighbours.values().any(|neighbour| neighbour.state >= State::Init)
+    }
+
+    /// Whether databases are being described or requested.
+    pub(crate) fn is_exchanging(&self) -> bool {
+        self.neighbours.values().any(|n| matches!(n.state, State::Exchange | State::Loading))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let hello = self.is_active().then_some(self.hello_due);
-        let neighbour = self.neighbour.as_ref().and_then(Neighbour::next_timeout);
-        [hello, neighbour].into_iter().flatten().min()
+        let speaks = self.is_active() && self.state != InterfaceState::Down;
+        let hello = speaks.then_some(self.hello_due);
+        let neighbours = self.neighbours.values().filter_map(Neighbour::next_timeout).min();
+        [hello, self.wait_until, neighbours, self.lsdb.next_expiry()].into_iter().flatten().min()
     }
 
     /// Largest OSPF packet that needs no fragments, in bytes.
     pub(crate) fn room(&self) -> usize {
-        usize::try_from(self.link.mtu).unwrap_or(1500).saturating_sub(20).clamp(556, 65_000)
+        let trailer = self.config.authentication.trailer_len();
+        usize::try_from(self.link.mtu).unwrap_or(1500).saturating_sub(20).clamp(556, 65_000) - trailer
+    }
+
+    /// Where updates and acknowledgements for everybody go; `None` when each neighbour gets its own.
+    pub(crate) fn group(&self) -> Option<Ipv4Addr> {
+        match self.network {
+            NetworkType::PointToPoint => Some(ALL_ROUTERS),
+            NetworkType::Broadcast if self.is_designated() => Some(ALL_ROUTERS),
+            NetworkType::Broadcast => Some(ALL_DESIGNATED),
+            _ => None,
+        }
+    }
+
+    /// Where packets for one neighbour go (section 8.1).
+    pub(crate) fn address_of(&self, key: Ipv4Addr) -> Option<Ipv4Addr> {
+        match self.network {
+            NetworkType::PointToPoint => Some(ALL_ROUTERS),
+            _ => self.neighbours.get(&key).map(|neighbour| neighbour.address),
+        }
+    }
+
+    /// Whether the neighbour is one to become adjacent to (section 10.4).
+    pub(crate) fn wants_adjacency(&self, neighbour: &Neighbour) -> bool {
+        !self.network.elects()
+            || self.is_designated()
+            || neighbour.address == self.designated
+            || neighbour.address == self.backup
+    }
+
+    /// Whether the neighbour is designated router or backup.
+    pub(crate) fn speaks_for_network(&self, address: Ipv4Addr) -> bool {
+        self.network.elects() && (address == self.designated || address == self.backup)
     }
 }
 
@@ -110,37 +278,31 @@ impl Engine {
         if self.interfaces.contains_key(&link.index) {
             self.interface_down(now, link.index);
         }
+        self.tick(now);
+        self.begin(now);
+        self.make_virtual_links(now);
         let (index, area) = (link.index, config.area);
-        let interface = Interface {
-            link,
-            config,
-            neighbour: None,
-            hello_due: now,
-            since: now,
-            last_hello_at_once: None,
-            problems: [None, None],
-            flood: Vec::new(),
-            acks: Vec::new(),
-        };
-        self.areas.entry(area).or_default();
-        self.interfaces.insert(index, interface);
-        self.originate_soon(now, area);
+        self.area_mut(area);
+        self.interfaces.insert(index, Interface::new(now, link, config));
+        self.topology_changed(now, area);
         self.handle_timeout(now);
     }
 
     /// An interface is gone.
     pub fn interface_down(&mut self, now: Instant, index: u32) {
-        self.kill_neighbour(now, index, "the interface is down");
+        self.tick(now);
+        self.kill_neighbours(now, index, "the interface is down");
         if let Some(old) = self.interfaces.remove(&index) {
-            self.originate_soon(now, old.config.area);
+            self.network_lsa_soon(now, old.config.area, old.link.address);
+            self.topology_changed(now, old.config.area);
         }
-        self.finish(now);
+        self.work(now);
     }
 
     /// Whoever knows better than the dead interval says that nobody is at the other end.
     pub fn link_dead(&mut self, now: Instant, index: u32) {
-        self.kill_neighbour(now, index, "its tunnel is dead");
-        self.finish(now);
+        self.kill_neighbours(now, index, "its tunnel is dead");
+        self.work(now);
     }
 
     /// Packets reach the other end now: a hello goes at once.
@@ -149,156 +311,30 @@ impl Engine {
             interface.since = now;
             interface.hello_due = now;
             let area = interface.config.area;
-            self.originate_soon(now, area);
+            self.router_lsa_soon(now, area);
             self.handle_timeout(now);
         }
     }
 
-    pub(crate) fn send_hello(&mut self, index: u32) {
-        let Some(interface) = self.interfaces.get(&index).filter(|interface| interface.is_active()) else {
-            return;
+    /// Interfaces on which this router listens to AllDRouters too.
+    pub fn designated_on(&self) -> impl Iterator<Item = u32> {
+        let designated = |interface: &&Interface| {
+            interface.network == NetworkType::Broadcast && interface.is_designated() && interface.is_active()
         };
-        let heard = interface.neighbour.iter().filter(|neighbour| neighbour.state >= State::Init);
-        let hello = Hello {
-            mask: interface.link.mask(),
-            hello_interval: interface.config.hello_interval,
-            options: OPTION_E,
-            priority: 1,
-            dead_interval: interface.config.dead_interval,
-            designated: Ipv4Addr::UNSPECIFIED,
-            backup: Ipv4Addr::UNSPECIFIED,
-            neighbours: heard.map(|neighbour| neighbour.router_id).collect(),
-        };
-        self.send(index, ALL_ROUTERS, &Packet::Hello(hello));
+        self.interfaces.values().filter(designated).map(|interface| interface.link.index)
     }
 
-    /// Section 10.5.
-    pub(crate) fn receive_hello(
-        &mut self,
-        now: Instant,
-        index: u32,
-        source: Ipv4Addr,
-        header: &Header,
-        hello: &Hello,
-    ) {
-        let our_id = self.config.router_id;
-        let at_once = self.config.deviations.hello_at_once;
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        if let Some(problem) = mismatch(interface, source, hello) {
-            return self.problem(index, Topic::Hello, problem);
-        }
-        interface.problems[Topic::Hello as usize] = None;
-        // One other end: somebody else in its place means that it is not there any more.
-        if interface.neighbour.as_ref().is_some_and(|neighbour| neighbour.router_id != header.router_id) {
-            self.kill_neighbour(now, index, "another router is in its place");
-        }
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        let dead_interval = Duration::from_secs(u64::from(interface.config.dead_interval));
-        let is_new = interface.neighbour.is_none();
-        let neighbour =
-            interface.neighbour.get_or_insert_with(|| Neighbour::new(now, header.router_id, source));
-        neighbour.address = source;
-        neighbour.priority = hello.priority;
-        neighbour.designated = hello.designated;
-        neighbour.backup = hello.backup;
-        neighbour.dead_at = now + dead_interval;
-        let state = neighbour.state;
-        let listed = hello.neighbours.contains(&our_id);
-        if state == State::Down {
-            self.set_state(now, index, State::Init, "hello received");
-        }
-        // It does not know us, or we have not told it that we know it.
-        let last = self.interfaces.get(&index).and_then(|interface| interface.last_hello_at_once);
-        let recently = last.is_some_and(|last| now.saturating_duration_since(last) < HELLO_AT_ONCE_INTERVAL);
-        if at_once && (is_new || !listed && !recently) {
-            if let Some(interface) = self.interfaces.get_mut(&index) {
-                interface.last_hello_at_once = Some(now);
-            }
-            self.send_hello(index);
-        }
-        if listed {
-            if state <= State::Init {
-                self.start_exchange(now, index, "2-way received");
-            }
-        } else if state >= State::TwoWay {
-            self.fall_back(now, index, State::Init, "1-way received");
-        }
+    /// What an area's interfaces say is different now: the router LSA, and which routes lead out of them.
+    pub(crate) fn topology_changed(&mut self, now: Instant, area: AreaId) {
+        self.router_lsa_soon(now, area);
+        self.paths_soon(now, area);
     }
 
-    /// A neighbour is gone.
-    pub(crate) fn kill_neighbour(&mut self, now: Instant, index: u32, why: &'static str) {
-        if self.interfaces.get(&index).is_some_and(|interface| interface.neighbour.is_some()) {
-            self.set_state(now, index, State::Down, why);
-            if let Some(interface) = self.interfaces.get_mut(&index) {
-                interface.neighbour = None;
-                interface.flood.clear();
-                interface.acks.clear();
-            }
+    pub(crate) fn kill_neighbours(&mut self, now: Instant, index: u32, why: &'static str) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let keys: Vec<Ipv4Addr> = interface.neighbours.keys().copied().collect();
+        for key in keys {
+            self.kill_neighbour(now, Peer { interface: index, key }, why);
         }
-    }
-
-    /// Moves the neighbour's machine; tells, and originates what depends on it.
-    pub(crate) fn set_state(&mut self, now: Instant, index: u32, state: State, why: &'static str) {
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        let (name, area) = (interface.link.name.clone(), interface.config.area);
-        let Some(neighbour) = &mut interface.neighbour else { return };
-        let from = std::mem::replace(&mut neighbour.state, state);
-        if from == state {
-            return;
-        }
-        neighbour.since = now;
-        neighbour.state_changes += 1;
-        let (router_id, address) = (neighbour.router_id, neighbour.address);
-        self.events.push_back(Event::NeighbourState {
-            router_id,
-            address,
-            interface: name,
-            from,
-            to: state,
-            why,
-        });
-        if from == State::Full || state == State::Full {
-            self.originate_soon(now, area);
-            // Only Full neighbours are next hops. The LSA may come out as it was, and then nothing else would say so.
-            self.spf_soon(now);
-        }
-    }
-
-    /// Back to `state`, without what the adjacency had gathered.
-    pub(crate) fn fall_back(&mut self, now: Instant, index: u32, state: State, why: &'static str) {
-        if let Some(neighbour) = self.neighbour_mut(index) {
-            neighbour.clear();
-        }
-        self.set_state(now, index, state, why);
     }
 }
-
-/// What keeps a hello from being taken: both values, and the line to change.
-fn mismatch(interface: &Interface, source: Ipv4Addr, hello: &Hello) -> Option<String> {
-    let (name, config) = (&interface.link.name, &interface.config);
-    let origin = if config.origin.is_empty() { String::new() } else { format!(" ({})", config.origin) };
-    if hello.hello_interval != config.hello_interval {
-        return Some(format!(
-            "{name}: {source} has hello-interval {}, ours is {}{origin}: write `ip ospf hello-interval` the same on \
-             both sides",
-            hello.hello_interval, config.hello_interval
-        ));
-    }
-    if hello.dead_interval != config.dead_interval {
-        return Some(format!(
-            "{name}: {source} has dead-interval {}, ours is {}{origin}: write `ip ospf dead-interval` the same on \
-             both sides",
-            hello.dead_interval, config.dead_interval
-        ));
-    }
-    if hello.options & OPTION_E == 0 {
-        return Some(format!(
-            "{name}: {source} says that area {} is a stub area, for us it is not{origin}",
-            config.area
-        ));
-    }
-    None
-}
-
-/// Options in descriptions and LSAs: opaque LSAs are stored and flooded.
-pub(crate) const OPTIONS: u8 = OPTION_E | OPTION_O;

@@ -1,40 +1,63 @@
 //! The OSPFv2 engine (RFC 2328), sans-IO: hello, adjacencies, flooding, link state database, shortest paths, routes.
 //!
 //! [`Engine`] has no socket, no clock and no thread: interfaces, packets and time are handed in; packets, routes and
-//! events are carried away. Point-to-point interfaces form adjacencies; every other one is advertised as a stub
-//! network. The rooms are the chapters of the RFC:
+//! events are carried away. The rooms are the chapters of the RFC:
 //!
 //! | file | what | section |
 //! |------|------|---------|
-//! | `interface` | interfaces and the hello protocol | 9, 10.5 |
+//! | `interface` | interfaces and their machine | 9 |
+//! | `hello` | the hello protocol | 9.5, 10.5 |
+//! | `election` | designated router and backup | 9.4 |
+//! | `auth` | authentication | D, RFC 5709 |
 //! | `neighbour` | the neighbour machine | 10 |
 //! | `exchange` | database description, requests | 10.6 to 10.9 |
 //! | `flood` | updates, acknowledgements, retransmission | 13 |
 //! | `lsdb` | the database and its ageing | 12.2, 14 |
+//! | `area` | each area's database, graph and paths | 6 |
 //! | `originate` | own LSAs, refresh, what is fought back | 12.4, 13.4 |
-//! | `spf` | shortest paths and routes | 16 |
+//! | `router_lsa` | what router and network LSAs say | 12.4.1, 12.4.2 |
+//! | `summary` | what areas hear of each other | 12.4.3 |
+//! | `external` | destinations outside, NSSAs | 12.4.4, RFC 3101 |
+//! | `virtual_link` | virtual links | 15 |
+//! | `graph`, `spf` | shortest paths | 16.1 |
+//! | `route` | routes | 16.2 to 16.6 |
 //! | `show` | what an operator sees, in FRR's forms | |
 //!
 //! Where the RFC waits seconds for no gain, [`Deviations`] says what is done instead, and switches it off.
 
 #![forbid(unsafe_code)]
 
+mod area;
+mod auth;
 mod config;
+mod election;
 mod engine;
 mod exchange;
+mod external;
 mod flood;
+mod graph;
+mod hello;
 mod interface;
 mod lsdb;
 mod neighbour;
 mod originate;
+mod route;
+mod router_lsa;
 pub mod show;
-pub mod spf;
+mod spf;
+mod summary;
+mod virtual_link;
 
-pub use config::{Config, Deviations, InterfaceConfig};
+pub use auth::{Authentication, Key, KeyAlgorithm, Lifetime, Secret};
+pub use config::{
+    AreaConfig, AreaId, AreaKind, BACKBONE, BorderRule, Config, Deviations, ExternalRoute, InterfaceConfig,
+    NetworkType, Nssa, Range, RouterId, SpfTimes, StaticNeighbour, StubRouter, Translate,
+};
 pub use engine::{Engine, Event, NeighbourInfo, Transmit};
-pub use interface::Link;
+pub use interface::{InterfaceState, Link};
 pub use neighbour::State;
-pub use spf::{NextHop, Route, RouteKind};
+pub use route::{Route, RouteKind, RouterRoute};
+pub use spf::NextHop;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,12 @@
-//! The link state database of one area (RFC 2328 sections 12.2 and 14).
+//! The link state database of one area, of one link, or of the AS (RFC 2328 sections 12.2 and 14, RFC 5250).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{Lsa, LsaHeader, LsaKey, MAX_AGE};
+use coati_wire::ospf::{Lsa, LsaHeader, LsaKey, MAX_AGE, MAX_SEQUENCE};
+
+use crate::config::AreaId;
 
 /// LSAs at the most: beyond, new ones are refused.
 pub(crate) const MAX_LSAS: usize = 100_000;
@@ -14,6 +17,21 @@ const DO_NOT_AGE: u16 = 0x8000;
 /// Instances that may come at once, before they come once in MinLSArrival.
 const ARRIVAL_TOKENS: u32 = 5;
 const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
+/// Packets are not under way for longer than this. It is less than MinLSInterval, so that nothing new is taken for it.
+const LATE: Duration = Duration::from_secs(2);
+/// Own LSAs go on with their numbers when they are originated again within this time.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// How far an LSA goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// One link, by our interface.
+    Link(u32),
+    /// One area.
+    Area(AreaId),
+    /// Everywhere but in stub areas.
+    As,
+}
 
 /// An LSA and when it was installed.
 #[derive(Clone, Debug)]
@@ -58,6 +76,9 @@ pub(crate) struct Lsdb {
     expiry: BTreeSet<(Instant, LsaKey)>,
     /// Those at MaxAge that still have to be acknowledged.
     pub(crate) dying: BTreeSet<LsaKey>,
+    /// The last instances of those that have died not long ago, and when they did.
+    buried: BTreeMap<LsaKey, (LsaHeader, Instant)>,
+    graves: VecDeque<(Instant, LsaKey)>,
 }
 
 impl Lsdb {
@@ -69,32 +90,38 @@ impl Lsdb {
         self.entries.iter()
     }
 
+    /// Those of one LS type.
+    pub(crate) fn of_kind(&self, kind: u8) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.range(kind, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
+    }
+
+    /// Those of one LS type with this link state id.
+    pub(crate) fn with_id(&self, kind: u8, id: Ipv4Addr) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        self.range(kind, id, id)
+    }
+
+    fn range(&self, kind: u8, from: Ipv4Addr, to: Ipv4Addr) -> impl Iterator<Item = (&LsaKey, &Entry)> {
+        let first = LsaKey { kind, id: from, advertising_router: Ipv4Addr::UNSPECIFIED };
+        self.entries.range(first..=LsaKey { kind, id: to, advertising_router: Ipv4Addr::BROADCAST })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Puts an instance in the place of the one before; whether routes may be different now.
-    pub(crate) fn install(&mut self, now: Instant, lsa: Lsa) -> bool {
+    /// Puts an instance in the place of the one before, which is returned.
+    pub(crate) fn install(&mut self, now: Instant, lsa: Lsa) -> Option<Entry> {
         let key = lsa.header.key;
         let old = self.remove(&key);
         let tokens = old.as_ref().map_or((ARRIVAL_TOKENS, now), |old| old.tokens);
         let entry = Entry { lsa, installed: now, tokens };
-        let max_age = entry.is_max_age(now);
-        let changed = match &old {
-            None => !max_age,
-            Some(old) => {
-                old.lsa.body != entry.lsa.body
-                    || old.lsa.header.options != entry.lsa.header.options
-                    || old.is_max_age(now) != max_age
-            }
-        };
-        if max_age {
+        if entry.is_max_age(now) {
             self.dying.insert(key);
         } else if let Some(at) = entry.expires() {
             self.expiry.insert((at, key));
         }
         self.entries.insert(key, entry);
-        changed
+        old
     }
 
     pub(crate) fn remove(&mut self, key: &LsaKey) -> Option<Entry> {
@@ -104,6 +131,37 @@ impl Lsdb {
         }
         self.dying.remove(key);
         Some(old)
+    }
+
+    /// Takes an LSA out that has died, and remembers it for a while: packets overtake each other, and an update that
+    /// comes late must not bring it back to life.
+    pub(crate) fn bury(&mut self, now: Instant, key: &LsaKey) -> Option<Entry> {
+        let old = self.remove(key)?;
+        while let Some((at, key)) = self.graves.front().copied()
+            && (now.saturating_duration_since(at) > REMEMBERED || self.graves.len() >= MAX_LSAS)
+        {
+            self.graves.pop_front();
+            if self.buried.get(&key).is_some_and(|(_, died)| *died == at) {
+                self.buried.remove(&key);
+            }
+        }
+        self.buried.insert(*key, (old.lsa.header, now));
+        self.graves.push_back((now, *key));
+        Some(old)
+    }
+
+    /// Whether this instance is a late packet of an LSA that has just died.
+    pub(crate) fn is_late(&self, now: Instant, header: &LsaHeader) -> bool {
+        self.buried.get(&header.key).is_some_and(|(last, died)| {
+            now.saturating_duration_since(*died) < LATE && header.compare(last).is_le()
+        })
+    }
+
+    /// The last sequence number of an LSA that has died not long ago.
+    pub(crate) fn last_sequence(&self, now: Instant, key: &LsaKey) -> Option<i32> {
+        let (last, _) =
+            self.buried.get(key).filter(|(_, died)| now.saturating_duration_since(*died) < REMEMBERED)?;
+        Some(last.sequence).filter(|sequence| *sequence != MAX_SEQUENCE)
     }
 
     /// When the next LSA reaches MaxAge.

@@ -6,11 +6,21 @@ use std::time::{Duration, Instant};
 
 use coati_wire::ospf::{DatabaseDescription, LsaHeader, LsaKey};
 
-/// States of a neighbour (section 10.1). `Attempt` is for networks without multicast and does not occur.
+/// A neighbour of one of our interfaces. On networks with many routers neighbours are told apart by their addresses,
+/// on point-to-point and virtual links by router id (section 8.2); there is one key for either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Peer {
+    pub(crate) interface: u32,
+    pub(crate) key: Ipv4Addr,
+}
+
+/// States of a neighbour (section 10.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Not heard of.
     Down,
+    /// Not heard of, on a network without multicast: it gets hellos all the same.
+    Attempt,
     /// It is heard, but does not hear us, as far as we know.
     Init,
     /// Both hear each other.
@@ -30,6 +40,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             Self::Down => "Down",
+            Self::Attempt => "Attempt",
             Self::Init => "Init",
             Self::TwoWay => "2-Way",
             Self::ExStart => "ExStart",
@@ -84,6 +95,8 @@ pub(crate) struct Neighbour {
     pub(crate) dead_at: Instant,
     /// Whether we lead the exchange.
     pub(crate) master: bool,
+    /// Cryptographic sequence number of its last packet.
+    pub(crate) auth_sequence: u32,
     /// DD sequence number.
     pub(crate) sequence: u32,
     /// The last one with which we wanted to lead.
@@ -109,6 +122,10 @@ pub(crate) struct Neighbour {
     pub(crate) held_requests: Vec<LsaKey>,
     /// Link state retransmission list.
     pub(crate) retransmissions: BTreeMap<LsaKey, Repeated>,
+    /// Nothing of it is due before this time.
+    retransmission_due: Option<Instant>,
+    /// When it gets its next hello while it is silent, on a network without multicast.
+    pub(crate) poll_due: Option<Instant>,
     /// Times it fell back from Full.
     pub(crate) state_changes: u32,
 }
@@ -126,6 +143,7 @@ impl Neighbour {
             backup: Ipv4Addr::UNSPECIFIED,
             dead_at: now,
             master: false,
+            auth_sequence: 0,
             sequence: 0,
             proposal: None,
             late: 0,
@@ -139,8 +157,43 @@ impl Neighbour {
             request: None,
             held_requests: Vec::new(),
             retransmissions: BTreeMap::new(),
+            retransmission_due: None,
+            poll_due: None,
             state_changes: 0,
         }
+    }
+
+    /// Whether databases are being made the same, or are.
+    pub(crate) fn is_adjacent(&self) -> bool {
+        self.state >= State::Exchange
+    }
+
+    /// Whether it understands these options, as it said in its descriptions.
+    pub(crate) fn has_option(&self, option: u8) -> bool {
+        self.options & option != 0
+    }
+
+    /// Puts an LSA on the retransmission list.
+    pub(crate) fn retransmit(&mut self, key: LsaKey, repeated: Repeated) {
+        self.retransmission_due =
+            Some(self.retransmission_due.map_or(repeated.due, |due| due.min(repeated.due)));
+        self.retransmissions.insert(key, repeated);
+    }
+
+    /// LSAs of the retransmission list that are due.
+    pub(crate) fn due_retransmissions(&mut self, now: Instant) -> Vec<LsaKey> {
+        if self.retransmission_due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let mut keys = Vec::new();
+        for (key, repeated) in &mut self.retransmissions {
+            if repeated.due <= now {
+                repeated.due = repeated.backoff.advance(now);
+                keys.push(*key);
+            }
+        }
+        self.retransmission_due = self.retransmissions.values().map(|repeated| repeated.due).min();
+        keys
     }
 
     /// Whether a description is an earlier one of this exchange: packets overtake each other.
@@ -183,13 +236,15 @@ impl Neighbour {
         self.request = None;
         self.held_requests.clear();
         self.retransmissions.clear();
+        self.retransmission_due = None;
     }
 
     /// The earliest time at which something about it is due.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let dead = (self.state > State::Down).then_some(self.dead_at);
         let description = self.description.as_ref().map(|repeated| repeated.due);
         let request = self.request.as_ref().map(|repeated| repeated.due);
-        let retransmission = self.retransmissions.values().map(|repeated| repeated.due).min();
-        [Some(self.dead_at), description, request, retransmission].into_iter().flatten().min()
+        let updates = self.retransmission_due.filter(|_| !self.retransmissions.is_empty());
+        [dead, description, request, updates, self.poll_due].into_iter().flatten().min()
     }
 }

@@ -10,7 +10,7 @@
 
 mod command;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub use command::Reloaded;
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
-use crate::ospf_config::{interface_config, router_id};
+use crate::ospf_config::{SystemRoute, engine_config, externals, interface_config, router_id};
 use crate::plane::{Plane, PlaneEvent};
 
 /// The time, monotonic and in Unix seconds.
@@ -62,16 +62,15 @@ pub enum ControlEvent {
 }
 
 /// A route for the kernel's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelRoute {
     /// Destination network.
     pub network: Ipv4Addr,
     /// Length of its prefix.
     pub prefix_len: u8,
-    /// Next hop.
-    pub gateway: Ipv4Addr,
-    /// Interface index.
-    pub interface: u32,
+    /// Next hops with their interfaces' indexes; several are used together. Without any, what goes there is thrown
+    /// away: it lies in an area range and is not reachable.
+    pub gateways: Vec<(Ipv4Addr, u32)>,
 }
 
 /// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
@@ -86,6 +85,9 @@ pub struct Control {
     ospf: Option<ospf::Engine>,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
+    /// Those that it does not have.
+    other_links: Vec<ospf::Link>,
+    system_routes: Vec<SystemRoute>,
     tunnels: Vec<Tunnel>,
     /// When a tunnel that has no SA any more is given up, by its index.
     tunnel_ends: BTreeMap<usize, Instant>,
@@ -109,6 +111,8 @@ impl Control {
             ospf_conf: site.ospf.clone(),
             ospf: None,
             links: BTreeMap::new(),
+            other_links: Vec::new(),
+            system_routes: Vec::new(),
             tunnels,
             tunnel_ends: BTreeMap::new(),
             randomness: Box::new(randomness),
@@ -121,17 +125,21 @@ impl Control {
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
         let mut wanted = BTreeMap::new();
-        for mut link in links {
-            if let Some(config) = interface_config(conf, &mut link) {
-                wanted.insert(link.index, (link, config));
+        let mut others = Vec::new();
+        for link in links {
+            match interface_config(conf, &link) {
+                Some(config) => {
+                    wanted.insert(link.index, (link, config));
+                }
+                None => others.push(link),
             }
         }
         if self.ospf.is_none() {
             let Some(router_id) = id else { return };
-            let config = ospf::Config { router_id, deviations: ospf::Deviations::default() };
-            self.ospf = Some(ospf::Engine::new(config, (self.randomness)()));
+            self.ospf = Some(ospf::Engine::new(engine_config(conf, router_id), (self.randomness)()));
         }
         let Some(engine) = &mut self.ospf else { return };
+        engine.set_clock(now.at, now.wall);
         let gone: Vec<u32> = self.links.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
         for index in gone {
             engine.interface_down(now.at, index);
@@ -139,15 +147,40 @@ impl Control {
         for (link, config) in wanted.values() {
             engine.interface_up(now.at, link.clone(), config.clone());
         }
+        engine.set_externals(now.at, externals(conf, &others, &self.system_routes));
         self.links = wanted;
+        self.other_links = others;
         self.settle(now);
+    }
+
+    /// Whether OSPF advertises routes of the kernel.
+    pub fn wants_kernel_routes(&self) -> bool {
+        use coati_config::ospfd::RouteSource;
+        let conf = self.ospf_conf.as_ref();
+        conf.is_some_and(|conf| {
+            conf.default_information.is_some()
+                || conf.redistribute.iter().any(|rule| rule.source == RouteSource::Kernel)
+        })
+    }
+
+    /// Routes that others have put into the kernel, as they are now.
+    pub fn handle_kernel_routes(&mut self, now: Now, routes: Vec<SystemRoute>) {
+        self.system_routes = routes;
+        if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
+            engine.set_externals(now.at, externals(conf, &self.other_links, &self.system_routes));
+            self.settle(now);
+        }
     }
 
     /// The interfaces on which OSPF speaks.
     pub fn ospf_links(&self) -> impl Iterator<Item = &ospf::Link> {
-        let active =
-            |(link, config): &&(ospf::Link, ospf::InterfaceConfig)| link.point_to_point && !config.passive;
+        let active = |(_, config): &&(ospf::Link, ospf::InterfaceConfig)| !config.passive;
         self.links.values().filter(active).map(|(link, _)| link)
+    }
+
+    /// Those of them on which it listens to AllDRouters too, by index.
+    pub fn ospf_designated(&self) -> BTreeSet<u32> {
+        self.ospf.iter().flat_map(ospf::Engine::designated_on).collect()
     }
 
     /// A packet of OSPF: the payload of an IP packet of protocol 89.
@@ -167,19 +200,25 @@ impl Control {
     /// swallow the tunnel, so there is none.
     pub fn kernel_routes(&self) -> Vec<KernelRoute> {
         let Some(engine) = &self.ospf else { return Vec::new() };
-        let kernel = |route: &ospf::Route| {
-            let hop = route.next_hops.first()?;
-            let interface = self.links.get(&hop.interface)?;
-            let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
+        let gateway = |prefix: &coati_sadb::Prefix, hop: &ospf::NextHop| {
+            let (link, _) = self.links.get(&hop.interface)?;
             let swallows = self
                 .tunnels
                 .iter()
-                .any(|tunnel| tunnel.name == interface.0.name && prefix.contains(IpAddr::V4(tunnel.remote)));
-            let gateway = hop.via.filter(|_| !swallows)?;
-            let (network, prefix_len) = (route.network, route.prefix_len);
-            Some(KernelRoute { network, prefix_len, gateway, interface: hop.interface })
+                .any(|tunnel| tunnel.name == link.name && prefix.contains(IpAddr::V4(tunnel.remote)));
+            Some((hop.via.filter(|_| !swallows)?, hop.interface))
         };
-        engine.routes().iter().filter_map(kernel).collect()
+        let kernel = |route: &ospf::Route| {
+            let (network, prefix_len) = (route.network, route.prefix_len);
+            let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
+            let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
+            (!gateways.is_empty() || route.next_hops.is_empty()).then_some(KernelRoute {
+                network,
+                prefix_len,
+                gateways,
+            })
+        };
+        engine.routes().filter_map(kernel).collect()
     }
 
     fn link_of_tunnel(&self, tunnel: &Tunnel) -> Option<u32> {
@@ -289,6 +328,7 @@ impl Control {
         self.ike.handle_timeout(now.at);
         self.end_tunnels(now);
         if let Some(engine) = &mut self.ospf {
+            engine.set_clock(now.at, now.wall);
             engine.handle_timeout(now.at);
         }
         self.settle(now);
@@ -452,15 +492,15 @@ impl Control {
     /// The routes that OSPF gives to the kernel.
     pub fn routes(&self) -> Vec<RouteStatus> {
         let Some(engine) = &self.ospf else { return Vec::new() };
-        let status = |route: KernelRoute| RouteStatus {
-            prefix: format!("{}/{}", route.network, route.prefix_len),
-            via: Some(route.gateway.to_string()),
-            interface: self.links.get(&route.interface).map_or(String::new(), |(link, _)| link.name.clone()),
-            metric: engine
-                .routes()
-                .iter()
-                .find(|found| found.network == route.network && found.prefix_len == route.prefix_len)
-                .map_or(0, |found| found.cost),
+        let status = |route: KernelRoute| {
+            let first = route.gateways.first();
+            let link = first.and_then(|(_, interface)| self.links.get(interface));
+            RouteStatus {
+                prefix: format!("{}/{}", route.network, route.prefix_len),
+                via: first.map(|(gateway, _)| gateway.to_string()),
+                interface: link.map_or(String::new(), |(link, _)| link.name.clone()),
+                metric: engine.route(route.network, route.prefix_len).map_or(0, |found| found.cost),
+            }
         };
         self.kernel_routes().into_iter().map(status).collect()
     }

@@ -19,4 +19,5 @@ mod plane;
 pub use control::{Control, ControlEvent, KernelRoute, Now, Reloaded};
 pub use events::event_status;
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
+pub use ospf_config::SystemRoute;
 pub use plane::{Plane, PlaneEvent};

@@ -1,40 +1,195 @@
-//! ospfd.conf as the OSPF engine wants it, for the interfaces that exist.
+//! ospfd.conf as the OSPF engine wants it: for the router, for the interfaces that exist, and for what is
+//! redistributed.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use coati_config::ospfd::{OspfConf, OspfInterface};
-use coati_ospf::{InterfaceConfig, Link};
+use coati_config::ospfd::{
+    AbrType, AreaType, AuthenticationKind, ChainKey, NetworkKind, OspfArea, OspfConf, OspfInterface,
+    RouteSource, Translator,
+};
+use coati_ospf::{
+    AreaConfig, AreaKind, Authentication, BorderRule, Config, ExternalRoute, InterfaceConfig, Key,
+    KeyAlgorithm, Lifetime, Link, NetworkType, Nssa, Range, Secret, SpfTimes, StaticNeighbour, Translate,
+};
 use coati_sadb::Prefix;
 
-/// What the file says about this interface; `None` when OSPF has nothing to do with it. `ip ospf network` is carried
-/// over into `link`.
-pub(crate) fn interface_config(conf: &OspfConf, link: &mut Link) -> Option<InterfaceConfig> {
+/// Cost of what `redistribute` brings, and of a default route: FRR's.
+const EXTERNAL_METRIC: u32 = 20;
+const DEFAULT_ROUTE_METRIC: u32 = 10;
+const ALWAYS_METRIC: u32 = 1;
+/// Reference bandwidth in Mbit/s.
+const REFERENCE_BANDWIDTH: u32 = 100;
+
+/// A route of the system that may be redistributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemRoute {
+    /// Network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Next hop.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// What the file says about the router as a whole.
+pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
+    let mut config = Config::new(router_id);
+    config.border = match conf.abr_type {
+        None | Some(AbrType::Cisco) => BorderRule::Cisco,
+        Some(AbrType::Ibm) => BorderRule::Ibm,
+        Some(AbrType::Standard) => BorderRule::Standard,
+    };
+    config.rfc1583 = conf.rfc1583;
+    config.maximum_paths = conf.maximum_paths.map_or(config.maximum_paths, usize::from);
+    config.stub_router.always = conf.max_metric.administrative;
+    let startup = conf.max_metric.on_startup.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    config.stub_router.on_startup = startup;
+    if let Some((delay, hold, longest)) = conf.spf_timers {
+        let millis = |time: u32| Duration::from_millis(u64::from(time));
+        config.spf_times = SpfTimes { delay: millis(delay), hold: millis(hold), longest: millis(longest) };
+    }
+    config.areas = conf.areas.iter().map(|(id, area)| (*id, area_config(conf, area))).collect();
+    config
+}
+
+fn area_config(conf: &OspfConf, area: &OspfArea) -> AreaConfig {
+    let summaries = !area.no_summary;
+    let kind = match area.kind {
+        AreaType::Normal => AreaKind::Normal,
+        AreaType::Stub => AreaKind::Stub { summaries },
+        AreaType::Nssa { translator, suppress_fa, default_route } => AreaKind::Nssa(Nssa {
+            summaries,
+            translate: match translator {
+                Translator::Candidate => Translate::Candidate,
+                Translator::Never => Translate::Never,
+                Translator::Always => Translate::Always,
+            },
+            suppress_forwarding: suppress_fa,
+            default_route,
+        }),
+    };
+    let ranges = area.ranges.iter().filter_map(|range| {
+        let (network, prefix_len) = ipv4(&range.prefix)?;
+        let substitute = range.substitute.as_ref().and_then(ipv4);
+        Some(Range { network, prefix_len, advertise: range.advertise, cost: range.cost, substitute })
+    });
+    let links = area.virtual_links.iter();
+    let links = links.map(|(router, link)| (*router, timers(conf, link, area.authentication.as_ref())));
+    AreaConfig {
+        kind,
+        default_cost: area.default_cost.unwrap_or(AreaConfig::default().default_cost),
+        ranges: ranges.collect(),
+        virtual_links: links.collect(),
+    }
+}
+
+fn ipv4(prefix: &Prefix) -> Option<(Ipv4Addr, u8)> {
+    match prefix.address {
+        IpAddr::V4(network) => Some((network, prefix.length)),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// What the file says about this interface; `None` when OSPF has nothing to do with it.
+pub(crate) fn interface_config(conf: &OspfConf, link: &Link) -> Option<InterfaceConfig> {
     let none = OspfInterface::default();
     let own = conf.interfaces.iter().find(|interface| interface.name == link.name).unwrap_or(&none);
     let (area, origin) = match own.area {
         Some(area) => (area, String::new()),
         None => area_of(conf, link)?,
     };
-    if let Some(point_to_point) = own.point_to_point {
-        link.point_to_point = point_to_point;
-    }
     let named = |list: &[String]| list.contains(&link.name);
     let passive = own.passive || named(&conf.passive) || conf.passive_default && !named(&conf.active);
-    let defaults = InterfaceConfig::default();
+    let of_area = conf.areas.get(&area).and_then(|area| area.authentication.as_ref());
+    let on_network = |address: Ipv4Addr| {
+        Prefix::new(IpAddr::V4(link.address), link.prefix_len).is_ok_and(|p| p.contains(IpAddr::V4(address)))
+    };
+    let neighbours = conf.neighbours.iter().filter(|neighbour| on_network(neighbour.address));
+    let neighbours = neighbours.map(|neighbour| StaticNeighbour {
+        address: neighbour.address,
+        priority: neighbour.priority,
+        poll_interval: Duration::from_secs(u64::from(neighbour.poll_interval)),
+    });
+    let multiple = matches!(own.network, Some(NetworkKind::NonBroadcast | NetworkKind::PointToMultipoint));
     Some(InterfaceConfig {
         area,
-        cost: own.cost.unwrap_or(defaults.cost),
+        passive,
+        neighbours: if multiple { neighbours.collect() } else { Vec::new() },
+        origin,
+        ..timers(conf, own, of_area)
+    })
+}
+
+/// What is the same for interfaces and virtual links.
+fn timers(conf: &OspfConf, own: &OspfInterface, of_area: Option<&AuthenticationKind>) -> InterfaceConfig {
+    let defaults = InterfaceConfig::default();
+    let seconds = |value: u16| Duration::from_secs(u64::from(value.max(1)));
+    let reference = u64::from(conf.reference_bandwidth.unwrap_or(REFERENCE_BANDWIDTH)) * 1000;
+    let by_bandwidth = own.bandwidth.map(|bandwidth| reference / u64::from(bandwidth.max(1)));
+    let by_bandwidth = by_bandwidth.map(|cost| u16::try_from(cost.clamp(1, 65_535)).unwrap_or(u16::MAX));
+    InterfaceConfig {
+        network: own.network.map(|network| match network {
+            NetworkKind::Broadcast => NetworkType::Broadcast,
+            NetworkKind::NonBroadcast => NetworkType::NonBroadcast,
+            NetworkKind::PointToMultipoint => NetworkType::PointToMultipoint,
+            NetworkKind::PointToPoint => NetworkType::PointToPoint,
+        }),
+        cost: own.cost.or(by_bandwidth).unwrap_or(defaults.cost),
+        priority: own.priority.unwrap_or(defaults.priority),
         hello_interval: own.hello_interval.unwrap_or(defaults.hello_interval),
         dead_interval: own.dead_interval.unwrap_or(defaults.dead_interval),
-        retransmit_interval: own
-            .retransmit_interval
-            .map_or(defaults.retransmit_interval, |seconds| Duration::from_secs(u64::from(seconds.max(1)))),
-        transmit_delay: defaults.transmit_delay,
-        passive,
+        fast_hellos: own.hello_multiplier,
+        retransmit_interval: own.retransmit_interval.map_or(defaults.retransmit_interval, seconds),
+        transmit_delay: own.transmit_delay.unwrap_or(defaults.transmit_delay),
         mtu_ignore: own.mtu_ignore,
-        origin,
-    })
+        authentication: authentication(conf, own, of_area),
+        ..defaults
+    }
+}
+
+fn authentication(
+    conf: &OspfConf,
+    own: &OspfInterface,
+    of_area: Option<&AuthenticationKind>,
+) -> Authentication {
+    let secret = |secret: &coati_sadb::Secret| Secret::new(secret.expose().to_vec());
+    match own.authentication.as_ref().or(of_area) {
+        None | Some(AuthenticationKind::Null) => Authentication::None,
+        Some(AuthenticationKind::Simple) => {
+            let empty = coati_sadb::Secret::default();
+            Authentication::Simple(secret(own.authentication_key.as_ref().unwrap_or(&empty)))
+        }
+        Some(AuthenticationKind::MessageDigest) => {
+            let (send, accept) = (Lifetime::default(), Lifetime::default());
+            let key = |(id, text): &(u8, coati_sadb::Secret)| {
+                let algorithm = KeyAlgorithm::Md5;
+                Key { id: *id, algorithm, secret: secret(text), send, accept }
+            };
+            Authentication::Cryptographic(own.digest_keys.iter().map(key).collect())
+        }
+        Some(AuthenticationKind::KeyChain(name)) => {
+            let keys =
+                conf.key_chains.get(name).map(|chain| chain.keys.iter().map(|(id, key)| chain_key(*id, key)));
+            Authentication::Cryptographic(keys.into_iter().flatten().collect())
+        }
+    }
+}
+
+fn chain_key(id: u8, key: &ChainKey) -> Key {
+    let algorithm = match key.algorithm.as_deref() {
+        Some("hmac-sha-1") => KeyAlgorithm::HmacSha1,
+        Some("hmac-sha-256") => KeyAlgorithm::HmacSha256,
+        Some("hmac-sha-384") => KeyAlgorithm::HmacSha384,
+        Some("hmac-sha-512") => KeyAlgorithm::HmacSha512,
+        _ => KeyAlgorithm::Md5,
+    };
+    let lifetime = |span: Option<(u64, Option<u64>)>| match span {
+        Some((from, until)) => Lifetime { from: Some(from), until },
+        None => Lifetime::default(),
+    };
+    let secret = Secret::new(key.secret.expose().to_vec());
+    Key { id, algorithm, secret, send: lifetime(key.send), accept: lifetime(key.accept) }
 }
 
 /// The area of the most specific `network` line that covers the interface, and where it is written.
@@ -50,6 +205,68 @@ fn area_of(conf: &OspfConf, link: &Link) -> Option<(Ipv4Addr, String)> {
 /// `ospf router-id`, else the largest address.
 pub(crate) fn router_id(conf: &OspfConf, links: &[Link]) -> Option<Ipv4Addr> {
     conf.router_id.or_else(|| links.iter().map(|link| link.address).max())
+}
+
+/// What is redistributed: networks of interfaces without OSPF, static routes of the file, routes of the kernel, and
+/// the default route.
+pub(crate) fn externals(conf: &OspfConf, others: &[Link], kernel: &[SystemRoute]) -> Vec<ExternalRoute> {
+    let mut list = Vec::new();
+    for rule in &conf.redistribute {
+        let routes: Vec<(SystemRoute, &str)> = match rule.source {
+            RouteSource::Connected => {
+                others.iter().map(|link| (connected(link), link.name.as_str())).collect()
+            }
+            RouteSource::Static => conf.static_routes.iter().filter_map(|r| Some((fixed(r)?, ""))).collect(),
+            RouteSource::Kernel => kernel.iter().map(|route| (*route, "")).collect(),
+        };
+        let metric = rule.metric.or(conf.default_metric).unwrap_or(EXTERNAL_METRIC);
+        let map = rule.route_map.as_deref();
+        // A default route is for `default-information originate` alone.
+        let routes = routes.into_iter().filter(|(route, _)| route.prefix_len > 0);
+        list.extend(routes.filter_map(|(route, name)| external(conf, &route, name, metric, rule.type2, map)));
+    }
+    if let Some(rule) = &conf.default_information {
+        let fixed_routes = conf.static_routes.iter().filter_map(fixed);
+        let own = kernel.iter().copied().chain(fixed_routes).find(|route| route.prefix_len == 0);
+        let nowhere = SystemRoute { network: Ipv4Addr::UNSPECIFIED, prefix_len: 0, gateway: None };
+        let default = if rule.always { Some(nowhere) } else { own };
+        let usual = if rule.always { ALWAYS_METRIC } else { DEFAULT_ROUTE_METRIC };
+        let metric = rule.metric.or(conf.default_metric).unwrap_or(usual);
+        let map = rule.route_map.as_deref();
+        list.extend(default.and_then(|route| external(conf, &route, "", metric, rule.type2, map)));
+    }
+    list
+}
+
+fn connected(link: &Link) -> SystemRoute {
+    let network = Prefix::new(IpAddr::V4(link.address), link.prefix_len).ok().map(|prefix| prefix.network());
+    let network = network.as_ref().and_then(ipv4).map_or(link.address, |(network, _)| network);
+    SystemRoute { network, prefix_len: link.prefix_len, gateway: None }
+}
+
+fn fixed((prefix, gateway): &(Prefix, Option<Ipv4Addr>)) -> Option<SystemRoute> {
+    let (network, prefix_len) = ipv4(prefix)?;
+    Some(SystemRoute { network, prefix_len, gateway: *gateway })
+}
+
+fn external(
+    conf: &OspfConf,
+    route: &SystemRoute,
+    interface: &str,
+    metric: u32,
+    type2: bool,
+    map: Option<&str>,
+) -> Option<ExternalRoute> {
+    let SystemRoute { network, prefix_len, gateway } = *route;
+    let mut external = ExternalRoute { network, prefix_len, type2, metric, tag: 0, gateway };
+    if let Some(map) = map {
+        let prefix = Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
+        let entry = conf.route_maps.get(map)?.takes(conf, &prefix, interface)?;
+        external.metric = entry.set_metric.unwrap_or(metric);
+        external.type2 = entry.set_type2.unwrap_or(type2);
+        external.tag = entry.set_tag.unwrap_or(0);
+    }
+    Some(external)
 }
 
 #[cfg(test)]
@@ -78,18 +295,60 @@ mod tests {
             "router ospf\n network 203.0.113.0/30 area 0\n network 10.0.0.0/8 area 1\n network 10.1.0.0/24 area 0\n \
              passive-interface em1\n",
         );
-        let mut tunnel = link("gre0", "203.0.113.1", 30, Some("203.0.113.2"));
-        let found = interface_config(&conf, &mut tunnel).unwrap();
+        let tunnel = link("gre0", "203.0.113.1", 30, Some("203.0.113.2"));
+        let found = interface_config(&conf, &tunnel).unwrap();
         assert_eq!((found.area, found.passive), (Ipv4Addr::UNSPECIFIED, false));
         assert_eq!(found.origin, "ospfd.conf:2:2");
-        let mut lan = link("em1", "10.1.0.1", 24, None);
-        let found = interface_config(&conf, &mut lan).unwrap();
+        let lan = link("em1", "10.1.0.1", 24, None);
+        let found = interface_config(&conf, &lan).unwrap();
         assert_eq!((found.area, found.passive), (Ipv4Addr::UNSPECIFIED, true));
-        let mut other = link("em2", "10.9.0.1", 24, None);
-        assert_eq!(interface_config(&conf, &mut other).unwrap().area, Ipv4Addr::new(0, 0, 0, 1));
-        assert!(interface_config(&conf, &mut link("em0", "192.0.2.1", 24, None)).is_none());
+        let other = link("em2", "10.9.0.1", 24, None);
+        assert_eq!(interface_config(&conf, &other).unwrap().area, Ipv4Addr::new(0, 0, 0, 1));
+        assert!(interface_config(&conf, &link("em0", "192.0.2.1", 24, None)).is_none());
         // Wider than the line.
-        assert!(interface_config(&conf, &mut link("em3", "203.0.113.1", 24, None)).is_none());
+        assert!(interface_config(&conf, &link("em3", "203.0.113.1", 24, None)).is_none());
+    }
+
+    #[test]
+    fn areas_and_keys() {
+        let conf = conf(
+            "key chain K\n key 1\n  key-string geheim\n  cryptographic-algorithm hmac-sha-256\n  send-lifetime 00:00:00 \
+             1 January 2026 duration 60\nexit\ninterface em1\n ip ospf area 1\n ip ospf authentication key-chain K\n\
+             interface em2\n ip ospf area 2\n ip ospf message-digest-key 3 md5 x\nrouter ospf\n area 1 stub no-summary\n \
+             area 2 authentication message-digest\n area 2 range 10.0.0.0/8 cost 5\n area 2 virtual-link 1.1.1.1\n area 3 \
+             nssa translate-always\n max-metric router-lsa on-startup 60\n timers throttle spf 10 20 30\n",
+        );
+        let config = engine_config(&conf, Ipv4Addr::LOCALHOST);
+        let area = |number: u8| &config.areas[&Ipv4Addr::new(0, 0, 0, number)];
+        assert_eq!(area(1).kind, AreaKind::Stub { summaries: false });
+        assert_eq!(area(2).ranges[0].cost, Some(5));
+        assert!(area(2).virtual_links.contains_key(&Ipv4Addr::new(1, 1, 1, 1)));
+        assert!(matches!(area(3).kind, AreaKind::Nssa(Nssa { translate: Translate::Always, .. })));
+        assert_eq!(config.spf_times.longest, Duration::from_millis(30));
+        assert_eq!(config.stub_router.on_startup, Some(Duration::from_secs(60)));
+        let found = interface_config(&conf, &link("em1", "10.1.0.1", 24, None)).unwrap();
+        let Authentication::Cryptographic(keys) = &found.authentication else { panic!("{found:?}") };
+        assert_eq!((keys[0].id, keys[0].algorithm), (1, KeyAlgorithm::HmacSha256));
+        assert_eq!(keys[0].send, Lifetime { from: Some(1_767_225_600), until: Some(1_767_225_660) });
+        let found = interface_config(&conf, &link("em2", "10.2.0.1", 24, None)).unwrap();
+        assert!(matches!(&found.authentication, Authentication::Cryptographic(keys) if keys[0].id == 3));
+    }
+
+    #[test]
+    fn redistribution() {
+        let conf = conf(
+            "ip prefix-list P seq 5 permit 10.0.0.0/8 le 24\nroute-map M permit 10\n match ip address prefix-list P\n set \
+             metric 7\n set tag 9\nexit\nip route 10.5.0.0/16 192.0.2.9\nip route 172.16.0.0/12 192.0.2.9\nip route 0.0.0.0/0 \
+             192.0.2.9\nrouter ospf\n redistribute static route-map M\n redistribute connected metric-type 1\n \
+             default-information originate\n",
+        );
+        let found = externals(&conf, &[link("em3", "192.168.1.1", 24, None)], &[]);
+        let brief: Vec<_> = found.iter().map(|r| (r.network.to_string(), r.metric, r.tag, r.type2)).collect();
+        let expected = [("10.5.0.0", 7, 9, true), ("192.168.1.0", 20, 0, false), ("0.0.0.0", 10, 0, true)];
+        assert_eq!(
+            brief,
+            expected.map(|(network, metric, tag, type2)| (network.to_owned(), metric, tag, type2))
+        );
     }
 
     #[test]
@@ -99,9 +358,10 @@ mod tests {
              dead-interval 4\n ip ospf cost 7\n ip ospf mtu-ignore\n!\nrouter ospf\n passive-interface default\n no \
              passive-interface em1\n",
         );
-        let mut lan = link("em1", "10.1.0.1", 24, None);
-        let found = interface_config(&conf, &mut lan).unwrap();
-        assert!(lan.point_to_point && found.mtu_ignore && !found.passive);
+        let lan = link("em1", "10.1.0.1", 24, None);
+        let found = interface_config(&conf, &lan).unwrap();
+        assert_eq!(found.network, Some(NetworkType::PointToPoint));
+        assert!(found.mtu_ignore && !found.passive);
         assert_eq!((found.hello_interval, found.dead_interval, found.cost), (1, 4, 7));
     }
 }

@@ -199,7 +199,8 @@ impl Router {
         let near = self.site.rc.tunnels.iter().position(|tunnel| tunnel.peer == destination);
         let learned = self.control.kernel_routes().into_iter().find_map(|route| {
             let prefix = Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
-            prefix.contains(IpAddr::V4(destination)).then_some(route.interface.checked_sub(TUNNEL_INDEX)?)
+            let (_, interface) = route.gateways.first()?;
+            prefix.contains(IpAddr::V4(destination)).then_some(interface.checked_sub(TUNNEL_INDEX)?)
         });
         let tunnel = near.or_else(|| learned.and_then(|index| usize::try_from(index).ok()));
         if let Some(tunnel) = tunnel {

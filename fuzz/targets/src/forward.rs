@@ -53,7 +53,7 @@ pub fn forwarder(data: &[u8]) {
             2 => {
                 let payload = reader.piece();
                 let protocol = if what & 4 == 0 { ipv4::protocol::GRE } else { ipv4::protocol::ESP };
-                assert_eq!(routers[at].arrive(&routers[at].from_peer(protocol, payload)), None);
+                assert_eq!(routers[at].arrive(&routers[at].of_peer(protocol, payload)), None);
             }
             // What was sealed before, changed.
             _ => {
@@ -134,7 +134,7 @@ impl Router {
         }
     }
 
-    fn from_peer(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    fn of_peer(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let tunnel = self.site.rc.tunnels.first().expect("the example has a tunnel");
         let header = ipv4::Repr {
             tos: 0,

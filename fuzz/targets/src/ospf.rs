@@ -92,7 +92,7 @@ impl World {
     fn full() -> Self {
         let now = Instant::now();
         let routers = [0, 1].map(|index: usize| {
-            let config = Config { router_id: id(index), deviations: Deviations::default() };
+            let config = Config::new(id(index));
             let random = SeededRandom::new(u64::try_from(index).unwrap_or(0));
             let mut engine = Engine::new(config, Box::new(random));
             let lan = Link {
@@ -201,8 +201,7 @@ impl World {
     }
 
     fn is_converged(&self) -> bool {
-        (0..2)
-            .all(|router| self.routers[router].routes().iter().any(|route| route.network == lan(1 - router)))
+        (0..2).all(|router| self.routers[router].routes().any(|route| route.network == lan(1 - router)))
     }
 
     /// Every view can be shown, and the database holds no more than was sent.

@@ -13,7 +13,8 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -217,6 +218,41 @@ impl Netlink {
     pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
         let message = RouteNetlinkMessage::NewRoute(route_message(route));
         self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(|_| ())
+    }
+
+    /// Adds or replaces a route with several next hops, each a gateway and the index of its interface; without any,
+    /// what goes there is thrown away. `gateway` and `interface` of `route` do not count.
+    pub fn replace_paths(&mut self, route: &Route, gateways: &[(Ipv4Addr, u32)]) -> io::Result<()> {
+        if let [(gateway, interface)] = gateways {
+            let single = Route { gateway: Some(*gateway), interface: *interface, ..*route };
+            return self.replace_route(&single);
+        }
+        let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
+        message.header.scope = RouteScope::Universe;
+        if gateways.is_empty() {
+            message.header.kind = RouteType::BlackHole;
+        } else {
+            let hop = |(gateway, interface): &(Ipv4Addr, u32)| {
+                let mut hop = RouteNextHop::default();
+                hop.interface_index = *interface;
+                hop.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(*gateway)));
+                hop
+            };
+            message.attributes.push(RouteAttribute::MultiPath(gateways.iter().map(hop).collect()));
+        }
+        let message = RouteNetlinkMessage::NewRoute(message);
+        self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(|_| ())
+    }
+
+    /// Removes a route whatever its next hops; that it is gone already is no error.
+    pub fn delete_paths(&mut self, route: &Route) -> io::Result<()> {
+        let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
+        message.header.scope = RouteScope::NoWhere;
+        message.header.kind = RouteType::Unspec;
+        match self.request(RouteNetlinkMessage::DelRoute(message), NLM_F_ACK) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            result => result.map(|_| ()),
+        }
     }
 
     /// Removes a route; that it is gone already is no error.

@@ -137,10 +137,15 @@ impl AsFd for RawSocket {
 
 /// A raw socket for OSPF (protocol 89) on one interface, member of AllSPFRouters.
 #[derive(Debug)]
-pub struct OspfSocket(Socket);
+pub struct OspfSocket {
+    socket: Socket,
+    index: u32,
+}
 
 /// AllSPFRouters, RFC 2328 appendix A.1.
 const ALL_SPF_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 5);
+/// AllDRouters.
+const ALL_D_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 6);
 
 impl OspfSocket {
     /// Opens it on the interface of this name and index; `address` is ours there, the source of what is sent.
@@ -157,24 +162,40 @@ impl OspfSocket {
         // Internetwork control, RFC 2328 appendix A.1.
         socket.set_tos_v4(0xc0)?;
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-        Ok(Self(socket))
+        Ok(Self { socket, index })
     }
 
-    /// Sends one OSPF packet; the kernel writes the IP header.
-    pub fn send(&self, destination: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
-        self.0.send_to(packet, &SocketAddr::from((destination, 0)).into()).map(|_| ())
+    /// Listens to AllDRouters too, as designated router or backup, or no longer.
+    pub fn set_designated(&self, designated: bool) -> io::Result<()> {
+        let interface = socket2::InterfaceIndexOrAddress::Index(self.index);
+        match designated {
+            true => self.socket.join_multicast_v4_n(&ALL_D_ROUTERS, &interface),
+            false => self.socket.leave_multicast_v4_n(&ALL_D_ROUTERS, &interface),
+        }
+    }
+
+    /// Sends one OSPF packet; the kernel writes the IP header. A TTL above 1 is for virtual links, which are unicast.
+    pub fn send(&self, destination: Ipv4Addr, ttl: u8, packet: &[u8]) -> io::Result<()> {
+        if ttl != 1 {
+            self.socket.set_ttl_v4(u32::from(ttl))?;
+        }
+        let sent = self.socket.send_to(packet, &SocketAddr::from((destination, 0)).into());
+        if ttl != 1 {
+            self.socket.set_ttl_v4(1)?;
+        }
+        sent.map(|_| ())
     }
 
     /// Receives one packet, IPv4 header included.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         use std::io::Read;
-        (&self.0).read(buffer)
+        (&self.socket).read(buffer)
     }
 }
 
 impl AsFd for OspfSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 

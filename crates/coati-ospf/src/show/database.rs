@@ -7,7 +7,8 @@ use coati_wire::ospf::{LsaBody, LsaKey, RouterLink, lsa_kind};
 use serde_json::{Map, Value, json};
 
 use super::{View, options};
-use crate::lsdb::Entry;
+use crate::config::AreaKind;
+use crate::lsdb::{Entry, Scope};
 
 /// LS type, heading of its table, name in `LS Type:`, key of its list in JSON, word on the command line.
 const KINDS: [(u8, &str, &str, &str, &str); 9] = [
@@ -52,12 +53,27 @@ pub(super) fn kind_of(word: &str) -> Option<u8> {
 }
 
 impl View<'_> {
-    /// Those of one type, area by area.
-    fn of_kind(&self, kind: u8) -> impl Iterator<Item = (Ipv4Addr, Vec<(&LsaKey, &Entry)>)> {
-        self.engine.areas.iter().filter_map(move |(area, lsdb)| {
-            let list: Vec<_> = lsdb.iter().filter(|(key, _)| key.kind == kind).collect();
-            (!list.is_empty()).then_some((*area, list))
-        })
+    /// Those of one type, place by place.
+    fn of_kind(&self, kind: u8) -> Vec<(Scope, Vec<(&LsaKey, &Entry)>)> {
+        let engine = self.engine;
+        let list = |scope: Scope| {
+            let list: Vec<_> = engine.lsdb(scope)?.of_kind(kind).collect();
+            (!list.is_empty()).then_some((scope, list))
+        };
+        engine.scopes().filter_map(list).collect()
+    }
+
+    /// Where LSAs of a scope are, behind the heading.
+    fn place(&self, scope: Scope) -> String {
+        match scope {
+            Scope::Area(area) => match self.engine.area_kind(area) {
+                AreaKind::Normal => format!(" (Area {area})"),
+                AreaKind::Stub { .. } => format!(" (Area {area} [Stub])"),
+                AreaKind::Nssa(_) => format!(" (Area {area} [NSSA])"),
+            },
+            Scope::Link(index) => format!(" (Link {})", self.interface_name(index)),
+            Scope::As => String::new(),
+        }
     }
 
     fn title(&self) -> String {
@@ -71,9 +87,8 @@ impl View<'_> {
     fn summary_text(&self) -> String {
         let mut text = self.title();
         for (kind, heading, ..) in KINDS {
-            for (area, list) in self.of_kind(kind) {
-                let place =
-                    if kind == lsa_kind::EXTERNAL { String::new() } else { format!(" (Area {area})") };
+            for (scope, list) in self.of_kind(kind) {
+                let place = self.place(scope);
                 let _ = writeln!(text, "{:16}{heading}{place}\n", "");
                 let last = match kind {
                     lsa_kind::ROUTER => " Link count",
@@ -105,29 +120,55 @@ impl View<'_> {
         for area in self.engine.areas.keys() {
             areas.insert(area.to_string(), json!({}));
         }
+        let mut value = json!({ "routerId": self.engine.config.router_id.to_string() });
         for (kind, _, _, name, _) in KINDS {
-            for (area, list) in self.of_kind(kind) {
-                let row = |(key, entry): (&LsaKey, &Entry)| {
-                    let header = entry.header(self.now);
-                    let mut value = json!({
-                        "lsId": key.id.to_string(),
-                        "advertisedRouter": key.advertising_router.to_string(),
-                        "lsaAge": header.seconds(),
-                        "sequenceNumber": format!("{:08x}", header.sequence),
-                        "checksum": format!("{:04x}", header.checksum),
-                    });
-                    if let LsaBody::Router(router) = &entry.lsa.body {
-                        value["numOfRouterLinks"] = json!(router.links.len());
+            for (scope, list) in self.of_kind(kind) {
+                let rows: Vec<Value> = list.into_iter().map(|(key, entry)| self.row(key, entry)).collect();
+                let count = rows.len();
+                match scope {
+                    Scope::Area(area) => {
+                        if let Some(Value::Object(map)) = areas.get_mut(&area.to_string()) {
+                            map.insert(name.to_owned(), Value::Array(rows));
+                            map.insert(format!("{name}Count"), json!(count));
+                        }
                     }
-                    value
-                };
-                let rows: Vec<Value> = list.into_iter().map(row).collect();
-                if let Some(Value::Object(map)) = areas.get_mut(&area.to_string()) {
-                    map.insert(name.to_owned(), Value::Array(rows));
+                    Scope::As => {
+                        value[name] = Value::Array(rows);
+                        value[format!("{name}Count")] = json!(count);
+                    }
+                    Scope::Link(index) => {
+                        value[name][self.interface_name(index)] = Value::Array(rows);
+                    }
                 }
             }
         }
-        json!({ "routerId": self.engine.config.router_id.to_string(), "areas": areas })
+        value["areas"] = Value::Object(areas);
+        value
+    }
+
+    fn row(&self, key: &LsaKey, entry: &Entry) -> Value {
+        let header = entry.header(self.now);
+        let mut value = json!({
+            "lsId": key.id.to_string(),
+            "advertisedRouter": key.advertising_router.to_string(),
+            "lsaAge": header.seconds(),
+            "sequenceNumber": format!("{:08x}", header.sequence),
+            "checksum": format!("{:04x}", header.checksum),
+        });
+        let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
+        match &entry.lsa.body {
+            LsaBody::Router(router) => value["numOfRouterLinks"] = json!(router.links.len()),
+            LsaBody::Summary { mask, .. } if key.kind == lsa_kind::SUMMARY_NETWORK => {
+                value["summaryAddress"] = json!(format!("{}/{}", key.id, bits(mask)));
+            }
+            LsaBody::External { mask, type2, tag, .. } => {
+                value["metricType"] = json!(if *type2 { "E2" } else { "E1" });
+                value["route"] = json!(format!("{}/{}", key.id, bits(mask)));
+                value["tag"] = json!(tag);
+            }
+            _ => {}
+        }
+        value
     }
 
     /// All LSAs of one type, in full.
@@ -140,8 +181,11 @@ impl View<'_> {
         let Some((_, heading, type_name, ..)) = KINDS.iter().find(|found| found.0 == kind) else {
             return text;
         };
-        for (area, list) in self.of_kind(kind) {
-            let place = if kind == lsa_kind::EXTERNAL { " ".to_owned() } else { format!(" (Area {area})") };
+        for (scope, list) in self.of_kind(kind) {
+            let place = match scope {
+                Scope::As => " ".to_owned(),
+                scope => self.place(scope),
+            };
             let _ = writeln!(text, "\n{:16}{heading}{place}\n", "");
             for (key, entry) in list {
                 let header = entry.header(self.now);
@@ -178,7 +222,9 @@ impl View<'_> {
 
     fn lsas_json(&self, kind: u8) -> Value {
         let mut areas: Map<String, Value> = Map::new();
-        for (area, list) in self.of_kind(kind) {
+        let mut value = json!({ "routerId": self.engine.config.router_id.to_string() });
+        let name = KINDS.iter().find(|found| found.0 == kind).map_or("", |found| found.3);
+        for (scope, list) in self.of_kind(kind) {
             let row = |(key, entry): (&LsaKey, &Entry)| {
                 let header = entry.header(self.now);
                 json!({
@@ -193,9 +239,17 @@ impl View<'_> {
                     "body": body_json(&entry.lsa.body),
                 })
             };
-            areas.insert(area.to_string(), list.into_iter().map(row).collect());
+            let rows: Vec<Value> = list.into_iter().map(row).collect();
+            match scope {
+                Scope::Area(area) => {
+                    areas.insert(area.to_string(), Value::Array(rows));
+                }
+                Scope::As => value[name] = Value::Array(rows),
+                Scope::Link(index) => value[name][self.interface_name(index)] = Value::Array(rows),
+            }
         }
-        json!({ "routerId": self.engine.config.router_id.to_string(), "areas": areas })
+        value["areas"] = Value::Object(areas);
+        value
     }
 }
 

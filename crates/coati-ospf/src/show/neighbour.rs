@@ -7,13 +7,18 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{View, duration, millis, options};
-use crate::interface::Interface;
+use crate::auth::{Authentication, KeyAlgorithm};
+use crate::config::{InterfaceConfig, NetworkType};
+use crate::interface::{Interface, InterfaceState};
 use crate::neighbour::{Neighbour, State};
 
 impl View<'_> {
     fn all(&self) -> impl Iterator<Item = (&Interface, &Neighbour)> {
         let engine = self.engine;
-        engine.interfaces.values().filter_map(|interface| Some((interface, interface.neighbour.as_ref()?)))
+        engine.interfaces.values().flat_map(|interface| {
+            let heard = interface.neighbours.values().filter(|neighbour| neighbour.state > State::Down);
+            heard.map(move |neighbour| (interface, neighbour))
+        })
     }
 
     fn since(&self, neighbour: &Neighbour) -> Duration {
@@ -49,7 +54,7 @@ impl View<'_> {
                     "{:<15} {:>3} {:<15} {:<15} {:>9} {:<15} {:<32} {:>5} {:>5} {:>5}",
                     neighbour.router_id.to_string(),
                     neighbour.priority,
-                    state(neighbour),
+                    state(interface, neighbour),
                     duration(self.since(neighbour)),
                     duration(self.dead_in(neighbour)),
                     neighbour.address.to_string(),
@@ -78,11 +83,11 @@ impl View<'_> {
         let (up, dead) = (self.since(neighbour), self.dead_in(neighbour));
         json!({
             "priority": neighbour.priority,
-            "state": state(neighbour),
+            "state": state(interface, neighbour),
             "nbrPriority": neighbour.priority,
-            "nbrState": state(neighbour),
+            "nbrState": state(interface, neighbour),
             "converged": neighbour.state.name(),
-            "role": "DROther",
+            "role": role(interface, neighbour),
             "upTimeInMsec": millis(up),
             "deadTimeMsecs": millis(dead),
             "routerDeadIntervalTimerDueMsec": millis(dead),
@@ -129,7 +134,7 @@ impl View<'_> {
                     interface.config.area,
                     interface.link.name,
                     neighbour.priority,
-                    state(neighbour),
+                    state(interface, neighbour),
                     neighbour.state_changes,
                     duration(self.since(neighbour)),
                     neighbour.designated,
@@ -154,7 +159,7 @@ impl View<'_> {
                     "areaId": interface.config.area.to_string(),
                     "ifaceName": interface.link.name,
                     "nbrPriority": neighbour.priority,
-                    "nbrState": state(neighbour),
+                    "nbrState": state(interface, neighbour),
                     "stateChangeCounter": neighbour.state_changes,
                     "lastPrgrsvChangeMsec": millis(self.since(neighbour)),
                     "routerDesignatedId": neighbour.designated.to_string(),
@@ -220,10 +225,17 @@ impl View<'_> {
             "  Router ID {}, Network Type {kind}, Cost: {}",
             self.engine.config.router_id, config.cost
         );
-        let _ =
-            writeln!(text, "  Transmit Delay is {} sec, State {state}, Priority 1", config.transmit_delay);
-        text.push_str("  No backup designated router on this network\n");
-        let group = if interface.is_active() { "OSPFAllRouters" } else { "<None>" };
+        let _ = writeln!(
+            text,
+            "  Transmit Delay is {} sec, State {state}, Priority {}",
+            config.transmit_delay, config.priority
+        );
+        self.designated_text(&mut text, interface);
+        let group = match (interface.is_active(), interface.is_designated()) {
+            (false, _) => "<None>",
+            (true, false) => "OSPFAllRouters",
+            (true, true) => "OSPFAllRouters OSPFDesignatedRouters",
+        };
         let _ = writeln!(text, "  Multicast group memberships: {group}");
         let _ = writeln!(
             text,
@@ -241,7 +253,40 @@ impl View<'_> {
         }
         let (all, full) = counts(interface);
         let _ = writeln!(text, "  Neighbor Count is {all}, Adjacent neighbor count is {full}");
+        match &config.authentication {
+            Authentication::None => {}
+            Authentication::Simple(_) => text.push_str("  Simple password authentication enabled\n"),
+            Authentication::Cryptographic(keys) => {
+                text.push_str("  Cryptographic authentication enabled\n");
+                if let Some(key) = keys.last() {
+                    let _ = writeln!(text, "  Algorithm:{}", algorithm(key.algorithm));
+                }
+            }
+        }
         text
+    }
+
+    fn router_of(&self, interface: &Interface, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        if address == interface.link.address {
+            return Some(self.engine.config.router_id);
+        }
+        interface.neighbours.get(&address).map(|neighbour| neighbour.router_id)
+    }
+
+    fn designated_text(&self, text: &mut String, interface: &Interface) {
+        if let Some(router) = self.router_of(interface, interface.designated) {
+            let prefix_len = interface.link.prefix_len;
+            let address = interface.designated;
+            let _ =
+                writeln!(text, "  Designated Router (ID) {router} Interface Address {address}/{prefix_len}");
+        }
+        let _ = match self.router_of(interface, interface.backup) {
+            Some(router) => {
+                let address = interface.backup;
+                writeln!(text, "  Backup Designated Router (ID) {router}, Interface Address {address}")
+            }
+            None => writeln!(text, "  No backup designated router on this network"),
+        };
     }
 
     fn interface_json(&self, interface: &Interface) -> Value {
@@ -264,17 +309,28 @@ impl View<'_> {
             "cost": config.cost,
             "transmitDelaySecs": config.transmit_delay,
             "state": state,
-            "priority": 1,
-            "timerMsecs": u32::from(config.hello_interval) * 1000,
-            "timerDeadSecs": config.dead_interval,
-            "timerWaitSecs": config.dead_interval,
+            "priority": config.priority,
+            "timerMsecs": millis(config.hello_period()),
+            "timerDeadSecs": config.dead_seconds(),
+            "timerWaitSecs": config.dead_seconds(),
             "timerRetransmitSecs": config.retransmit_interval.as_secs(),
             "nbrCount": all,
             "nbrAdjacentCount": full,
-            "authentication": "authenticationNone",
+            "authentication": authentication(config),
         });
+        if let Some(router) = self.router_of(interface, interface.designated) {
+            value["drId"] = json!(router.to_string());
+            value["drAddress"] = json!(interface.designated.to_string());
+        }
+        if let Some(router) = self.router_of(interface, interface.backup) {
+            value["bdrId"] = json!(router.to_string());
+            value["bdrAddress"] = json!(interface.backup.to_string());
+        }
         if interface.is_active() {
             value["mcastMemberOspfAllRouters"] = json!(true);
+            if interface.is_designated() {
+                value["mcastMemberOspfDesignatedRouters"] = json!(true);
+            }
             value["timerHelloInMsecs"] =
                 json!(millis(interface.hello_due.saturating_duration_since(self.now)));
         } else {
@@ -284,18 +340,60 @@ impl View<'_> {
     }
 }
 
-/// `Full/-`: there is no designated router on a point-to-point network.
-fn state(neighbour: &Neighbour) -> String {
-    format!("{}/-", neighbour.state.name())
+/// `Full/DR`; `Full/-` where there is no designated router.
+fn state(interface: &Interface, neighbour: &Neighbour) -> String {
+    let role = if interface.network.elects() { role(interface, neighbour) } else { "-" };
+    format!("{}/{role}", neighbour.state.name())
+}
+
+fn role(interface: &Interface, neighbour: &Neighbour) -> &'static str {
+    match interface.network.elects() {
+        true if neighbour.address == interface.designated => "DR",
+        true if neighbour.address == interface.backup => "Backup",
+        _ => "DROther",
+    }
+}
+
+fn algorithm(algorithm: KeyAlgorithm) -> &'static str {
+    match algorithm {
+        KeyAlgorithm::Md5 => "MD5",
+        KeyAlgorithm::HmacSha1 => "HMAC-SHA-1",
+        KeyAlgorithm::HmacSha256 => "HMAC-SHA-256",
+        KeyAlgorithm::HmacSha384 => "HMAC-SHA-384",
+        KeyAlgorithm::HmacSha512 => "HMAC-SHA-512",
+    }
+}
+
+fn authentication(config: &InterfaceConfig) -> &'static str {
+    match config.authentication {
+        Authentication::None => "authenticationNone",
+        Authentication::Simple(_) => "authenticationSimplePassword",
+        Authentication::Cryptographic(_) => "authenticationMessageDigest",
+    }
 }
 
 fn counts(interface: &Interface) -> (usize, usize) {
-    let full = interface.neighbour.as_ref().is_some_and(|neighbour| neighbour.state == State::Full);
-    (usize::from(interface.neighbour.is_some()), usize::from(full))
+    let heard = interface.neighbours.values().filter(|neighbour| neighbour.state > State::Down);
+    (heard.count(), interface.full().count())
 }
 
 fn kind_and_state(interface: &Interface) -> (&'static str, &'static str) {
-    if interface.link.point_to_point { ("POINTOPOINT", "Point-To-Point") } else { ("BROADCAST", "DR") }
+    let kind = match interface.network {
+        NetworkType::Broadcast => "BROADCAST",
+        NetworkType::NonBroadcast => "NBMA",
+        NetworkType::PointToPoint => "POINTOPOINT",
+        NetworkType::PointToMultipoint => "POINTOMULTIPOINT",
+        NetworkType::Virtual => "VIRTUALLINK",
+    };
+    let state = match interface.state {
+        InterfaceState::Down => "Down",
+        InterfaceState::Waiting => "Waiting",
+        InterfaceState::PointToPoint => "Point-To-Point",
+        InterfaceState::DrOther => "DROther",
+        InterfaceState::Backup => "Backup",
+        InterfaceState::Dr => "DR",
+    };
+    (kind, state)
 }
 
 fn flags(interface: &Interface) -> &'static str {

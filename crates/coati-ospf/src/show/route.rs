@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::View;
-use crate::spf::{NextHop, Route, RouteKind, RouterRoute};
+use crate::route::{Route, RouteKind, RouterRoute};
+use crate::spf::NextHop;
 
 impl View<'_> {
     pub(super) fn routes(&self) -> String {
@@ -17,7 +18,6 @@ impl View<'_> {
         let (inside, outside): (Vec<&Route>, Vec<&Route>) = self
             .engine
             .routes()
-            .iter()
             .partition(|route| matches!(route.kind, RouteKind::IntraArea | RouteKind::InterArea));
         for route in inside {
             let kind = if route.kind == RouteKind::IntraArea { "N   " } else { "N IA" };
@@ -39,15 +39,19 @@ impl View<'_> {
     }
 
     fn router_rows(&self, text: &mut String) {
-        for router in &self.engine.routers {
+        for router in &self.engine.table.routers {
             let id = router.router_id.to_string();
+            let kind = if router.inter_area { "R IA" } else { "R   " };
             let _ =
-                writeln!(text, "R    {id:<18}    [{}] area: {}{}", router.cost, router.area, role(router));
+                writeln!(text, "{kind} {id:<18}    [{}] area: {}{}", router.cost, router.area, role(router));
             self.hops(text, &router.next_hops);
         }
     }
 
     fn hops(&self, text: &mut String, hops: &[NextHop]) {
+        if hops.is_empty() {
+            let _ = writeln!(text, "{:27}Discard entry", "");
+        }
         for hop in hops {
             let name = self.interface_name(hop.interface);
             let _ = match hop.via {
@@ -97,9 +101,9 @@ impl View<'_> {
     }
 
     fn router_values(&self) -> impl Iterator<Item = (String, Value)> {
-        self.engine.routers.iter().map(|router| {
+        self.engine.table.routers.iter().map(|router| {
             let value = json!({
-                "routeType": "R ",
+                "routeType": if router.inter_area { "R IA" } else { "R " },
                 "cost": router.cost,
                 "area": router.area.to_string(),
                 "routerType": role(router).trim_start_matches(", ").to_lowercase(),

@@ -6,8 +6,9 @@ use coati_wire::ospf::lsa_kind;
 use serde_json::{Map, json};
 
 use super::{View, duration, millis};
+use crate::area::Area;
+use crate::config::{AreaKind, BorderRule};
 use crate::lsdb::Lsdb;
-use crate::neighbour::State;
 
 impl View<'_> {
     pub(super) fn system(&self) -> String {
@@ -16,19 +17,32 @@ impl View<'_> {
         let counts = |area: std::net::Ipv4Addr| {
             let interfaces =
                 engine.interfaces.values().filter(move |interface| interface.config.area == area);
-            let full = interfaces.clone().filter(|interface| {
-                interface.neighbour.as_ref().is_some_and(|neighbour| neighbour.state == State::Full)
-            });
-            (interfaces.clone().count(), full.count())
+            let full = interfaces.clone().map(|interface| interface.full().count());
+            (interfaces.clone().count(), full.sum::<usize>())
         };
         let text = || {
             let mut text = format!(" OSPF Routing Process, Router ID: {}\n", engine.config.router_id);
             text.push_str(
                 " Supports only single TOS (TOS0) routes\n This implementation conforms to RFC2328\n",
             );
-            text.push_str(" Initial SPF scheduling delay 0 millisec(s)\n");
-            text.push_str(" Minimum hold time between consecutive SPFs 50 millisec(s)\n");
-            text.push_str(" Maximum hold time between consecutive SPFs 5000 millisec(s)\n");
+            let flag = |on: bool| if on { "enabled" } else { "disabled" };
+            let _ = writeln!(text, " RFC1583Compatibility flag is {}", flag(engine.config.rfc1583));
+            text.push_str(" OpaqueCapability flag is enabled\n");
+            let times = engine.config.spf_times;
+            let _ = writeln!(text, " Initial SPF scheduling delay {} millisec(s)", millis(times.delay));
+            let _ = writeln!(
+                text,
+                " Minimum hold time between consecutive SPFs {} millisec(s)",
+                millis(times.hold)
+            );
+            let _ = writeln!(
+                text,
+                " Maximum hold time between consecutive SPFs {} millisec(s)",
+                millis(times.longest)
+            );
+            if engine.is_stub_router() {
+                text.push_str(" Originating router-LSAs with maximum metric\n");
+            }
             let _ = match last {
                 Some(last) => writeln!(text, " SPF algorithm last executed {} ago", duration(last)),
                 None => writeln!(text, " SPF algorithm has not been run"),
@@ -41,10 +55,31 @@ impl View<'_> {
                 on(deviations.early_retransmission),
                 on(deviations.prompt_origination)
             );
+            let _ = writeln!(text, " Maximum multiple paths(ECMP) supported {}", engine.config.maximum_paths);
+            if engine.is_border() {
+                let _ = writeln!(
+                    text,
+                    " This router is an ABR, ABR type is: {}",
+                    border_rule(engine.config.border)
+                );
+            }
+            if !engine.external_routes.is_empty() {
+                text.push_str(" This router is an ASBR (injecting external routing information)\n");
+            }
+            for (kind, name) in [(lsa_kind::EXTERNAL, "external"), (lsa_kind::OPAQUE_AS, "opaque AS")] {
+                let (count, sum) = checksum(&engine.as_wide, kind);
+                let _ = writeln!(text, " Number of {name} LSA {count}. Checksum Sum 0x{sum:08x}");
+            }
             let _ = writeln!(text, " Number of areas attached to this router: {}", engine.areas.len());
-            for (area, lsdb) in &engine.areas {
+            for (area, found) in &engine.areas {
+                let lsdb = &found.lsdb;
                 let (interfaces, full) = counts(*area);
-                let backbone = if area.is_unspecified() { " (Backbone)" } else { "" };
+                let backbone = match engine.area_kind(*area) {
+                    _ if area.is_unspecified() => " (Backbone)",
+                    AreaKind::Normal => "",
+                    AreaKind::Stub { .. } => " (Stub)",
+                    AreaKind::Nssa(_) => " (NSSA)",
+                };
                 let _ = writeln!(text, " Area ID: {area}{backbone}");
                 let _ = writeln!(
                     text,
@@ -52,7 +87,7 @@ impl View<'_> {
                 );
                 let _ = writeln!(text, "   Number of fully adjacent neighbors in this area: {full}");
                 text.push_str("   Area has no authentication\n");
-                let _ = writeln!(text, "   SPF algorithm executed {} times", engine.spf.runs);
+                let _ = writeln!(text, "   SPF algorithm executed {} times", found.runs);
                 let _ = writeln!(text, "   Number of LSA {}", lsdb.len());
                 for (kind, name) in LSAS {
                     let (count, sum) = checksum(lsdb, kind);
@@ -62,7 +97,8 @@ impl View<'_> {
             text + "\n"
         };
         let value = || {
-            let area = |(area, lsdb): (&std::net::Ipv4Addr, &Lsdb)| {
+            let area = |(area, found): (&std::net::Ipv4Addr, &Area)| {
+                let lsdb = &found.lsdb;
                 let (interfaces, full) = counts(*area);
                 let value = json!({
                     "backbone": area.is_unspecified(),
@@ -70,10 +106,18 @@ impl View<'_> {
                     "areaIfActiveCounter": interfaces,
                     "nbrFullAdjacentCounter": full,
                     "authentication": "authenticationNone",
-                    "spfExecutedCounter": engine.spf.runs,
+                    "spfExecutedCounter": found.runs,
                     "lsaNumber": lsdb.len(),
                     "lsaRouterNumber": checksum(lsdb, lsa_kind::ROUTER).0,
                     "lsaRouterChecksum": checksum(lsdb, lsa_kind::ROUTER).1,
+                    "lsaNetworkNumber": checksum(lsdb, lsa_kind::NETWORK).0,
+                    "lsaNetworkChecksum": checksum(lsdb, lsa_kind::NETWORK).1,
+                    "lsaSummaryNumber": checksum(lsdb, lsa_kind::SUMMARY_NETWORK).0,
+                    "lsaSummaryChecksum": checksum(lsdb, lsa_kind::SUMMARY_NETWORK).1,
+                    "lsaAsbrNumber": checksum(lsdb, lsa_kind::SUMMARY_ASBR).0,
+                    "lsaAsbrChecksum": checksum(lsdb, lsa_kind::SUMMARY_ASBR).1,
+                    "lsaNssaNumber": checksum(lsdb, lsa_kind::NSSA).0,
+                    "lsaNssaChecksum": checksum(lsdb, lsa_kind::NSSA).1,
                 });
                 (area.to_string(), value)
             };
@@ -81,9 +125,14 @@ impl View<'_> {
                 "routerId": engine.config.router_id.to_string(),
                 "tosRoutesOnly": true,
                 "rfc2328Conform": true,
-                "spfScheduleDelayMsecs": 0,
-                "holdtimeMinMsecs": 50,
-                "holdtimeMaxMsecs": 5000,
+                "spfScheduleDelayMsecs": millis(engine.config.spf_times.delay),
+                "holdtimeMinMsecs": millis(engine.config.spf_times.hold),
+                "holdtimeMaxMsecs": millis(engine.config.spf_times.longest),
+                "maximumPaths": engine.config.maximum_paths,
+                "lsaExternalCounter": checksum(&engine.as_wide, lsa_kind::EXTERNAL).0,
+                "lsaExternalChecksum": checksum(&engine.as_wide, lsa_kind::EXTERNAL).1,
+                "lsaAsopaqueCounter": checksum(&engine.as_wide, lsa_kind::OPAQUE_AS).0,
+                "lsaAsOpaqueChecksum": checksum(&engine.as_wide, lsa_kind::OPAQUE_AS).1,
                 "spfLastExecutedMsecs": last.map(millis),
                 "attachedAreaCounter": engine.areas.len(),
                 "areas": engine.areas.iter().map(area).collect::<Map<_, _>>(),
@@ -108,6 +157,14 @@ const LSAS: [(u8, &str); 8] = [
 fn checksum(lsdb: &Lsdb, kind: u8) -> (usize, u64) {
     let list = lsdb.iter().filter(|(key, _)| key.kind == kind);
     list.fold((0, 0), |(count, sum), (_, entry)| (count + 1, sum + u64::from(entry.lsa.header.checksum)))
+}
+
+fn border_rule(rule: BorderRule) -> &'static str {
+    match rule {
+        BorderRule::Cisco => "Alternative Cisco",
+        BorderRule::Ibm => "Alternative IBM",
+        BorderRule::Standard => "Standard (RFC2328)",
+    }
 }
 
 fn on(switch: bool) -> &'static str {

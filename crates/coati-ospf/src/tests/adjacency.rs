@@ -2,9 +2,8 @@
 
 use coati_wire::ospf::DatabaseDescription;
 
-use coati_wire::ospf::*;
-
 use super::*;
+use crate::neighbour::Peer;
 
 #[test]
 fn full_and_routes_within_a_few_round_trips() {
@@ -23,7 +22,7 @@ fn full_and_routes_within_a_few_round_trips() {
         let route = world.route(0, 1).unwrap();
         assert_eq!((route.cost, route.kind), (20, RouteKind::IntraArea));
         let via = Some(Ipv4Addr::new(203, 0, 0, 2));
-        assert_eq!(route.next_hops, [NextHop { interface: 10, via }]);
+        assert_eq!(*route.next_hops, [NextHop { interface: 10, via }]);
     }
     assert!(quick >= 35, "{quick} of 50");
 }
@@ -90,18 +89,17 @@ fn paths_follow_the_adjacency_also_when_no_lsa_changes() {
     let mut world = World::row(2, 1);
     assert!(world.run_until(Duration::from_secs(1), World::converged));
     world.run(Duration::from_secs(60));
-    let area = Ipv4Addr::UNSPECIFIED;
     let moment = Duration::from_millis(100);
+    let peer = Peer { interface: 10, key: world.routers[1].router_id() };
     let engine = &mut world.routers[0];
-    engine.set_state(world.now, 10, State::Exchange, "test");
+    engine.set_state(world.now, peer, State::Exchange, "test");
     // Origination has to wait for its interval, and meanwhile paths are computed.
-    engine.originations.get_mut(&area).unwrap().due = None;
-    let stranger = Ipv4Addr::new(9, 9, 9, 9);
-    let key = LsaKey { kind: lsa_kind::ROUTER, id: stranger, advertising_router: stranger };
-    engine.install(world.now, area, Lsa::new(key, 2, 1, LsaBody::Router(RouterLsa::default())));
+    engine.own_due.clear();
     engine.handle_timeout(world.now + moment);
-    engine.set_state(world.now + moment, 10, State::Full, "test");
     assert!(world.route(0, 1).is_none());
+    let engine = &mut world.routers[0];
+    engine.set_state(world.now + moment, peer, State::Full, "test");
+    engine.own_due.clear();
     assert!(world.run_until(Duration::from_secs(10), World::converged), "{}", world.story());
 }
 
@@ -222,7 +220,7 @@ fn a_follower_that_was_led_astray_finds_back() {
     for seed in 0..20 {
         let mut world = World::row(2, seed);
         assert!(world.run_until(Duration::from_secs(5), |world| world.state(0, 10) == State::Exchange));
-        let neighbour = world.routers[0].interfaces[&10].neighbour.as_ref().unwrap();
+        let neighbour = world.routers[0].interfaces[&10].neighbours.values().next().unwrap();
         let description = DatabaseDescription {
             mtu: 1400,
             options: neighbour.options,
@@ -231,7 +229,8 @@ fn a_follower_that_was_led_astray_finds_back() {
             headers: Vec::new(),
         };
         let (now, from) = (world.now, Ipv4Addr::new(10, 255, 0, 2));
-        world.routers[0].receive_description(now, 10, from, &description);
+        let peer = Peer { interface: 10, key: from };
+        world.routers[0].receive_description(now, peer, from, &description);
         world.settle();
         assert!(world.run_until(Duration::from_secs(60), World::converged), "seed {seed} {}", world.story());
     }
@@ -243,11 +242,12 @@ fn sequence_numbers_are_not_used_again() {
     let mut seen = Vec::new();
     for _ in 0..50 {
         assert!(world.run_until(Duration::from_secs(60), World::converged));
-        let sequence = world.routers[1].interfaces[&10].neighbour.as_ref().unwrap().sequence;
+        let sequence = world.routers[1].interfaces[&10].neighbours.values().next().unwrap().sequence;
         assert!(seen.iter().all(|earlier: &u32| earlier.abs_diff(sequence) > 1000), "{sequence} {seen:?}");
         seen.push(sequence);
         let now = world.now;
-        world.routers[1].start_exchange(now, 10, "for this test");
+        let peer = Peer { interface: 10, key: world.routers[0].router_id() };
+        world.routers[1].start_exchange(now, peer, "for this test");
         world.settle();
     }
 }

@@ -24,7 +24,7 @@ fn router_key(id: Ipv4Addr) -> LsaKey {
 
 fn sequence(world: &World, at: usize, of: usize) -> i32 {
     let key = router_key(world.routers[of].config.router_id);
-    world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].get(&key).unwrap().lsa.header.sequence
+    world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].lsdb.get(&key).unwrap().lsa.header.sequence
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn what_nobody_refreshes_dies() {
     let lsa = Lsa::new(router_key(stranger), 2, INITIAL_SEQUENCE, LsaBody::Router(RouterLsa::default()));
     inject(&mut world, vec![lsa]);
     let has = |world: &World, at: usize| {
-        world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].get(&router_key(stranger)).is_some()
+        world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].lsdb.get(&router_key(stranger)).is_some()
     };
     assert!(has(&world, 0));
     world.run(Duration::from_secs(3590));
@@ -80,8 +80,8 @@ fn forged_instances_of_own_lsas_are_surpassed() {
     let body = LsaBody::External { mask, type2: true, metric: 1, forwarding: mask, tag: 0 };
     inject(&mut world, vec![Lsa::new(key, 2, 5, body)]);
     world.run(Duration::from_secs(5));
-    assert!(world.routers[0].areas[&Ipv4Addr::UNSPECIFIED].get(&key).is_none());
-    assert!(world.routers[1].areas[&Ipv4Addr::UNSPECIFIED].get(&key).is_none());
+    assert!(world.routers[0].as_wide.get(&key).is_none());
+    assert!(world.routers[1].as_wide.get(&key).is_none());
 }
 
 #[test]
@@ -93,12 +93,12 @@ fn a_thousand_lsas_cross_in_many_packets() {
     for number in 0..1000u32 {
         let id = Ipv4Addr::from(0x0b00_0000 + number);
         let lsa = Lsa::new(router_key(id), 2, 1, LsaBody::Router(RouterLsa::default()));
-        world.routers[0].install(now, area, lsa);
+        world.routers[0].install(now, crate::lsdb::Scope::Area(area), lsa);
     }
     world.loss = 5;
     world.cables[0].cut = false;
     assert!(world.run_until(Duration::from_secs(60), |world| {
-        world.state(1, 10) == State::Full && world.routers[1].areas[&area].len() == 1002
+        world.state(1, 10) == State::Full && world.routers[1].areas[&area].lsdb.len() == 1002
     }));
 }
 
@@ -107,6 +107,21 @@ fn externals_and_summaries() {
     let mut world = World::row(2, 1);
     assert!(world.run_until(Duration::from_secs(1), World::converged));
     world.run(Duration::from_secs(2));
+    // Only from border and boundary routers such LSAs count.
+    let route = ExternalRoute {
+        network: Ipv4Addr::new(172, 30, 0, 0),
+        prefix_len: 16,
+        type2: true,
+        metric: 1,
+        tag: 0,
+        gateway: None,
+    };
+    let now = world.now;
+    world.routers[1].set_externals(now, [route]);
+    let link = Link { index: 77, ..world.routers[1].interfaces[&1].link.clone() };
+    let area = Ipv4Addr::new(0, 0, 0, 1);
+    world.routers[1].interface_up(now, link, InterfaceConfig { area, passive: true, ..Default::default() });
+    world.run(Duration::from_secs(10));
     let border = world.routers[1].config.router_id;
     let key = |kind, id: &str| LsaKey { kind, id: id.parse().unwrap(), advertising_router: border };
     let mask = Ipv4Addr::new(255, 255, 0, 0);
@@ -138,7 +153,7 @@ fn externals_and_summaries() {
     world.run(Duration::from_secs(1));
     let found = |network: &str| {
         let network: Ipv4Addr = network.parse().unwrap();
-        world.routers[0].routes().iter().find(|r| r.network == network).map(|r| (r.kind, r.cost))
+        world.routers[0].routes().find(|r| r.network == network).map(|r| (r.kind, r.cost))
     };
     assert_eq!(found("172.16.0.0"), Some((RouteKind::InterArea, 17)));
     assert_eq!(found("172.17.0.0"), Some((RouteKind::External2 { metric: 20, tag: 3 }, 10)));

@@ -6,6 +6,7 @@ use coati_wire::ospf::*;
 use proptest::prelude::*;
 
 use super::*;
+use crate::graph::{Graph, Node};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
@@ -60,10 +61,17 @@ proptest! {
             let key = LsaKey { kind: 1, id: id(router), advertising_router: id(router) };
             Lsa::new(key, 2, 1, LsaBody::Router(RouterLsa { flags: 0, links }))
         }).collect();
-        let own: Vec<spf::OwnLink> = (1..12).map(|router| spf::OwnLink {
-            interface: u32::from(router), address: id(0), neighbour: Some((id(router), id(router))),
+        let own: Vec<spf::OwnLink> = edges.iter().filter(|(a, b, _)| a != b && (*a == 0 || *b == 0)).map(|(a, b, metric)| {
+            let router = a.max(b);
+            let hops = vec![NextHop { interface: u32::from(*router), via: Some(id(*router)) }];
+            spf::OwnLink { to: Node::Router(id(*router)), metric: *metric, hops }
         }).collect();
-        let table = spf::compute(Ipv4Addr::UNSPECIFIED, id(0), lsas.iter(), &own);
+        let mut graph = Graph::default();
+        for lsa in &lsas {
+            let LsaBody::Router(router) = &lsa.body else { unreachable!() };
+            graph.set_router(lsa.header.key.id, router);
+        }
+        let paths = spf::compute(&graph, id(0), &own, 16);
         let mut distance = [u32::MAX; 12];
         distance[0] = 0;
         for _ in 0..12 {
@@ -73,9 +81,9 @@ proptest! {
             }
         }
         for router in 1..12u8 {
-            let network = Ipv4Addr::new(10, 0, 0, router);
-            let found = table.routes.iter().find(|route| route.network == network).map(|route| route.cost);
-            let expected = (distance[usize::from(router)] != u32::MAX).then(|| distance[usize::from(router)] + 1);
+            let found = graph.number(Node::Router(id(router))).and_then(|number| paths.get(number));
+            let found = found.map(|(cost, _)| cost);
+            let expected = (distance[usize::from(router)] != u32::MAX).then(|| distance[usize::from(router)]);
             prop_assert_eq!(found, expected);
         }
     }

@@ -1,8 +1,12 @@
 //! Several engines with links between them that delay, lose, reorder and repeat, in virtual time.
 
 mod adjacency;
+mod areas;
+mod authentication;
+mod broadcast;
 mod database;
 mod hostile;
+mod model;
 mod views;
 
 use std::cmp::Reverse;
@@ -22,12 +26,19 @@ struct Cable {
     cut: bool,
 }
 
+/// A network that everybody on it hears: router, interface, address of each.
+struct Lan {
+    ends: Vec<(usize, u32, Ipv4Addr)>,
+    multicast: bool,
+}
+
 struct World {
     now: Instant,
     start: Instant,
     routers: Vec<Engine>,
     events: Vec<Vec<Event>>,
     cables: Vec<Cable>,
+    lans: Vec<Lan>,
     random: SeededRandom,
     loss: u32,
     flying: BinaryHeap<Reverse<Flying>>,
@@ -37,8 +48,7 @@ struct World {
 
 fn engine(index: usize, seed: u64) -> Engine {
     let router_id = Ipv4Addr::new(10, 255, 0, index as u8 + 1);
-    let config = Config { router_id, deviations: Deviations::default() };
-    Engine::new(config, Box::new(SeededRandom::new(seed * 100 + index as u64)))
+    Engine::new(Config::new(router_id), Box::new(SeededRandom::new(seed * 100 + index as u64)))
 }
 
 impl World {
@@ -51,6 +61,7 @@ impl World {
             routers: (0..count).map(|index| engine(index, seed)).collect(),
             events: vec![Vec::new(); count],
             cables: Vec::new(),
+            lans: Vec::new(),
             random: SeededRandom::new(seed),
             loss: 0,
             flying: BinaryHeap::new(),
@@ -82,6 +93,18 @@ impl World {
 
     /// A tunnel between two routers; `change` is for the end at `b`.
     fn cable(&mut self, a: usize, b: usize, change: impl Fn(&mut (Link, InterfaceConfig))) {
+        self.lay(a, b, |end, both| {
+            if end == 1 {
+                change(both)
+            }
+        });
+    }
+
+    fn cable_in(&mut self, a: usize, b: usize, area: AreaId) {
+        self.lay(a, b, |_, both| both.1.area = area);
+    }
+
+    fn lay(&mut self, a: usize, b: usize, change: impl Fn(usize, &mut (Link, InterfaceConfig))) {
         let number = self.cables.len() as u8;
         let index = 10 + u32::from(number);
         let addresses = [Ipv4Addr::new(203, 0, number, 1), Ipv4Addr::new(203, 0, number, 2)];
@@ -96,9 +119,7 @@ impl World {
                 point_to_point: true,
             };
             let mut both = (link, InterfaceConfig::default());
-            if end == 1 {
-                change(&mut both);
-            }
+            change(end, &mut both);
             self.routers[router].interface_up(self.now, both.0, both.1);
         }
         self.cables.push(Cable { ends: [(a, index, addresses[0]), (b, index, addresses[1])], cut: false });
@@ -116,23 +137,117 @@ impl World {
         }
     }
 
+    /// Routers without links.
+    fn apart(count: usize, seed: u64) -> Self {
+        let mut world = Self::row(0, seed);
+        for index in 0..count {
+            world.add(engine(index, seed));
+        }
+        world
+    }
+
+    fn add(&mut self, engine: Engine) -> usize {
+        self.routers.push(engine);
+        self.events.push(Vec::new());
+        self.routers.len() - 1
+    }
+
+    /// A LAN 172.16.N.0/24 with these routers; each has the address of its number plus one.
+    fn shared(&mut self, routers: &[usize], change: impl Fn(usize, &mut InterfaceConfig)) -> usize {
+        let number = self.lans.len();
+        let config = |router: usize| {
+            let mut config = InterfaceConfig::default();
+            change(router, &mut config);
+            config
+        };
+        let nonbroadcast = config(routers[0]).network == Some(NetworkType::NonBroadcast);
+        self.lans.push(Lan { ends: Vec::new(), multicast: !nonbroadcast });
+        for router in routers {
+            self.join(number, *router, config(*router));
+        }
+        number
+    }
+
+    fn join(&mut self, number: usize, router: usize, config: InterfaceConfig) {
+        let address = Ipv4Addr::new(172, 16, number as u8, router as u8 + 1);
+        let link = Link {
+            index: 100 + number as u32,
+            name: format!("eth{number}"),
+            address,
+            prefix_len: 24,
+            peer: None,
+            mtu: 1500,
+            point_to_point: false,
+        };
+        self.lans[number].ends.push((router, link.index, address));
+        let now = self.now;
+        self.routers[router].interface_up(now, link, config);
+        self.settle();
+    }
+
+    fn leave(&mut self, number: usize, router: usize) {
+        self.lans[number].ends.retain(|end| end.0 != router);
+    }
+
     fn carry(&mut self, from: usize, transmit: Transmit) {
         self.packets += 1;
-        assert!(transmit.payload.len() <= 1400 - 20, "{} bytes", transmit.payload.len());
         let there = |cable: &&Cable| cable.ends.iter().any(|e| e.0 == from && e.1 == transmit.interface);
-        let Some(cable) = self.cables.iter().find(there) else { panic!("sent on a passive interface") };
-        let (me, other) = if cable.ends[0].0 == from { (0, 1) } else { (1, 0) };
-        let (source, to) = (cable.ends[me].2, cable.ends[other]);
-        let cut = cable.cut;
+        if let Some(cable) = self.cables.iter().find(there) {
+            assert!(transmit.payload.len() <= 1400 - 20, "{} bytes", transmit.payload.len());
+            let (me, other) = if cable.ends[0].0 == from { (0, 1) } else { (1, 0) };
+            let (source, to) = (cable.ends[me].2, cable.ends[other]);
+            let direct = transmit.ttl == 1 || transmit.destination == to.2;
+            if !cable.cut {
+                match direct {
+                    true => self.fly(to, source, &transmit.payload),
+                    false => self.route_packet(source, &transmit),
+                }
+            }
+            return;
+        }
+        let on = |lan: &&Lan| lan.ends.iter().any(|end| end.0 == from && end.1 == transmit.interface);
+        let Some(lan) = self.lans.iter().find(on) else { return };
+        assert!(transmit.payload.len() <= 1500 - 20, "{} bytes", transmit.payload.len());
+        let source = lan.ends.iter().find(|end| end.0 == from).unwrap().2;
+        let destination = transmit.destination;
+        assert!(lan.multicast || !destination.is_multicast());
+        let others: Vec<_> = lan.ends.iter().filter(|end| end.0 != from).copied().collect();
+        let mut taken = false;
+        for end in others {
+            let listens = match destination.octets() {
+                [224, 0, 0, 5] => true,
+                [224, 0, 0, 6] => self.routers[end.0].designated_on().any(|index| index == end.1),
+                _ => end.2 == destination,
+            };
+            if listens {
+                taken = true;
+                self.fly(end, source, &transmit.payload);
+            }
+        }
+        if !taken && transmit.ttl > 1 {
+            self.route_packet(source, &transmit);
+        }
+    }
+
+    /// A packet that crosses routers, as those of virtual links do: to whoever has the address.
+    fn route_packet(&mut self, source: Ipv4Addr, transmit: &Transmit) {
+        let cables = self.cables.iter().filter(|cable| !cable.cut).flat_map(|cable| cable.ends.iter());
+        let all = cables.chain(self.lans.iter().flat_map(|lan| lan.ends.iter()));
+        let end = all.copied().find(|end| end.2 == transmit.destination);
+        if let Some(end) = end {
+            self.fly(end, source, &transmit.payload);
+        }
+    }
+
+    fn fly(&mut self, to: (usize, u32, Ipv4Addr), source: Ipv4Addr, payload: &[u8]) {
         let copies = if self.random.below(100) < 2 { 2 } else { 1 };
         for _ in 0..copies {
-            if cut || self.random.below(100) < self.loss {
+            if self.random.below(100) < self.loss {
                 continue;
             }
             self.number += 1;
             let delay = Duration::from_millis(5 + u64::from(self.random.below(10)));
-            let flying = (self.now + delay, self.number, to.0, to.1, source, transmit.payload.clone());
-            self.flying.push(Reverse(flying));
+            self.flying.push(Reverse((self.now + delay, self.number, to.0, to.1, source, payload.to_vec())));
         }
     }
 
@@ -151,7 +266,9 @@ impl World {
             self.routers[to].handle_input(self.now, index, source, &bytes);
         }
         for router in &mut self.routers {
-            router.handle_timeout(self.now);
+            if router.next_timeout().is_some_and(|due| due <= self.now) {
+                router.handle_timeout(self.now);
+            }
         }
         self.settle();
         true
@@ -176,7 +293,7 @@ impl World {
 
     fn state(&self, router: usize, index: u32) -> State {
         let interface = &self.routers[router].interfaces[&index];
-        interface.neighbour.as_ref().map_or(State::Down, |neighbour| neighbour.state)
+        interface.neighbours.values().next().map_or(State::Down, |neighbour| neighbour.state)
     }
 
     /// Everybody has a route to everybody's LAN.
@@ -187,7 +304,7 @@ impl World {
 
     fn route(&self, router: usize, lan: usize) -> Option<&Route> {
         let network = Ipv4Addr::new(10, lan as u8 + 1, 0, 0);
-        self.routers[router].routes().iter().find(|route| route.network == network && route.prefix_len == 24)
+        self.routers[router].route(network, 24)
     }
 
     fn problems(&self, router: usize) -> Vec<&str> {

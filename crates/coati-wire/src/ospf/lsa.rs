@@ -171,7 +171,7 @@ pub enum LsaBody {
 /// The body of a type 1 LSA.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouterLsa {
-    /// 1 is area border router (B), 2 AS boundary router (E), 4 end of a virtual link (V).
+    /// [`Self::BORDER`], [`Self::BOUNDARY`], [`Self::VIRTUAL_END`], [`Self::TRANSLATOR`].
     pub flags: u8,
     /// Links.
     pub links: Vec<RouterLink>,
@@ -298,6 +298,15 @@ impl LsaBody {
 }
 
 impl RouterLsa {
+    /// The router has several areas (B).
+    pub const BORDER: u8 = 1;
+    /// The router has routes from outside of the AS (E).
+    pub const BOUNDARY: u8 = 2;
+    /// The area carries a virtual link that ends at this router (V).
+    pub const VIRTUAL_END: u8 = 4;
+    /// The router translates type 7 LSAs whoever else does (Nt, RFC 3101 appendix B).
+    pub const TRANSLATOR: u8 = 16;
+
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         const WHAT: &str = "router LSA";
         let [flags, _] = array(WHAT, body, 0)?;

@@ -24,8 +24,12 @@ pub const HEADER_LEN: usize = 24;
 pub const PROTOCOL: u8 = 89;
 /// AllSPFRouters.
 pub const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 5);
+/// AllDRouters: the designated router and its backup.
+pub const ALL_DESIGNATED: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 6);
 /// Options: the area takes AS-external LSAs.
 pub const OPTION_E: u8 = 0x02;
+/// Options: of a packet, the area is an NSSA (N); of a type 7 LSA, it is translated into type 5 (P). RFC 3101.
+pub const OPTION_NP: u8 = 0x08;
 /// Options: opaque LSAs are understood.
 pub const OPTION_O: u8 = 0x40;
 

@@ -5,16 +5,19 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use coati_os::netlink::{Monitor, Netlink, PROTOCOL_OSPF, Route};
+use coati_os::netlink::{Monitor, Netlink, PROTOCOL_OSPF, PROTOCOL_STATIC, Route};
 use coati_os::raw::OspfSocket;
 use coati_ospf::{Link, Transmit};
-use coati_router::KernelRoute;
+use coati_router::{KernelRoute, SystemRoute};
 use coati_wire::ipv4;
 
 /// Metric of our routes in the kernel's table: what FRR's have.
 const ROUTE_METRIC: u32 = 20;
 /// Packets of one interface that are taken in one go.
 const BURST: usize = 64;
+/// RTPROT_BOOT and RTPROT_DHCP.
+const PROTOCOL_BOOT: u8 = 3;
+const PROTOCOL_DHCP: u8 = 16;
 
 /// Netlink, and OSPF's sockets by interface.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Kernel {
     netlink: Netlink,
     monitor: Monitor,
     sockets: BTreeMap<u32, (Ipv4Addr, OspfSocket)>,
+    /// Interfaces on which AllDRouters is listened to.
+    designated: BTreeSet<u32>,
     installed: BTreeSet<KernelRoute>,
 }
 
@@ -31,11 +36,14 @@ impl Kernel {
     pub fn new(mut netlink: Netlink) -> io::Result<Self> {
         let monitor = Monitor::new()?;
         let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
-        let left = left.filter_map(|route| {
+        let left = left.map(|route| {
             let (network, prefix_len) = (route.destination, route.prefix_len);
-            Some(KernelRoute { network, prefix_len, gateway: route.gateway?, interface: route.interface })
+            // One without a gateway has several next hops, or is there to throw packets away.
+            let gateways = route.gateway.map(|gateway| (gateway, route.interface)).into_iter().collect();
+            KernelRoute { network, prefix_len, gateways }
         });
-        Ok(Self { installed: left.collect(), netlink, monitor, sockets: BTreeMap::new() })
+        let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { installed: left.collect(), netlink, monitor, sockets, designated })
     }
 
     /// Everything to wait for.
@@ -75,11 +83,26 @@ impl Kernel {
         Ok(links.into_iter().filter(|link| link.up && !link.loopback).filter_map(link).collect())
     }
 
+    /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP.
+    pub fn routes_of_others(&mut self) -> io::Result<Vec<SystemRoute>> {
+        let mut list = Vec::new();
+        for protocol in [PROTOCOL_BOOT, PROTOCOL_STATIC, PROTOCOL_DHCP] {
+            let routes = self.netlink.routes(protocol)?;
+            list.extend(routes.into_iter().map(|route| SystemRoute {
+                network: route.destination,
+                prefix_len: route.prefix_len,
+                gateway: route.gateway,
+            }));
+        }
+        Ok(list)
+    }
+
     /// Opens and closes sockets until there is one for each of these.
     pub fn speak_on<'a>(&mut self, links: impl Iterator<Item = &'a Link>) -> Vec<io::Error> {
         let wanted: BTreeMap<u32, &Link> = links.map(|link| (link.index, link)).collect();
         self.sockets
             .retain(|index, (address, _)| wanted.get(index).is_some_and(|link| link.address == *address));
+        self.designated.retain(|index| self.sockets.contains_key(index));
         let mut errors = Vec::new();
         for (index, link) in wanted {
             if self.sockets.contains_key(&index) {
@@ -93,6 +116,26 @@ impl Kernel {
                     let text = format!("OSPF socket on {}: {error}", link.name);
                     errors.push(io::Error::new(error.kind(), text));
                 }
+            }
+        }
+        errors
+    }
+
+    /// Listens to AllDRouters on exactly these interfaces.
+    pub fn set_designated(&mut self, wanted: &BTreeSet<u32>) -> Vec<io::Error> {
+        self.designated.retain(|index| self.sockets.contains_key(index));
+        let mut errors = Vec::new();
+        for (index, (_, socket)) in &self.sockets {
+            let (is, should) = (self.designated.contains(index), wanted.contains(index));
+            if is != should {
+                match socket.set_designated(should) {
+                    Ok(()) if should => self.designated.insert(*index),
+                    Ok(()) => self.designated.remove(index),
+                    Err(error) => {
+                        errors.push(error);
+                        false
+                    }
+                };
             }
         }
         errors
@@ -117,7 +160,7 @@ impl Kernel {
     /// Sends a packet of OSPF.
     pub fn send(&self, transmit: &Transmit) -> io::Result<()> {
         match self.sockets.get(&transmit.interface) {
-            Some((_, socket)) => socket.send(transmit.destination, &transmit.payload),
+            Some((_, socket)) => socket.send(transmit.destination, transmit.ttl, &transmit.payload),
             None => Ok(()),
         }
     }
@@ -129,26 +172,29 @@ impl Kernel {
         let kept = |wanted: &BTreeSet<KernelRoute>, route: &KernelRoute| {
             wanted.iter().any(|other| (other.network, other.prefix_len) == (route.network, route.prefix_len))
         };
-        let gone: Vec<KernelRoute> = self.installed.difference(&wanted).copied().collect();
+        let gone: Vec<KernelRoute> = self.installed.difference(&wanted).cloned().collect();
         for route in gone {
             self.installed.remove(&route);
             // One for the same destination is replaced below. With its interface a route goes by itself.
             if !kept(&wanted, &route) {
-                let _ = self.netlink.delete_route(&kernel(&route));
+                let _ = self.netlink.delete_paths(&kernel(&route));
             }
         }
         for route in wanted {
             if self.installed.contains(&route) {
                 continue;
             }
-            match self.netlink.replace_route(&kernel(&route)) {
+            match self.netlink.replace_paths(&kernel(&route), &route.gateways) {
                 Ok(()) => {
                     self.installed.insert(route);
                 }
                 Err(error) => {
+                    let gateways: Vec<String> = route.gateways.iter().map(|(g, _)| g.to_string()).collect();
                     let text = format!(
                         "route to {}/{} by {}: {error}",
-                        route.network, route.prefix_len, route.gateway
+                        route.network,
+                        route.prefix_len,
+                        gateways.join(", ")
                     );
                     errors.push(io::Error::new(error.kind(), text));
                 }
@@ -167,8 +213,8 @@ fn kernel(route: &KernelRoute) -> Route {
     Route {
         destination: route.network,
         prefix_len: route.prefix_len,
-        gateway: Some(route.gateway),
-        interface: route.interface,
+        gateway: None,
+        interface: 0,
         metric: ROUTE_METRIC,
         protocol: PROTOCOL_OSPF,
     }

@@ -200,6 +200,12 @@ impl Daemon {
             Ok(links) => self.control.handle_interfaces(now(), links),
             Err(error) => self.log.line(Level::Error, &format!("reading the interfaces: {error}")),
         }
+        if self.control.wants_kernel_routes() {
+            match self.kernel.routes_of_others() {
+                Ok(routes) => self.control.handle_kernel_routes(now(), routes),
+                Err(error) => self.log.line(Level::Error, &format!("reading the kernel's routes: {error}")),
+            }
+        }
         for error in self.kernel.speak_on(self.control.ospf_links()) {
             self.log.line(Level::Error, &error.to_string());
         }
@@ -285,6 +291,9 @@ impl Daemon {
             if let Some(error) = failed {
                 self.log.line(Level::Warning, &format!("sending to the internet failed: {error}"));
             }
+        }
+        for error in self.kernel.set_designated(&self.control.ospf_designated()) {
+            self.log.line(Level::Error, &format!("joining AllDRouters: {error}"));
         }
         while let Some(transmit) = self.control.poll_ospf() {
             if let Err(error) = self.kernel.send(&transmit) {

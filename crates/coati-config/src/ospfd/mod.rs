@@ -1,0 +1,435 @@
+//! ospfd.conf and frr.conf, the OSPF part: line by line, in the words of Quagga and FRR.
+//!
+//! What is FRR's and not Coati's is said in a warning, so that a file can be used as it is; what is nobody's is an
+//! error.
+
+mod interface;
+mod policy;
+mod router;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use coati_sadb::Prefix;
+
+pub use self::interface::{AuthenticationKind, NetworkKind, OspfInterface};
+pub use self::policy::{Action, ChainKey, KeyChain, PrefixList, PrefixRule, RouteMap, RouteMapEntry};
+pub use self::router::{
+    AbrType, AreaType, DefaultInformation, MaxMetric, OspfArea, OspfNeighbour, OspfRange, Redistribute,
+    RouteSource, Translator,
+};
+
+use crate::diagnostic::{Diagnostic, Place, Remarks, Source, Span};
+
+/// What the file says about OSPF.
+#[derive(Clone, Debug, Default)]
+pub struct OspfConf {
+    /// Whether there is a `router ospf` block at all.
+    pub enabled: bool,
+    /// `ospf router-id`.
+    pub router_id: Option<Ipv4Addr>,
+    /// `network P area A`.
+    pub networks: Vec<Network>,
+    /// `passive-interface default`.
+    pub passive_default: bool,
+    /// `passive-interface X`.
+    pub passive: Vec<String>,
+    /// `no passive-interface X`.
+    pub active: Vec<String>,
+    /// `area A …`.
+    pub areas: BTreeMap<Ipv4Addr, OspfArea>,
+    /// `redistribute …`.
+    pub redistribute: Vec<Redistribute>,
+    /// `default-information originate`.
+    pub default_information: Option<DefaultInformation>,
+    /// `default-metric`.
+    pub default_metric: Option<u32>,
+    /// `auto-cost reference-bandwidth`, in Mbit/s.
+    pub reference_bandwidth: Option<u32>,
+    /// `ospf abr-type`.
+    pub abr_type: Option<AbrType>,
+    /// `compatible rfc1583`.
+    pub rfc1583: bool,
+    /// `maximum-paths`.
+    pub maximum_paths: Option<u16>,
+    /// `max-metric router-lsa`.
+    pub max_metric: MaxMetric,
+    /// `timers throttle spf`: delay, hold and longest hold in milliseconds.
+    pub spf_timers: Option<(u32, u32, u32)>,
+    /// `neighbor A`.
+    pub neighbours: Vec<OspfNeighbour>,
+    /// `interface X` blocks.
+    pub interfaces: Vec<OspfInterface>,
+    /// `key chain N`, by name.
+    pub key_chains: BTreeMap<String, KeyChain>,
+    /// `ip prefix-list N`, by name.
+    pub prefix_lists: BTreeMap<String, PrefixList>,
+    /// `route-map N`, by name.
+    pub route_maps: BTreeMap<String, RouteMap>,
+    /// `ip route P G`: static routes that may be redistributed.
+    pub static_routes: Vec<(Prefix, Option<Ipv4Addr>)>,
+    /// Every place that names an interface.
+    pub mentions: Vec<(String, Span)>,
+}
+
+/// `network P area A`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Interfaces with an address in it take part.
+    pub prefix: Prefix,
+    /// In this area.
+    pub area: Ipv4Addr,
+    /// Where it is written.
+    pub place: Place,
+}
+
+const TOP: [&str; 8] = [
+    "router ospf",
+    "interface",
+    "hostname",
+    "key chain",
+    "ip prefix-list",
+    "route-map",
+    "ip route",
+    "access-list",
+];
+/// Lines of other daemons, or about logging and passwords: read over.
+const OTHERS: [&str; 13] = [
+    "frr", "hostname", "password", "enable", "log", "service", "line", "banner", "ip", "ipv6", "debug", "no",
+    "agentx",
+];
+
+#[derive(Clone)]
+enum Block {
+    Top,
+    Router,
+    Interface(usize),
+    Chain(String),
+    Key(String, u8),
+    Map(String),
+    Ignored,
+}
+
+/// Reads the file.
+pub fn parse(source: &Arc<Source>) -> (OspfConf, Vec<Diagnostic>) {
+    let mut conf = OspfConf::default();
+    let mut remarks = Remarks::new(source);
+    let mut block = Block::Top;
+    let mut named: Vec<(Named, String, Span)> = Vec::new();
+    let mut start = 0;
+    for text in source.text.split('\n') {
+        let offset = start;
+        start += text.len() + 1;
+        let words = words(text, offset);
+        if words.is_empty() {
+            continue;
+        }
+        let mut line = Line { remarks: &mut remarks, words: &words, named: &mut named };
+        if let Err(error) = read(&mut conf, &mut block, &mut line) {
+            remarks.list.push(error);
+        }
+    }
+    for interface in &conf.interfaces {
+        if let (Some(hello), Some(dead)) = (interface.hello_interval, interface.dead_interval)
+            && dead <= u32::from(hello)
+        {
+            let message = format!(
+                "interface {}: dead-interval {dead} is not above hello-interval {hello}",
+                interface.name
+            );
+            remarks.warn(Span { start: 0, end: 1 }, message, "four times the hello interval is usual");
+        }
+    }
+    for (what, name, span) in named {
+        what.check(&conf, &name, span, &mut remarks);
+    }
+    (conf, remarks.list)
+}
+
+/// Something that a line names and that has to be elsewhere in the file.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    KeyChain,
+    PrefixList,
+    RouteMap,
+}
+
+impl Named {
+    fn check(self, conf: &OspfConf, name: &str, span: Span, remarks: &mut Remarks<'_>) {
+        let (there, words) = match self {
+            Self::KeyChain => (conf.key_chains.contains_key(name), "key chain"),
+            Self::PrefixList => (conf.prefix_lists.contains_key(name), "ip prefix-list"),
+            Self::RouteMap => (conf.route_maps.contains_key(name), "route-map"),
+        };
+        if !there {
+            let error = remarks.error(span, format!("there is no {words} `{name}` in this file"));
+            remarks.list.push(error.help(format!("add `{words} {name} …`, or correct the name")));
+        }
+    }
+}
+
+/// The words of a line; a comment begins where a word would.
+fn words(text: &str, offset: usize) -> Vec<(&str, Span)> {
+    let word = |word: &'_ str| (word.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let all = text.split_whitespace().take_while(|found| !found.starts_with(['!', '#']));
+    all.map(|found| (found, Span { start: offset + word(found), end: offset + word(found) + found.len() }))
+        .collect()
+}
+
+fn read(conf: &mut OspfConf, block: &mut Block, line: &mut Line<'_, '_>) -> Result<(), Diagnostic> {
+    let texts: Vec<&str> = line.words.iter().map(|(word, _)| *word).collect();
+    if let ["interface", name, ..] | ["passive-interface", name] | ["no", "passive-interface", name] =
+        texts[..]
+        && name != "default"
+    {
+        let at = if texts.first() == Some(&"no") { 2 } else { 1 };
+        conf.mentions.push((name.to_owned(), line.span(at)));
+    }
+    if begins_block(conf, block, line, &texts)? {
+        return Ok(());
+    }
+    match block.clone() {
+        Block::Ignored => Ok(()),
+        Block::Top => top(conf, line, &texts),
+        Block::Router => router::line(conf, line, &texts),
+        Block::Interface(index) => match conf.interfaces.get_mut(index) {
+            Some(interface) => interface::line(interface, line, &texts),
+            None => Ok(()),
+        },
+        Block::Chain(_) => Err(line.unknown(0, "statement of `key chain`", &["key", "exit"])),
+        Block::Key(chain, id) => match conf.key_chains.get_mut(&chain) {
+            Some(chain) => policy::key_line(chain, id, line, &texts),
+            None => Ok(()),
+        },
+        Block::Map(name) => match conf.route_maps.get_mut(&name) {
+            Some(map) => policy::map_line(map, line, &texts),
+            None => Ok(()),
+        },
+    }
+}
+
+/// Whether the line begins or ends a block.
+fn begins_block(
+    conf: &mut OspfConf,
+    block: &mut Block,
+    line: &mut Line<'_, '_>,
+    texts: &[&str],
+) -> Result<bool, Diagnostic> {
+    match texts {
+        ["router", "ospf"] => {
+            conf.enabled = true;
+            *block = Block::Router;
+        }
+        ["router", "ospf", ..] => {
+            *block = Block::Ignored;
+            return Err(line
+                .error(2, "several OSPF processes and VRFs are not supported yet")
+                .help("write `router ospf` without a number"));
+        }
+        ["router" | "vrf" | "bfd", ..] => {
+            *block = Block::Ignored;
+            let what = texts.join(" ");
+            return Err(line
+                .error(0, format!("`{what}` is not supported yet"))
+                .help("Coati reads `router ospf` and `interface` here"));
+        }
+        ["interface", name, ..] => {
+            let index = conf.interfaces.iter().position(|interface| interface.name == *name);
+            *block = Block::Interface(index.unwrap_or_else(|| {
+                let name = (*name).to_owned();
+                conf.interfaces.push(OspfInterface { name, ..OspfInterface::default() });
+                conf.interfaces.len() - 1
+            }));
+        }
+        ["key", "chain", name] => {
+            conf.key_chains.entry((*name).to_owned()).or_default();
+            *block = Block::Chain((*name).to_owned());
+        }
+        ["key", _] if matches!(block, Block::Chain(_) | Block::Key(..)) => {
+            let id: u8 = line.parse(1, "a key number from 0 to 255")?;
+            if let Block::Chain(chain) | Block::Key(chain, _) = block.clone() {
+                conf.key_chains.entry(chain.clone()).or_default().keys.entry(id).or_default();
+                *block = Block::Key(chain, id);
+            }
+        }
+        ["route-map", name, ..] => {
+            let entry = policy::map_entry(line, texts)?;
+            conf.route_maps.entry((*name).to_owned()).or_default().entries.push(entry);
+            *block = Block::Map((*name).to_owned());
+        }
+        ["exit"] => {
+            *block = match block.clone() {
+                Block::Key(chain, _) => Block::Chain(chain),
+                _ => Block::Top,
+            };
+        }
+        ["end" | "exit-vrf"] => *block = Block::Top,
+        // Statements of the top level end a block without `exit`.
+        ["ip", "prefix-list" | "route", ..] | ["access-list" | "line" | "hostname" | "log", ..] => {
+            *block = Block::Top;
+            return Ok(false);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    match texts {
+        ["ip", "prefix-list", ..] => policy::prefix_list(conf, line, texts),
+        ["ip", "route", ..] => {
+            let prefix: Prefix = line.parse(2, "a network such as 10.0.0.0/24")?;
+            let gateway = texts.get(3).and_then(|word| word.parse().ok());
+            conf.static_routes.push((prefix.network(), gateway));
+            let message = "this route is only there for `redistribute static`: it is not put into the kernel";
+            line.remarks.warn(line.span(0), message, "write it as static_routes in rc.conf too");
+            Ok(())
+        }
+        ["access-list", ..] => {
+            line.read_over(0, "access lists");
+            Ok(())
+        }
+        [first, ..] if OTHERS.contains(first) => Ok(()),
+        [_, ..] => Err(line.unknown(0, "statement", &TOP)),
+        [] => Ok(()),
+    }
+}
+
+struct Line<'a, 'r> {
+    remarks: &'r mut Remarks<'a>,
+    words: &'r [(&'r str, Span)],
+    named: &'r mut Vec<(Named, String, Span)>,
+}
+
+impl Line<'_, '_> {
+    fn span(&self, index: usize) -> Span {
+        self.words.get(index).or(self.words.last()).map_or(Span::default(), |(_, span)| *span)
+    }
+
+    fn error(&self, index: usize, message: impl Into<String>) -> Diagnostic {
+        self.remarks.error(self.span(index), message)
+    }
+
+    fn unknown(&self, index: usize, what: &str, allowed: &[&str]) -> Diagnostic {
+        match self.words.get(index) {
+            Some((word, span)) => self.remarks.unknown(*span, what, word, allowed),
+            None => self
+                .error(index, format!("{what} is missing at the end of the line"))
+                .help(format!("allowed here: {}", allowed.join(", "))),
+        }
+    }
+
+    /// Something of FRR's that Coati does not do.
+    fn read_over(&mut self, index: usize, what: &str) {
+        let span = self.span(index);
+        self.remarks.warn(
+            span,
+            format!("{what} are not supported yet: this line has no effect"),
+            "take it away if you can",
+        );
+    }
+
+    /// The word at this place is the name of something that has to be in the file.
+    fn name(&mut self, index: usize, what: Named) -> Result<String, Diagnostic> {
+        let Some((word, span)) = self.words.get(index) else {
+            return Err(self.error(index, "a name is missing at the end of the line"));
+        };
+        self.named.push((what, (*word).to_owned(), *span));
+        Ok((*word).to_owned())
+    }
+
+    fn parse<T: std::str::FromStr>(&self, index: usize, what: &str) -> Result<T, Diagnostic> {
+        match self.words.get(index) {
+            Some((word, span)) => {
+                word.parse().map_err(|_| self.remarks.error(*span, format!("`{word}` is not {what}")))
+            }
+            None => Err(self.error(index, format!("{what} is missing at the end of the line"))),
+        }
+    }
+
+    fn number<T>(&self, index: usize, from: T, to: T) -> Result<T, Diagnostic>
+    where
+        T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
+    {
+        let what = format!("a number from {from} to {to}");
+        let value: T = self.parse(index, &what)?;
+        if value < from || value > to {
+            return Err(self.error(index, format!("{what} is needed")));
+        }
+        Ok(value)
+    }
+
+    /// A number or dotted quad.
+    fn area(&self, index: usize) -> Result<Ipv4Addr, Diagnostic> {
+        if let Some((word, _)) = self.words.get(index)
+            && let Ok(number) = word.parse::<u32>()
+        {
+            return Ok(Ipv4Addr::from(number));
+        }
+        self.parse(index, "an area: a number or dotted quad")
+    }
+
+    fn seconds<T: std::str::FromStr + PartialOrd + From<u16>>(&self, index: usize) -> Result<T, Diagnostic> {
+        let value: T = self.parse(index, "a number of seconds from 1 to 65535")?;
+        if value < T::from(1) || value > T::from(u16::MAX) {
+            return Err(self.error(index, "a number of seconds from 1 to 65535 is needed"));
+        }
+        Ok(value)
+    }
+
+    /// Nothing may follow from this place on, but an address of the interface, which FRR allows there.
+    fn ends(&self, index: usize) -> Result<(), Diagnostic> {
+        match self.words.get(index) {
+            None => Ok(()),
+            Some((word, _)) if word.parse::<Ipv4Addr>().is_ok() && self.words.len() == index + 1 => Ok(()),
+            Some((word, span)) => Err(self.remarks.error(*span, format!("`{word}` does not belong here"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_usual_file() {
+        let text = "hostname a\n!\ninterface gre0\n ip ospf network point-to-point\n ip ospf cost 100\nexit\n!\n\
+                    router ospf\n ospf router-id 1.1.1.1\n network 10.0.0.0/30 area 0 ! tunnel\n passive-interface em1\nexit\n";
+        let (conf, remarks) = parse(&Source::new("ospfd.conf", text));
+        assert!(remarks.is_empty(), "{remarks:?}");
+        assert_eq!(conf.router_id, Some(Ipv4Addr::new(1, 1, 1, 1)));
+        assert_eq!(conf.networks[0].prefix.to_string(), "10.0.0.0/30");
+        assert_eq!(conf.interfaces[0].cost, Some(100));
+        assert_eq!(conf.interfaces[0].network, Some(NetworkKind::PointToPoint));
+        assert_eq!(conf.passive, ["em1"]);
+    }
+
+    #[test]
+    fn wrong_lines() {
+        for (text, wanted) in [
+            (
+                "router ospf\n netwrk 10.0.0.0/8 area 0\n",
+                "ospfd.conf:2:2: error: unknown statement of `router ospf` `netwrk` (did you mean `network`?)",
+            ),
+            ("router ospf\n network 10.0.0.0/33 area 0\n", "is not a network"),
+            ("router ospf\n network 10.0.0.0/8\n", "expected `area`"),
+            ("interface gre0\n ip ospf hello-intervall 3\n", "did you mean `hello-interval`"),
+            ("interface gre0\n ip ospf hello-interval 0\n", "1 to 65535"),
+            ("router bgp 1\n neighbor x\n", "not supported yet"),
+        ] {
+            let (_, remarks) = parse(&Source::new("ospfd.conf", text));
+            assert_eq!(remarks.len(), 1, "{text} {remarks:?}");
+            assert!(remarks[0].to_string().contains(wanted), "{}", remarks[0]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text(text in "(router ospf\n|interface x\n)?\\PC{0,200}") {
+            parse(&Source::new("ospfd.conf", text));
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! `router ospf`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use coati_sadb::{Prefix, Secret};
+
+use super::interface::{AuthenticationKind, password};
+use super::{Line, Named, Network, OspfConf, OspfInterface};
+use crate::diagnostic::Diagnostic;
+
+/// `area A …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OspfArea {
+    /// `stub`, `nssa`.
+    pub kind: AreaType,
+    /// `no-summary` behind either.
+    pub no_summary: bool,
+    /// `default-cost`.
+    pub default_cost: Option<u32>,
+    /// `authentication`.
+    pub authentication: Option<AuthenticationKind>,
+    /// `range …`.
+    pub ranges: Vec<OspfRange>,
+    /// `virtual-link R`: router id, with timers and keys as of an interface.
+    pub virtual_links: Vec<(Ipv4Addr, OspfInterface)>,
+}
+
+/// Kinds of areas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AreaType {
+    /// Neither of the others.
+    #[default]
+    Normal,
+    /// `stub`.
+    Stub,
+    /// `nssa`.
+    Nssa {
+        /// `translate-…`.
+        translator: Translator,
+        /// `suppress-fa`.
+        suppress_fa: bool,
+        /// `default-information-originate`: metric, and whether it is of type 2.
+        default_route: Option<(u32, bool)>,
+    },
+}
+
+/// `translate-candidate`, `translate-never`, `translate-always`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Translator {
+    /// When elected.
+    #[default]
+    Candidate,
+    /// Never.
+    Never,
+    /// Always.
+    Always,
+}
+
+/// `area A range P …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OspfRange {
+    /// The range.
+    pub prefix: Prefix,
+    /// Not `not-advertise`.
+    pub advertise: bool,
+    /// `cost N`.
+    pub cost: Option<u32>,
+    /// `substitute P`.
+    pub substitute: Option<Prefix>,
+}
+
+/// Where redistributed routes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteSource {
+    /// Networks of interfaces without OSPF.
+    Connected,
+    /// `ip route` lines.
+    Static,
+    /// Routes that others put into the kernel.
+    Kernel,
+}
+
+/// `redistribute SOURCE [metric N] [metric-type 1|2] [route-map NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redistribute {
+    /// What.
+    pub source: RouteSource,
+    /// `metric`.
+    pub metric: Option<u32>,
+    /// `metric-type 2`.
+    pub type2: bool,
+    /// `route-map`.
+    pub route_map: Option<String>,
+}
+
+/// `default-information originate [always] …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultInformation {
+    /// Also without a default route of our own.
+    pub always: bool,
+    /// `metric`.
+    pub metric: Option<u32>,
+    /// `metric-type 2`.
+    pub type2: bool,
+    /// `route-map`.
+    pub route_map: Option<String>,
+}
+
+/// `ospf abr-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbrType {
+    /// `cisco`.
+    Cisco,
+    /// `ibm`.
+    Ibm,
+    /// `standard`.
+    Standard,
+}
+
+/// `max-metric router-lsa`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaxMetric {
+    /// `administrative`.
+    pub administrative: bool,
+    /// `on-startup N`, in seconds.
+    pub on_startup: Option<u32>,
+}
+
+/// `neighbor A`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OspfNeighbour {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// `priority`.
+    pub priority: u8,
+    /// `poll-interval`, in seconds.
+    pub poll_interval: u16,
+}
+
+const WORDS: [&str; 22] = [
+    "area",
+    "auto-cost",
+    "compatible",
+    "default-information",
+    "default-metric",
+    "distance",
+    "graceful-restart",
+    "log-adjacency-changes",
+    "max-metric",
+    "maximum-paths",
+    "neighbor",
+    "network",
+    "no",
+    "ospf abr-type",
+    "ospf rfc1583compatibility",
+    "ospf router-id",
+    "passive-interface",
+    "redistribute",
+    "router-id",
+    "shutdown",
+    "summary-address",
+    "timers",
+];
+
+pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    match texts {
+        ["ospf", "router-id", ..] => conf.router_id = Some(line.parse(2, "a router id: a dotted quad")?),
+        ["router-id", ..] => conf.router_id = Some(line.parse(1, "a router id: a dotted quad")?),
+        ["network", ..] => {
+            let prefix: Prefix = line.parse(1, "a network such as 10.0.0.0/24")?;
+            if texts.get(2) != Some(&"area") {
+                return Err(line.error(2, "expected `area` behind the network"));
+            }
+            let place = line.remarks.source.place(line.span(0));
+            conf.networks.push(Network { prefix: prefix.network(), area: line.area(3)?, place });
+        }
+        ["passive-interface", "default"] => conf.passive_default = true,
+        ["passive-interface", name] => conf.passive.push((*name).to_owned()),
+        ["no", "passive-interface", name] => {
+            conf.passive.retain(|other| other != name);
+            conf.active.push((*name).to_owned());
+        }
+        ["area", _, rest @ ..] => {
+            let id = line.area(1)?;
+            let mut area = conf.areas.remove(&id).unwrap_or_default();
+            let result = area_line(&mut area, id, line, rest);
+            conf.areas.insert(id, area);
+            return result;
+        }
+        ["redistribute", ..] => return redistribute(conf, line, texts),
+        ["default-information", "originate", ..] => return default_information(conf, line, texts),
+        ["default-metric", ..] => conf.default_metric = Some(line.number(1, 0, 0x00ff_ffff)?),
+        ["auto-cost", "reference-bandwidth", ..] => {
+            conf.reference_bandwidth = Some(line.number(2, 1, 4_294_967)?);
+        }
+        ["ospf", "abr-type", ..] => {
+            conf.abr_type = Some(match texts.get(2) {
+                Some(&"cisco") => AbrType::Cisco,
+                Some(&"ibm") => AbrType::Ibm,
+                Some(&"standard") => AbrType::Standard,
+                _ => return Err(line.unknown(2, "kind of border router", &["cisco", "ibm", "standard"])),
+            });
+        }
+        ["ospf", "rfc1583compatibility"] | ["compatible", "rfc1583"] => conf.rfc1583 = true,
+        ["maximum-paths", ..] => conf.maximum_paths = Some(line.number(1, 1, 256)?),
+        ["max-metric", "router-lsa", rest @ ..] => match rest {
+            [] | ["administrative"] => conf.max_metric.administrative = true,
+            ["on-startup", ..] => conf.max_metric.on_startup = Some(line.number(3, 5, 86_400)?),
+            // An orderly end flushes our LSAs at once, which sends nobody through us any more.
+            ["on-shutdown", ..] => {}
+            _ => return Err(line.unknown(2, "word", &["administrative", "on-startup", "on-shutdown"])),
+        },
+        ["timers", "throttle", "spf", ..] => {
+            let times =
+                (line.number(3, 0, 600_000)?, line.number(4, 0, 600_000)?, line.number(5, 0, 600_000)?);
+            conf.spf_timers = Some(times);
+        }
+        ["timers", "throttle", "lsa", ..] | ["timers", "lsa", ..] => line.read_over(0, "times for LSAs"),
+        ["neighbor", ..] => return neighbour(conf, line, texts),
+        ["log-adjacency-changes" | "write-multiplier" | "socket" | "refresh", ..] => {}
+        ["capability", "opaque"] | ["ospf", "opaque-lsa"] => {}
+        ["distance", ..] => line.read_over(0, "distances"),
+        ["graceful-restart", ..] => line.read_over(0, "settings of graceful restart"),
+        ["summary-address" | "aggregation", ..] => line.read_over(0, "summary addresses"),
+        ["distribute-list", ..] => line.read_over(0, "distribute lists"),
+        ["compatible", "rfc7474"] => line.read_over(0, "RFC 7474's sequence numbers"),
+        ["shutdown"] => conf.enabled = false,
+        ["no", ..] => {
+            line.remarks.warn(line.span(0), "there is nothing that this line takes back", "take it away")
+        }
+        ["ospf", _, ..] => {
+            let allowed = ["router-id", "abr-type", "rfc1583compatibility", "opaque-lsa"];
+            return Err(line.unknown(1, "word after `ospf`", &allowed));
+        }
+        _ => return Err(line.unknown(0, "statement of `router ospf`", &WORDS)),
+    }
+    Ok(())
+}
+
+fn area_line(
+    area: &mut OspfArea,
+    id: Ipv4Addr,
+    line: &mut Line<'_, '_>,
+    rest: &[&str],
+) -> Result<(), Diagnostic> {
+    match rest {
+        ["stub" | "nssa", ..] if id.is_unspecified() => {
+            return Err(line
+                .error(2, "the backbone cannot be a stub area")
+                .help("stub areas are numbered from 1 on"));
+        }
+        ["stub", more @ ..] => {
+            area.kind = AreaType::Stub;
+            match more {
+                [] => {}
+                ["no-summary"] => area.no_summary = true,
+                _ => return Err(line.unknown(3, "word after `stub`", &["no-summary"])),
+            }
+        }
+        ["nssa", more @ ..] => return nssa(area, line, more),
+        ["default-cost", ..] => area.default_cost = Some(line.number(3, 0, 0x00ff_ffff)?),
+        ["authentication"] => area.authentication = Some(AuthenticationKind::Simple),
+        ["authentication", "message-digest"] => area.authentication = Some(AuthenticationKind::MessageDigest),
+        ["range", ..] => return range(area, line, rest),
+        ["virtual-link", ..] => return virtual_link(area, id, line, rest),
+        ["filter-list" | "import-list" | "export-list" | "shortcut", ..] => {
+            line.read_over(2, "filters between areas")
+        }
+        _ => {
+            let allowed =
+                ["authentication", "default-cost", "filter-list", "nssa", "range", "stub", "virtual-link"];
+            return Err(line.unknown(2, "word after the area", &allowed));
+        }
+    }
+    Ok(())
+}
+
+fn nssa(area: &mut OspfArea, line: &mut Line<'_, '_>, more: &[&str]) -> Result<(), Diagnostic> {
+    let (mut translator, mut suppress_fa, mut default_route) = match area.kind {
+        AreaType::Nssa { translator, suppress_fa, default_route } => (translator, suppress_fa, default_route),
+        _ => (Translator::Candidate, false, None),
+    };
+    let mut words = more.iter().enumerate();
+    while let Some((place, word)) = words.next() {
+        match *word {
+            "no-summary" => area.no_summary = true,
+            "suppress-fa" => suppress_fa = true,
+            "translate-candidate" => translator = Translator::Candidate,
+            "translate-never" => translator = Translator::Never,
+            "translate-always" => translator = Translator::Always,
+            "default-information-originate" => default_route = Some((1, true)),
+            "metric" if default_route.is_some() => {
+                let metric = line.number(place + 4, 0, 0x00ff_ffff)?;
+                default_route = default_route.map(|(_, type2)| (metric, type2));
+                words.next();
+            }
+            "metric-type" if default_route.is_some() => {
+                let kind: u8 = line.number(place + 4, 1, 2)?;
+                default_route = default_route.map(|(metric, _)| (metric, kind == 2));
+                words.next();
+            }
+            _ => {
+                let allowed = [
+                    "no-summary",
+                    "suppress-fa",
+                    "translate-candidate",
+                    "translate-never",
+                    "translate-always",
+                    "default-information-originate",
+                ];
+                return Err(line.unknown(place + 3, "word after `nssa`", &allowed));
+            }
+        }
+    }
+    area.kind = AreaType::Nssa { translator, suppress_fa, default_route };
+    Ok(())
+}
+
+fn range(area: &mut OspfArea, line: &Line<'_, '_>, rest: &[&str]) -> Result<(), Diagnostic> {
+    let prefix = network(line, 3)?;
+    let mut range = OspfRange { prefix, advertise: true, cost: None, substitute: None };
+    let mut place = 4;
+    while let Some(word) = rest.get(place - 2) {
+        match *word {
+            "advertise" => place += 1,
+            "not-advertise" => {
+                range.advertise = false;
+                place += 1;
+            }
+            "cost" => {
+                range.cost = Some(line.number(place + 1, 0, 0x00ff_ffff)?);
+                place += 2;
+            }
+            "substitute" => {
+                range.substitute = Some(network(line, place + 1)?);
+                place += 2;
+            }
+            _ => {
+                let allowed = ["advertise", "not-advertise", "cost", "substitute"];
+                return Err(line.unknown(place, "word after the range", &allowed));
+            }
+        }
+    }
+    area.ranges.retain(|other| other.prefix != range.prefix);
+    area.ranges.push(range);
+    Ok(())
+}
+
+fn network(line: &Line<'_, '_>, index: usize) -> Result<Prefix, Diagnostic> {
+    let prefix: Prefix = line.parse(index, "a network such as 10.0.0.0/8")?;
+    match prefix.address {
+        IpAddr::V4(_) => Ok(prefix.network()),
+        IpAddr::V6(_) => Err(line.error(index, "an IPv4 network is needed")),
+    }
+}
+
+fn virtual_link(
+    area: &mut OspfArea,
+    id: Ipv4Addr,
+    line: &mut Line<'_, '_>,
+    rest: &[&str],
+) -> Result<(), Diagnostic> {
+    if id.is_unspecified() {
+        return Err(line
+            .error(1, "a virtual link cannot cross the backbone")
+            .help("name the area that both border routers share"));
+    }
+    let router: Ipv4Addr = line.parse(3, "the router id of the other end: a dotted quad")?;
+    let place = area.virtual_links.iter().position(|(other, _)| *other == router);
+    let index = place.unwrap_or_else(|| {
+        area.virtual_links.push((router, OspfInterface::default()));
+        area.virtual_links.len() - 1
+    });
+    let mut place = 4;
+    while let Some(word) = rest.get(place - 2).copied() {
+        let argument = place + 1;
+        let Some((_, link)) = area.virtual_links.get_mut(index) else { return Ok(()) };
+        match (word, rest.get(argument - 2).copied()) {
+            ("hello-interval", _) => link.hello_interval = Some(line.seconds(argument)?),
+            ("dead-interval", _) => link.dead_interval = Some(line.seconds(argument)?),
+            ("retransmit-interval", _) => link.retransmit_interval = Some(line.seconds(argument)?),
+            ("transmit-delay", _) => link.transmit_delay = Some(line.seconds(argument)?),
+            ("authentication", Some("message-digest")) => {
+                link.authentication = Some(AuthenticationKind::MessageDigest);
+            }
+            ("authentication", Some("null")) => link.authentication = Some(AuthenticationKind::Null),
+            ("authentication", _) => {
+                link.authentication = Some(AuthenticationKind::Simple);
+                place += 1;
+                continue;
+            }
+            ("authentication-key", Some(key)) => {
+                link.authentication_key = Some(password(line, argument, key, 8)?);
+            }
+            ("message-digest-key", Some(_)) if rest.get(argument - 1) == Some(&"md5") => {
+                let key = rest.get(argument).copied().unwrap_or("");
+                let secret: Secret = password(line, argument + 2, key, 16)?;
+                link.digest_keys.push((line.number(argument, 1, 255)?, secret));
+                place += 2;
+            }
+            _ => {
+                let allowed = [
+                    "hello-interval",
+                    "dead-interval",
+                    "retransmit-interval",
+                    "transmit-delay",
+                    "authentication",
+                    "authentication-key",
+                    "message-digest-key",
+                ];
+                return Err(line.unknown(place, "word after `virtual-link`", &allowed));
+            }
+        }
+        place += 2;
+    }
+    Ok(())
+}
+
+/// `[metric N] [metric-type 1|2] [route-map NAME]` from this place on.
+fn metrics(
+    line: &mut Line<'_, '_>,
+    mut place: usize,
+) -> Result<(Option<u32>, bool, Option<String>), Diagnostic> {
+    let (mut metric, mut type2, mut route_map) = (None, true, None);
+    while let Some((word, _)) = line.words.get(place) {
+        match *word {
+            "metric" => metric = Some(line.number(place + 1, 0, 0x00ff_ffff)?),
+            "metric-type" => type2 = line.number(place + 1, 1u8, 2)? == 2,
+            "route-map" => route_map = Some(line.name(place + 1, Named::RouteMap)?),
+            _ => return Err(line.unknown(place, "word", &["metric", "metric-type", "route-map"])),
+        }
+        place += 2;
+    }
+    Ok((metric, type2, route_map))
+}
+
+fn redistribute(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    let source = match texts.get(1) {
+        Some(&"connected") => RouteSource::Connected,
+        Some(&"static") => RouteSource::Static,
+        Some(&"kernel") => RouteSource::Kernel,
+        Some(
+            &("bgp" | "rip" | "isis" | "eigrp" | "nhrp" | "babel" | "ospf" | "table" | "sharp"
+            | "openfabric"),
+        ) => {
+            return Err(line
+                .error(1, "routes of that protocol cannot be redistributed: Coati does not speak it")
+                .help("connected, static or kernel routes can"));
+        }
+        _ => return Err(line.unknown(1, "source of routes", &["connected", "static", "kernel"])),
+    };
+    let (metric, type2, route_map) = metrics(line, 2)?;
+    conf.redistribute.retain(|other| other.source != source);
+    conf.redistribute.push(Redistribute { source, metric, type2, route_map });
+    Ok(())
+}
+
+fn default_information(
+    conf: &mut OspfConf,
+    line: &mut Line<'_, '_>,
+    texts: &[&str],
+) -> Result<(), Diagnostic> {
+    let always = texts.get(2) == Some(&"always");
+    let (metric, type2, route_map) = metrics(line, if always { 3 } else { 2 })?;
+    conf.default_information = Some(DefaultInformation { always, metric, type2, route_map });
+    Ok(())
+}
+
+fn neighbour(conf: &mut OspfConf, line: &Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    let address = line.parse(1, "the address of a neighbour: a dotted quad")?;
+    let mut neighbour = OspfNeighbour { address, priority: 0, poll_interval: 60 };
+    let mut place = 2;
+    while let Some(word) = texts.get(place) {
+        match *word {
+            "priority" => neighbour.priority = line.number(place + 1, 0, 255)?,
+            "poll-interval" => neighbour.poll_interval = line.seconds(place + 1)?,
+            _ => return Err(line.unknown(place, "word", &["priority", "poll-interval"])),
+        }
+        place += 2;
+    }
+    conf.neighbours.push(neighbour);
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! Areas: the database of each, its graph and its paths; LSAs enter and leave here.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use coati_wire::ospf::{Lsa, LsaBody, LsaKey, RouterLsa, lsa_kind};
+
+use crate::config::{AreaId, BACKBONE, BorderRule};
+use crate::engine::Engine;
+use crate::graph::{Graph, Node};
+use crate::interface::InterfaceState;
+use crate::lsdb::{Lsdb, Scope};
+use crate::neighbour::State;
+use crate::spf::Paths;
+
+/// One area.
+#[derive(Debug, Default)]
+pub(crate) struct Area {
+    pub(crate) lsdb: Lsdb,
+    pub(crate) graph: Graph,
+    pub(crate) paths: Paths,
+    /// Paths have to be computed again.
+    pub(crate) stale: bool,
+    pub(crate) runs: u64,
+}
+
+impl Area {
+    /// Whether a router in it is the end of a virtual link through it (TransitCapability).
+    pub(crate) fn is_transit(&self) -> bool {
+        self.graph.present().any(|(number, vertex)| {
+            vertex.flags & RouterLsa::VIRTUAL_END != 0 && self.paths.get(number).is_some()
+        })
+    }
+}
+
+impl Engine {
+    pub(crate) fn area_mut(&mut self, area: AreaId) -> &mut Area {
+        self.areas.entry(area).or_default()
+    }
+
+    pub(crate) fn lsdb(&self, scope: Scope) -> Option<&Lsdb> {
+        match scope {
+            Scope::Link(index) => self.interfaces.get(&index).map(|interface| &interface.lsdb),
+            Scope::Area(area) => self.areas.get(&area).map(|area| &area.lsdb),
+            Scope::As => Some(&self.as_wide),
+        }
+    }
+
+    pub(crate) fn lsdb_mut(&mut self, scope: Scope) -> Option<&mut Lsdb> {
+        match scope {
+            Scope::Link(index) => self.interfaces.get_mut(&index).map(|interface| &mut interface.lsdb),
+            Scope::Area(area) => self.areas.get_mut(&area).map(|area| &mut area.lsdb),
+            Scope::As => Some(&mut self.as_wide),
+        }
+    }
+
+    /// All databases.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = Scope> {
+        let areas = self.areas.keys().map(|area| Scope::Area(*area));
+        let links = self.interfaces.keys().map(|index| Scope::Link(*index));
+        std::iter::once(Scope::As).chain(areas).chain(links)
+    }
+
+    /// Puts an instance into its database; what it changes is computed again.
+    pub(crate) fn install(&mut self, now: Instant, scope: Scope, lsa: Lsa) {
+        if let Scope::Area(area) = scope {
+            self.area_mut(area);
+        }
+        let Some(lsdb) = self.lsdb_mut(scope) else { return };
+        let key = lsa.header.key;
+        let old = lsdb.install(now, lsa).filter(|old| !old.is_max_age(now));
+        self.reindex(now, scope, &key, old.map(|old| old.lsa));
+    }
+
+    /// Takes an LSA that has died out of its database.
+    pub(crate) fn uninstall(&mut self, now: Instant, scope: Scope, key: &LsaKey) {
+        let Some(old) = self.lsdb_mut(scope).and_then(|lsdb| lsdb.bury(now, key)) else { return };
+        let old = (!old.is_max_age(now)).then_some(old.lsa);
+        self.reindex(now, scope, key, old);
+        if key.advertising_router == self.config.router_id {
+            self.own_lsa_is_gone(now, (scope, *key));
+        }
+    }
+
+    /// Brings graph and table up to what the database has for this key; `old` is what they had before.
+    fn reindex(&mut self, now: Instant, scope: Scope, key: &LsaKey, old: Option<Lsa>) {
+        let Some(lsdb) = self.lsdb(scope) else { return };
+        let new = lsdb.get(key).filter(|entry| !entry.is_max_age(now)).map(|entry| entry.lsa.clone());
+        let same = match (&old, &new) {
+            (None, None) => true,
+            (Some(old), Some(new)) => old.body == new.body && old.header.options == new.header.options,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        let Scope::Area(area) = scope else {
+            if scope == Scope::As && key.kind == lsa_kind::EXTERNAL {
+                self.table.replace(None, key, None, new.as_ref());
+                self.routes_soon(now);
+            }
+            return;
+        };
+        let changed = match key.kind {
+            lsa_kind::ROUTER => self.reindex_router(area, key.advertising_router, new.as_ref()),
+            lsa_kind::NETWORK => self.reindex_network(now, area, key.id),
+            _ => false,
+        };
+        let vertex = self.areas.get(&area).and_then(|found| match key.kind {
+            lsa_kind::ROUTER => found.graph.number(Node::Router(key.advertising_router)),
+            lsa_kind::NETWORK => found.graph.number(Node::Network(key.id)),
+            _ => None,
+        });
+        self.table.replace(Some(area), key, vertex, new.as_ref());
+        match key.kind {
+            lsa_kind::ROUTER | lsa_kind::NETWORK if changed => self.paths_soon(now, area),
+            lsa_kind::SUMMARY_ASBR => self.all_routes_soon(now),
+            lsa_kind::OPAQUE_AREA => {}
+            _ => self.routes_soon(now),
+        }
+    }
+
+    fn reindex_router(&mut self, area: AreaId, id: Ipv4Addr, new: Option<&Lsa>) -> bool {
+        let graph = &mut self.area_mut(area).graph;
+        match new.map(|lsa| &lsa.body) {
+            Some(LsaBody::Router(router)) => graph.set_router(id, router),
+            _ => {
+                graph.remove(Node::Router(id));
+                true
+            }
+        }
+    }
+
+    /// There may be several for one designated router's address, of which one was left behind: a live one counts.
+    fn reindex_network(&mut self, now: Instant, area: AreaId, id: Ipv4Addr) -> bool {
+        let area = self.area_mut(area);
+        let live = area.lsdb.with_id(lsa_kind::NETWORK, id).filter(|(_, entry)| !entry.is_max_age(now));
+        let newest = live.max_by_key(|(_, entry)| entry.installed);
+        match newest.map(|(_, entry)| &entry.lsa.body) {
+            Some(LsaBody::Network { routers, .. }) => area.graph.set_network(id, routers),
+            _ => {
+                area.graph.remove(Node::Network(id));
+                true
+            }
+        }
+    }
+
+    /// Areas with at least one interface that is up.
+    pub(crate) fn attached_areas(&self) -> std::collections::BTreeSet<AreaId> {
+        let up = self.interfaces.values().filter(|interface| interface.state != InterfaceState::Down);
+        up.map(|interface| interface.config.area).collect()
+    }
+
+    /// Whether this router is an area border router (RFC 3509).
+    pub(crate) fn is_border(&self) -> bool {
+        let attached = self.attached_areas();
+        let configured = self.interfaces.values().any(|interface| interface.config.area == BACKBONE)
+            || self.config.areas.values().any(|area| !area.virtual_links.is_empty());
+        attached.len() > 1
+            && match self.config.border {
+                BorderRule::Cisco => attached.contains(&BACKBONE),
+                BorderRule::Ibm => configured,
+                BorderRule::Standard => true,
+            }
+    }
+
+    /// Whether somebody in the backbone is adjacent.
+    pub(crate) fn has_live_backbone(&self) -> bool {
+        let mut backbone = self.interfaces.values().filter(|interface| interface.config.area == BACKBONE);
+        backbone.any(|interface| interface.neighbours.values().any(|n| n.state == State::Full))
+    }
+}

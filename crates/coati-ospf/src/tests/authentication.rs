@@ -1,0 +1,147 @@
+//! RFC 2328 appendix D, RFC 5709: who is let in, and what others can do.
+
+use super::*;
+
+fn key(id: u8, algorithm: KeyAlgorithm, secret: &str) -> Key {
+    let (send, accept) = (Lifetime::default(), Lifetime::default());
+    Key { id, algorithm, secret: Secret::new(secret.into()), send, accept }
+}
+
+fn password(text: &str) -> Authentication {
+    Authentication::Simple(Secret::new(text.into()))
+}
+
+/// Two routers with these, one each.
+fn pair(a: Authentication, b: Authentication) -> World {
+    let mut world = World::apart(2, 1);
+    let now = world.now;
+    for router in &mut world.routers {
+        router.set_clock(now, 1_700_000_000);
+    }
+    (0..2).for_each(|router| world.lan(router));
+    let both = [a, b];
+    world.lay(0, 1, |end, config| config.1.authentication = both[end].clone());
+    world
+}
+
+const ALGORITHMS: [KeyAlgorithm; 5] = [
+    KeyAlgorithm::Md5,
+    KeyAlgorithm::HmacSha1,
+    KeyAlgorithm::HmacSha256,
+    KeyAlgorithm::HmacSha384,
+    KeyAlgorithm::HmacSha512,
+];
+
+#[test]
+fn every_kind() {
+    let mut kinds = vec![password("12345678"), password("short")];
+    for algorithm in ALGORITHMS {
+        for secret in [
+            "secret",
+            "a key that is longer than every digest there is, and longer than a block of SHA-512 too, \
+                                  which is 128 bytes long, as this text is as well",
+        ] {
+            kinds.push(Authentication::Cryptographic(vec![key(1, algorithm, secret)]));
+        }
+    }
+    for kind in kinds {
+        let mut world = pair(kind.clone(), kind.clone());
+        assert!(world.run_until(Duration::from_secs(2), World::converged), "{kind:?} {}", world.story());
+    }
+}
+
+#[test]
+fn what_differs_is_explained_without_the_key() {
+    let digest = |id, algorithm, secret| Authentication::Cryptographic(vec![key(id, algorithm, secret)]);
+    let md5 = || digest(1, KeyAlgorithm::Md5, "geheim");
+    let cases = [
+        (md5(), Authentication::None, "uses no authentication, we use message-digest authentication"),
+        (Authentication::None, md5(), "uses message-digest authentication, we use no authentication"),
+        (password("geheim"), password("anders"), "has another password"),
+        (md5(), digest(2, KeyAlgorithm::Md5, "geheim"), "uses key 2, which we do not have"),
+        (md5(), digest(1, KeyAlgorithm::Md5, "anders"), "has another key 1"),
+        (md5(), digest(1, KeyAlgorithm::HmacSha256, "geheim"), "has another key 1 or another algorithm"),
+    ];
+    for (a, b, words) in cases {
+        let mut world = pair(a, b);
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.state(0, 10), State::Down);
+        let problems = world.problems(0);
+        assert!(problems.len() == 1 && problems[0].contains(words), "{problems:?}");
+        assert!(!problems[0].contains("geheim"));
+    }
+}
+
+/// Keys with times that overlap: nobody notices the change.
+#[test]
+fn rollover() {
+    let span = |from, until| Lifetime { from, until };
+    let start = 1_700_000_000;
+    let old = Key {
+        send: span(None, Some(start + 100)),
+        accept: span(None, Some(start + 130)),
+        ..key(1, KeyAlgorithm::Md5, "old")
+    };
+    let new = Key {
+        send: span(Some(start + 100), None),
+        accept: span(Some(start + 70), None),
+        ..key(2, KeyAlgorithm::HmacSha256, "new")
+    };
+    let chain = Authentication::Cryptographic(vec![old, new]);
+    let mut world = pair(chain.clone(), chain);
+    assert!(world.run_until(Duration::from_secs(2), World::converged));
+    world.run(Duration::from_secs(300));
+    assert!(world.converged());
+    let downs = |event: &&Event| {
+        matches!(event, Event::NeighbourState { to: State::Down | State::Init, from: State::Full, .. })
+    };
+    assert_eq!(world.events[0].iter().filter(downs).count(), 0);
+}
+
+/// What was heard before is not taken again, and a restart does not fall behind (RFC 2328 section D.3).
+#[test]
+fn replays() {
+    let chain = Authentication::Cryptographic(vec![key(1, KeyAlgorithm::HmacSha256, "secret")]);
+    let mut world = pair(chain.clone(), chain);
+    let mut recorded = Vec::new();
+    let end = world.now + Duration::from_secs(20);
+    while world.step(end) {
+        let to_first = world.flying.iter().filter(|Reverse(flying)| flying.2 == 0);
+        recorded.extend(to_first.map(|Reverse(flying)| flying.5.clone()));
+    }
+    assert!(world.converged());
+    world.run(Duration::from_secs(100));
+    let before = world.events[0].len();
+    for bytes in recorded {
+        let now = world.now;
+        world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &bytes);
+    }
+    world.settle();
+    assert_eq!(world.events[0].len(), before);
+    assert!(world.routers[0].dropped().any(|(why, _)| why == "old cryptographic sequence number"));
+}
+
+/// Nothing without the right digest changes anything, however it is changed.
+#[test]
+fn an_outsider_changes_nothing() {
+    let chain = Authentication::Cryptographic(vec![key(1, KeyAlgorithm::Md5, "secret")]);
+    let mut world = pair(chain.clone(), chain);
+    let end = world.now + Duration::from_secs(30);
+    let mut count = 0u8;
+    while world.step(end) {
+        let flying: Vec<Flying> = world.flying.iter().map(|Reverse(flying)| flying.clone()).collect();
+        for (_, _, to, index, source, mut bytes) in flying {
+            count = count.wrapping_add(7);
+            let at = usize::from(count) % bytes.len();
+            // The upper half of the kind of authentication and the unused bytes are under the digest too.
+            bytes[at] ^= 1 << (count % 8);
+            let (now, before) = (world.now, world.routers[to].events.len());
+            world.routers[to].handle_input(now, index, source, &bytes);
+            let changes =
+                |event: &Event| matches!(event, Event::NeighbourState { .. } | Event::RoutesChanged);
+            assert!(!world.routers[to].events.iter().skip(before).any(changes));
+        }
+        world.settle();
+    }
+    assert!(world.converged());
+}
