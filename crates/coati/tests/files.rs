@@ -235,6 +235,14 @@ fn a_gateway_for_peers_behind_nats() {
 }
 
 #[test]
+fn the_example_with_a_nat_between_can_start() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/natt");
+    let both = coati(&["check", &example.display().to_string()]);
+    assert_eq!((both.code, both.out.matches("this can start").count()), (0, 2), "{}", both.err);
+    assert!(!both.err.contains("warning"), "{}", both.err);
+}
+
+#[test]
 fn files_that_do_not_fit_each_other() {
     let dir = Dir::seed("no-sainfo");
     let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
