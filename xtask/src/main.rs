@@ -82,7 +82,7 @@ fn lab(run: &mut Run) {
     if !Path::new("/dev/net/tun").exists() {
         return run.skip("lab", "this machine has no /dev/net/tun");
     }
-    for example in ["examples/manual-keys", "examples/seed"] {
+    for example in ["examples/manual-keys", "examples/natt", "examples/seed"] {
         let mut lab = Command::new(built("release"));
         lab.args(["lab", example]).stdin(Stdio::null());
         run.step(&format!("lab {example}"), lab);

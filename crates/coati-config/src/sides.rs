@@ -245,6 +245,7 @@ mod tests {
         [
             SiteFiles {
                 included: Included::default(),
+                key_ids: std::collections::BTreeMap::new(),
                 rc_conf: seed!("a", "rc.conf"),
                 racoon_conf: seed!("a", "racoon.conf"),
                 psk_txt: seed!("a", "psk.txt"),
@@ -253,6 +254,7 @@ mod tests {
             },
             SiteFiles {
                 included: Included::default(),
+                key_ids: std::collections::BTreeMap::new(),
                 rc_conf: seed!("b", "rc.conf"),
                 racoon_conf: seed!("b", "racoon.conf"),
                 psk_txt: seed!("b", "psk.txt"),

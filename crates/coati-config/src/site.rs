@@ -1,6 +1,6 @@
 //! The files of one router together: read, and checked one against the other, before anything is touched.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,9 +9,12 @@ use coati_sadb::{Action, Direction, Policy, Request, Upper};
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::ospfd::{self, OspfConf};
 use crate::psk::{self, PreSharedKey};
-use crate::racoon::{self, AuthMethod, ExchangeMode, Included, RacoonConf, Remote};
+use crate::racoon::{self, AuthMethod, ExchangeMode, Identifier, Included, RacoonConf, Remote};
 use crate::rc_conf::{self, RcConf};
 use crate::setkey::{self, Statement};
+
+/// racoon takes no more of a file with a key id, in bytes.
+pub const LONGEST_KEY_ID: usize = 512;
 
 /// The texts of the files; those that do not exist are `None`.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,8 @@ pub struct SiteFiles {
     pub racoon_conf: Option<Arc<Source>>,
     /// What racoon.conf includes.
     pub included: Included,
+    /// The files behind `keyid file`, by the name in racoon.conf; the error says why one cannot be read.
+    pub key_ids: BTreeMap<String, Result<Vec<u8>, String>>,
     /// psk.txt.
     pub psk_txt: Option<Arc<Source>>,
     /// setkey.conf.
@@ -37,6 +42,8 @@ pub struct Site {
     pub rc: RcConf,
     /// IKE, with its keys.
     pub racoon: Option<RacoonConf>,
+    /// Key ids of files, by the name of the file.
+    pub key_ids: BTreeMap<String, Vec<u8>>,
     /// Pre-shared keys.
     pub keys: Vec<PreSharedKey>,
     /// Policies and manual SAs.
@@ -60,6 +67,7 @@ impl Site {
             // What lacks a part is not held against the other files.
             if list.iter().all(|remark| remark.severity < Severity::Error) {
                 remarks.extend(racoon::unsupported(&conf));
+                site.take_key_ids(&conf, files, &mut remarks);
                 site.racoon = Some(conf);
             }
             remarks.extend(list);
@@ -97,6 +105,37 @@ impl Site {
     /// The pre-shared key of a peer, as racoon finds it: the first line with its address or `*`.
     pub fn key_of(&self, peer: IpAddr) -> Option<&PreSharedKey> {
         psk::key_of(&self.keys, peer)
+    }
+
+    /// What `keyid file` names.
+    fn take_key_ids(&mut self, conf: &RacoonConf, files: &SiteFiles, remarks: &mut Vec<Diagnostic>) {
+        for file in conf.key_id_files() {
+            let refused = match files.key_ids.get(&file.name) {
+                Some(Ok(bytes)) if (1..=LONGEST_KEY_ID).contains(&bytes.len()) => {
+                    self.key_ids.insert(file.name.clone(), bytes.clone());
+                    continue;
+                }
+                Some(Ok(bytes)) => {
+                    format!("it has {} bytes, a key id has 1 to {LONGEST_KEY_ID}", bytes.len())
+                }
+                Some(Err(why)) => why.clone(),
+                None => "it was not read".to_owned(),
+            };
+            let message = format!("the key id cannot be taken from \"{}\": {refused}", file.name);
+            let help = "make that file, or write the key id itself: keyid tag \"…\"";
+            remarks.push(file.origin.remark(Severity::Error, message).help(help));
+        }
+    }
+
+    /// The key for a peer that says it is this.
+    fn key_of_identifier(&self, identifier: &Identifier) -> Option<&PreSharedKey> {
+        match identifier {
+            Identifier::KeyIdFile(file) => {
+                let name = std::str::from_utf8(self.key_ids.get(&file.name)?).ok()?;
+                self.keys.iter().find(|key| key.fits_name(name))
+            }
+            other => psk::key_of_identifier(&self.keys, other),
+        }
     }
 
     fn cross_check(&self, files: &SiteFiles, remarks: &mut Vec<Diagnostic>) {
@@ -176,10 +215,7 @@ impl Site {
         for remote in racoon.remotes.iter().filter(|remote| remote.authenticates_by(AuthMethod::uses_psk)) {
             let Some(address) = remote.address() else { continue };
             let by_name = remote.exchange_modes.contains(&ExchangeMode::Aggressive)
-                && remote
-                    .peers_identifiers
-                    .iter()
-                    .any(|(id, _)| psk::key_of_identifier(&self.keys, id).is_some());
+                && remote.peers_identifiers.iter().any(|(id, _)| self.key_of_identifier(id).is_some());
             if !known.contains(&address) && !by_name {
                 let message = format!("psk.txt has no key for {address}");
                 let help = format!("add a line to psk.txt: {address} KEY");
@@ -249,6 +285,7 @@ mod tests {
         let file = |name: &str, text: &str| Some(Source::new(name, text));
         SiteFiles {
             included: Included::default(),
+            key_ids: BTreeMap::new(),
             rc_conf: file("rc.conf", include_str!("../../../examples/seed/freebsd-a/rc.conf")),
             racoon_conf: file("racoon.conf", include_str!("../../../examples/seed/freebsd-a/racoon.conf")),
             psk_txt: file("psk.txt", include_str!("../../../examples/seed/freebsd-a/psk.txt")),

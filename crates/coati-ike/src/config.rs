@@ -29,6 +29,8 @@ pub struct Config {
     pub natt_port: u16,
     /// How often a packet keeps a NAT's mapping alive; zero is never.
     pub natt_keepalive: Duration,
+    /// How long unanswered messages are repeated.
+    pub patience: Patience,
 }
 
 impl Default for Config {
@@ -41,6 +43,35 @@ impl Default for Config {
             port: 500,
             natt_port: 4500,
             natt_keepalive: Duration::from_secs(20),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// How often a message is sent again that is not answered, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Wait before the first repetition; each following one is twice as long, up to the longest.
+    pub first_wait: Duration,
+    /// The longest wait.
+    pub longest_wait: Duration,
+    /// Repetitions of one message.
+    pub repetitions: u32,
+    /// How long phase 1 may take.
+    pub phase1: Duration,
+    /// How long phase 2 may take.
+    pub phase2: Duration,
+}
+
+impl Default for Patience {
+    /// The last wait of one message ends 31.5 s after it was sent first.
+    fn default() -> Self {
+        Self {
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(4),
+            repetitions: 9,
+            phase1: Duration::from_secs(32),
+            phase2: Duration::from_secs(32),
         }
     }
 }
@@ -82,8 +113,12 @@ pub struct Peer {
     pub proposal_check: ProposalCheck,
     /// Whether phase 1 messages may be cut in pieces.
     pub fragmentation: Fragmentation,
-    /// Dead peer detection; `None` when it is off on this side.
+    /// Dead peer detection; `None` when this side never asks.
     pub dpd: Option<Dpd>,
+    /// Whether the peer is told that it may ask.
+    pub announces_dpd: bool,
+    /// Whether phase 1 is renewed while there are SA pairs.
+    pub rekey: bool,
     /// Never begin, only answer.
     pub passive: bool,
     /// Say INITIAL-CONTACT at the first phase 1.
@@ -118,6 +153,8 @@ impl Default for Peer {
             proposal_check: ProposalCheck::default(),
             fragmentation: Fragmentation::Off,
             dpd: None,
+            announces_dpd: true,
+            rekey: true,
             passive: false,
             initial_contact: true,
             nonce_len: 16,
@@ -348,8 +385,12 @@ impl Default for IkeProposal {
 /// A `sainfo` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaInfo {
-    /// Identities, ours first; `None` is `anonymous`.
-    pub ids: Option<(EndpointId, EndpointId)>,
+    /// Our identity; `None` is any.
+    pub local: Option<EndpointId>,
+    /// The peer's; `None` is any.
+    pub remote: Option<EndpointId>,
+    /// Who the peer has to be in phase 1; `None` is anybody.
+    pub from: Option<Identifier>,
     /// Group of PFS.
     pub pfs_group: Option<Group>,
     /// Lifetime in seconds.
@@ -371,7 +412,9 @@ pub struct SaInfo {
 impl Default for SaInfo {
     fn default() -> Self {
         Self {
-            ids: None,
+            local: None,
+            remote: None,
+            from: None,
             pfs_group: None,
             lifetime: 28_800,
             kilobytes: 0,
@@ -455,15 +498,40 @@ impl Config {
         named.or_else(|| self.keys.iter().find(same)).or_else(anybody)
     }
 
-    /// What is to be negotiated for these identities with the peer of this `ph1id`: a section for just them before one
-    /// for all, a section for just this peer before one for all.
-    pub(crate) fn sainfo_of(&self, local: &EndpointId, remote: &EndpointId, ph1id: u32) -> Option<&SaInfo> {
+    /// What is to be negotiated for these identities with a peer: the most particular section that fits. A section for
+    /// both identities comes before one for one of them, then one that says who the peer is, then one with its `ph1id`.
+    pub(crate) fn sainfo_of(
+        &self,
+        local: &EndpointId,
+        remote: &EndpointId,
+        peer: SainfoPeer<'_>,
+    ) -> Option<&SaInfo> {
+        let is =
+            |wanted: &Option<EndpointId>, id: &EndpointId| wanted.is_none_or(|wanted| wanted.is_like(id));
+        let from =
+            |wanted: &Identifier| peer.said.is_some_and(|said| identity::fits(wanted, said, peer.remote));
         let fits = |info: &&SaInfo| {
-            let ids = info.ids.is_none_or(|(ours, theirs)| ours.is_like(local) && theirs.is_like(remote));
-            ids && (info.remoteid == 0 || info.remoteid == ph1id)
+            is(&info.local, local)
+                && is(&info.remote, remote)
+                && (info.remoteid == 0 || info.remoteid == peer.ph1id)
+                && info.from.as_ref().is_none_or(from)
         };
-        let fitting = self.sainfos.iter().filter(fits);
+        let particular = |info: &&SaInfo| {
+            let ids = usize::from(info.local.is_some()) + usize::from(info.remote.is_some());
+            (ids, info.from.is_some(), info.remoteid != 0)
+        };
         // The first of several that are equally particular.
-        fitting.rev().max_by_key(|info| (info.ids.is_some(), info.remoteid != 0))
+        self.sainfos.iter().filter(fits).rev().max_by_key(particular)
     }
+}
+
+/// What a sainfo section may want to know of the peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SainfoPeer<'a> {
+    /// Who it is.
+    pub(crate) said: Option<&'a Identity>,
+    /// Where it is.
+    pub(crate) remote: SocketAddr,
+    /// `ph1id` of its section.
+    pub(crate) ph1id: u32,
 }

@@ -30,7 +30,7 @@ mod retransmission;
 
 pub use config::{
     AuthMethod, Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher,
-    IkeProposal, NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    IkeProposal, NatTraversal, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 pub use core::{RequestTag, Transmit};
 pub use credentials::{Credentials, OwnCertificate};

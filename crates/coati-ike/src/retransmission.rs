@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Wait before the first repetition; each following one is twice as long, up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
-/// Repetitions: the last wait ends 31.5 s after the first sending.
-const REPETITIONS: u32 = 9;
+use crate::config::Patience;
+
 /// Extra repetitions because the peer has shown that it is there now.
 const NUDGES: u32 = 3;
 /// The same answer to a repeated message is given at most this often.
@@ -18,6 +15,8 @@ pub(crate) struct Retransmission {
     /// Its datagrams: more than one when it is cut in fragments.
     pub(crate) datagrams: Vec<Vec<u8>>,
     wait: Duration,
+    longest_wait: Duration,
+    deadline: Instant,
     left: u32,
     nudges: u32,
     due: Option<Instant>,
@@ -36,10 +35,14 @@ pub(crate) enum Due {
 }
 
 impl Retransmission {
-    /// A message that has just been sent; `insist` when its answer is to be waited for.
-    pub(crate) fn new(now: Instant, datagrams: Vec<Vec<u8>>, insist: bool) -> Self {
-        let due = insist.then(|| now + FIRST_WAIT);
-        Self { datagrams, wait: FIRST_WAIT, left: REPETITIONS, nudges: NUDGES, due, answered: now }
+    /// A message that has just been sent. When its answer is to be waited for, `insist` says how, and until when.
+    pub(crate) fn new(now: Instant, datagrams: Vec<Vec<u8>>, insist: Option<(&Patience, Instant)>) -> Self {
+        let (wait, longest_wait, left, deadline) =
+            insist.map_or((Duration::ZERO, Duration::ZERO, 0, now), |(patience, deadline)| {
+                (patience.first_wait, patience.longest_wait, patience.repetitions, deadline)
+            });
+        let due = insist.map(|_| (now + wait).min(deadline));
+        Self { datagrams, wait, longest_wait, deadline, left, nudges: NUDGES, due, answered: now }
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
@@ -63,13 +66,13 @@ impl Retransmission {
             Some(due) if due <= now => {}
             _ => return Due::NotYet,
         }
-        let Some(left) = self.left.checked_sub(1) else {
+        let Some(left) = self.left.checked_sub(1).filter(|_| now < self.deadline) else {
             self.due = None;
             return Due::GiveUp;
         };
         self.left = left;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
-        let next = now + self.wait;
+        self.wait = (self.wait * 2).min(self.longest_wait);
+        let next = (now + self.wait).min(self.deadline);
         self.due = Some(next);
         Due::Again(next)
     }
@@ -95,10 +98,10 @@ impl Retransmission {
 mod tests {
     use super::*;
 
-    #[test]
-    fn doubles_and_gives_up_after_half_a_minute() {
+    /// When it is sent again, and when it is given up, in milliseconds.
+    fn course(patience: &Patience, limit: Duration) -> (Vec<u128>, u128) {
         let start = Instant::now();
-        let mut message = Retransmission::new(start, vec![vec![1]], true);
+        let mut message = Retransmission::new(start, vec![vec![1]], Some((patience, start + limit)));
         let mut sent = Vec::new();
         let mut now = message.due().unwrap();
         loop {
@@ -107,11 +110,27 @@ mod tests {
                     sent.push((now - start).as_millis());
                     now = next;
                 }
-                Due::GiveUp => break,
+                Due::GiveUp => return (sent, (now - start).as_millis()),
                 Due::NotYet => unreachable!(),
             }
         }
+    }
+
+    #[test]
+    fn doubles_and_gives_up_after_half_a_minute() {
+        let patience = Patience::default();
+        let (sent, end) = course(&patience, patience.phase1);
         assert_eq!(sent, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500]);
-        assert_eq!((now - start).as_millis(), 31_500);
+        assert_eq!(end, 31_500);
+        assert_eq!(course(&patience, Duration::from_secs(5)), (vec![500, 1500, 3500], 5000));
+    }
+
+    #[test]
+    fn intervals_that_somebody_wants() {
+        let second = Duration::from_secs(1);
+        let patience =
+            Patience { first_wait: second, longest_wait: second, repetitions: 3, ..Patience::default() };
+        assert_eq!(course(&patience, patience.phase1), (vec![1000, 2000, 3000], 4000));
+        assert_eq!(course(&Patience { repetitions: 0, ..patience }, patience.phase1), (vec![], 1000));
     }
 }

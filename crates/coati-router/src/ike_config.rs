@@ -1,5 +1,8 @@
 //! racoon.conf and psk.txt as the IKE engine wants them.
+//!
+//! What is not mapped here is refused or named by `coati_config::racoon::unsupported` before: the two files go together.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use coati_config::racoon::{self, Phase1Cipher, Phase1Hash, RacoonConf, RemoteWho, SainfoId};
@@ -7,53 +10,74 @@ use coati_config::site::Site;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_ike::{
-    Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher, IkeProposal,
-    NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    AuthMethod, Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher,
+    IkeProposal, NatTraversal, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 
 /// Everything the engine has to know of this site.
 pub fn ike_config(site: &Site) -> Config {
     let Some(racoon) = &site.racoon else { return Config::default() };
+    let usual = Config::default();
+    // Of several, all are the same; what is at the port that ESP has too is not meant.
+    let ports = racoon.listen.isakmp.iter().map(|(endpoint, _)| endpoint.port);
+    let port = ports.filter(|port| *port != usual.natt_port).next();
+    Config {
+        peers: racoon.remotes.iter().map(|remote| peer(site, remote)).collect(),
+        sainfos: racoon.sainfos.iter().filter_map(|info| sainfo(site, info)).collect(),
+        keys: keys(site, racoon),
+        port: port.unwrap_or(usual.port),
+        natt_port: usual.natt_port,
+        natt_keepalive: seconds(racoon.timer.natt_keepalive),
+        patience: patience(&racoon.timer),
+        ..usual
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+fn keys(site: &Site, racoon: &RacoonConf) -> Vec<PreSharedKey> {
     let psk_file = racoon.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| entry.path.as_str());
     let key = |key: &coati_config::psk::PreSharedKey| PreSharedKey {
         // Addresses in the one form that the engine compares.
         identity: key
             .identity
-            .parse::<std::net::IpAddr>()
+            .parse::<IpAddr>()
             .map_or_else(|_| key.identity.clone(), |address| address.to_string()),
         key: key.key.clone(),
         origin: format!("{psk_file}:{}", key.line),
     };
-    Config {
-        peers: racoon.remotes.iter().map(peer).collect(),
-        sainfos: sainfos(racoon),
-        keys: site.keys.iter().map(key).collect(),
-        port: racoon.listen.isakmp.first().map_or(500, |(endpoint, _)| endpoint.port),
-        natt_keepalive: Duration::from_secs(u64::from(racoon.timer.natt_keepalive)),
-        ..Config::default()
-    }
+    site.keys.iter().map(key).collect()
 }
 
-fn peer(remote: &racoon::Remote) -> Peer {
-    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+/// racoon repeats at a fixed interval, by default every 10 s. Whoever has written nothing else gets ours, which finds
+/// a peer sooner.
+fn patience(timer: &racoon::Timer) -> Patience {
+    let usual = racoon::Timer::default();
+    let limits =
+        Patience { phase1: seconds(timer.phase1), phase2: seconds(timer.phase2), ..Patience::default() };
+    if (timer.counter, timer.interval) == (usual.counter, usual.interval) {
+        return limits;
+    }
+    let interval = seconds(timer.interval);
+    Patience { first_wait: interval, longest_wait: interval, repetitions: timer.counter, ..limits }
+}
+
+fn peer(site: &Site, remote: &racoon::Remote) -> Peer {
+    let peers = remote.peers_identifiers.iter().map(|(id, _)| identifier(site, id));
     Peer {
         name: match &remote.who {
             RemoteWho::Named { name, .. } => Some(name.clone()),
-            _ => None,
+            RemoteWho::Address(_) | RemoteWho::Anonymous { .. } => None,
         },
         address: remote.address(),
         port: remote.who.port(),
-        exchange_modes: remote
-            .exchange_modes
-            .iter()
-            .map(|mode| match mode {
-                racoon::ExchangeMode::Main => ExchangeMode::Main,
-                racoon::ExchangeMode::Aggressive => ExchangeMode::Aggressive,
-            })
-            .collect(),
-        my_identifier: identifier(&remote.my_identifier),
-        peers_identifiers: remote.peers_identifiers.iter().map(|(wanted, _)| identifier(wanted)).collect(),
+        exchange_modes: remote.exchange_modes.iter().map(exchange_mode).collect(),
+        my_identifier: identifier(site, &remote.my_identifier),
+        peers_identifiers: peers.collect(),
         verify_identifier: remote.verify_identifier,
+        proposals: remote.proposals.iter().filter_map(proposal).collect(),
         nat_traversal: match remote.nat_traversal {
             racoon::NatTraversal::Off => NatTraversal::Off,
             racoon::NatTraversal::On => NatTraversal::On,
@@ -66,7 +90,6 @@ fn peer(remote: &racoon::Remote) -> Peer {
         },
         support_proxy: remote.support_proxy,
         ph1id: remote.ph1id,
-        proposals: remote.proposals.iter().filter_map(proposal).collect(),
         proposal_check: match remote.proposal_check {
             racoon::ProposalCheck::Obey => ProposalCheck::Obey,
             racoon::ProposalCheck::Strict => ProposalCheck::Strict,
@@ -83,6 +106,9 @@ fn peer(remote: &racoon::Remote) -> Peer {
             retry: seconds(remote.dpd_retry.max(1)),
             max_failures: remote.dpd_maxfail.max(1),
         }),
+        announces_dpd: remote.dpd,
+        // Without dead peer detection too: some peers end their SA pairs together with phase 1.
+        rekey: remote.rekey != racoon::Rekey::Off,
         passive: remote.passive,
         initial_contact: remote.initial_contact,
         nonce_len: usize::from(remote.nonce_size),
@@ -92,28 +118,31 @@ fn peer(remote: &racoon::Remote) -> Peer {
     }
 }
 
-fn identifier(identifier: &racoon::Identifier) -> Identifier {
+fn exchange_mode(mode: &racoon::ExchangeMode) -> ExchangeMode {
+    match mode {
+        racoon::ExchangeMode::Main => ExchangeMode::Main,
+        racoon::ExchangeMode::Aggressive => ExchangeMode::Aggressive,
+    }
+}
+
+fn identifier(site: &Site, identifier: &racoon::Identifier) -> Identifier {
     match identifier {
         racoon::Identifier::Address(address) => Identifier::Address(*address),
         racoon::Identifier::Fqdn(name) => Identifier::Fqdn(name.clone()),
         racoon::Identifier::UserFqdn(name) => Identifier::UserFqdn(name.clone()),
-        racoon::Identifier::KeyIdTag(tag) => Identifier::KeyId(tag.clone().into_bytes()),
-        // Refused when the file was read (coati_config::racoon::unsupported).
-        racoon::Identifier::KeyIdFile(file) => Identifier::KeyId(file.name.clone().into_bytes()),
-        racoon::Identifier::Asn1Dn(name) => Identifier::Asn1Dn(name.as_ref().map(|name| {
-            let attributes = name.attributes.iter().map(|part| format!("{}={}", part.name, part.value));
-            attributes.collect::<Vec<_>>().join(", ")
-        })),
+        racoon::Identifier::KeyIdTag(tag) => Identifier::KeyId(tag.as_bytes().to_vec()),
+        // One that could not be read was an error.
+        racoon::Identifier::KeyIdFile(file) => {
+            Identifier::KeyId(site.key_ids.get(&file.name).cloned().unwrap_or_default())
+        }
+        racoon::Identifier::Asn1Dn(name) => Identifier::Asn1Dn(name.as_ref().map(ToString::to_string)),
     }
 }
 
-/// `None` for a group that the parser would not have let through, and for what is not a pre-shared key: none of those
-/// methods may be taken for another one.
+/// `None` for what the parser would not have let through.
 fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
-    if proposal.method != racoon::AuthMethod::PreSharedKey {
-        return None;
-    }
     Some(IkeProposal {
+        auth: AuthMethod::ALL.into_iter().find(|method| method.name() == proposal.method.name())?,
         cipher: match proposal.cipher {
             Phase1Cipher::Aes(bits) => IkeCipher::Aes(bits),
             Phase1Cipher::TripleDes => IkeCipher::TripleDes,
@@ -128,32 +157,29 @@ fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
         group: Group::from_number(proposal.dh_group.number())?,
         lifetime: proposal.lifetime.seconds,
         origin: proposal.origin.to_string(),
-        ..IkeProposal::default()
     })
 }
 
-fn sainfos(racoon: &RacoonConf) -> Vec<SaInfo> {
-    let endpoint =
-        |endpoint: &racoon::Endpoint| EndpointId { prefix: endpoint.prefix, upper: endpoint.upper };
-    let sainfo = |info: &racoon::SaInfo| {
-        let ids = match (&info.source, &info.destination) {
-            (SainfoId::Anonymous, SainfoId::Anonymous) => None,
-            (SainfoId::Network(source), SainfoId::Network(destination)) => {
-                Some((endpoint(source), endpoint(destination)))
-            }
-            _ => return None,
-        };
-        Some(SaInfo {
-            ids,
-            pfs_group: info.pfs_group.and_then(|group| Group::from_number(group.number())),
-            lifetime: info.lifetime.seconds,
-            kilobytes: info.lifetime.kilobytes().unwrap_or(0),
-            remoteid: info.remoteid,
-            encryption: info.encryption.iter().filter_map(|cipher| cipher.sadb()).collect(),
-            authentication: info.authentication.iter().filter_map(|auth| auth.sadb()).collect(),
-            origin: info.origin.to_string(),
-            ..SaInfo::default()
-        })
+/// `None` for what was refused.
+fn sainfo(site: &Site, info: &racoon::SaInfo) -> Option<SaInfo> {
+    let endpoint = |id: &SainfoId| match id {
+        SainfoId::Anonymous => Some(None),
+        other => other.network().map(|(prefix, upper)| Some(EndpointId { prefix, upper })),
     };
-    racoon.sainfos.iter().filter_map(sainfo).collect()
+    Some(SaInfo {
+        local: endpoint(&info.source)?,
+        remote: endpoint(&info.destination)?,
+        from: info.from.as_ref().map(|from| identifier(site, from)),
+        pfs_group: info.pfs_group.and_then(|group| Group::from_number(group.number())),
+        lifetime: info.lifetime.seconds,
+        kilobytes: info.lifetime.kilobytes().unwrap_or(0),
+        remoteid: info.remoteid,
+        sha256_96: false,
+        encryption: info.encryption.iter().filter_map(|cipher| cipher.sadb()).collect(),
+        authentication: info.authentication.iter().filter_map(|auth| auth.sadb()).collect(),
+        origin: info.origin.to_string(),
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ fn site(name: &str) -> (String, Site) {
     };
     let files = SiteFiles {
         included: coati_config::racoon::Included::default(),
+        key_ids: std::collections::BTreeMap::new(),
         rc_conf: read("rc.conf"),
         racoon_conf: read("racoon.conf"),
         psk_txt: read("psk.txt"),

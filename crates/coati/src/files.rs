@@ -1,13 +1,14 @@
 //! Reads the folder that holds a router's files.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coati_config::racoon::{Included, IncludedFiles, RacoonConf};
-use coati_config::site::{Site, SiteFiles};
+use coati_config::site::{LONGEST_KEY_ID, Site, SiteFiles};
 use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
 /// The files that a folder may hold, psk.txt aside.
@@ -98,6 +99,7 @@ fn texts_from(
             None => text("racoon.conf")?,
         },
         included: Included::default(),
+        key_ids: BTreeMap::new(),
         psk_txt: None,
         setkey_conf: text("setkey.conf")?,
         ospfd_conf: match text("ospfd.conf")? {
@@ -110,6 +112,10 @@ fn texts_from(
         let includes = Includes { dir, read: RefCell::default() };
         let (conf, _) = coati_config::racoon::parse(racoon, &includes);
         files.included = includes.read.into_inner();
+        for file in conf.key_id_files() {
+            let read = key_id(&dir.join(&file.name)).map_err(|error| error.to_string());
+            files.key_ids.insert(file.name.clone(), read);
+        }
         let path = dir.join(conf.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| &entry.path));
         match keys(&path, purpose) {
             Ok((keys, remark)) => (files.psk_txt, problem) = (keys, remark),
@@ -192,6 +198,13 @@ fn at_home(pattern: &str) -> Result<String, String> {
 fn named(path: &Path) -> io::Result<Arc<Source>> {
     let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     source(path, std::fs::read(path).map_err(explain)?)
+}
+
+/// The bytes of a key id, one more than it may have at the most.
+fn key_id(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LONGEST_KEY_ID as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where keys come from.

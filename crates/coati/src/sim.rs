@@ -83,6 +83,7 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
         };
         let files = SiteFiles {
             included: coati_config::racoon::Included::default(),
+            key_ids: std::collections::BTreeMap::new(),
             rc_conf: read("rc.conf"),
             racoon_conf: read("racoon.conf"),
             psk_txt: read("psk.txt"),

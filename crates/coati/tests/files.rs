@@ -205,6 +205,43 @@ fn what_the_engine_does_not_do_yet_is_refused() {
     ran.says(&["racoon.conf:1:1: error: support_proxy is not supported yet"]);
 }
 
+/// What people write for gateways that somebody calls: it can start, and every weak choice is named.
+#[test]
+fn a_gateway_for_peers_behind_nats() {
+    let dir = Dir::seed("gateway");
+    dir.edit("racoon.conf", "exchange_mode main;", "exchange_mode main, aggressive;\nnat_traversal on;");
+    dir.edit(
+        "racoon.conf",
+        "passive off;",
+        "my_identifier keyid file \"gateway.id\";\npeers_identifier fqdn \"site.example.org\";\n\
+         verify_identifier on;\ngenerate_policy unique;\nph1id 7;\nscript \"up.sh\" phase1_up;\nrekey force;",
+    );
+    dir.edit("racoon.conf", "pfs_group 2;", "pfs_group 2;\nremoteid 7;\nlifetime byte 1 TB;");
+    let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
+    let daemon = "timer { natt_keepalive 15 sec; counter 8; interval 2 sec; }\n\
+                  listen { isakmp 192.0.2.1 [500]; isakmp_natt 192.0.2.1 [4500];\n\
+                  adminsock \"/var/run/racoon.sock\" \"root\" \"operator\" 0660; }\n\
+                  privsep { user \"nobody\"; group \"nogroup\"; }\npath script \"/etc/racoon/scripts\";\n";
+    fs::write(dir.path.join("racoon.conf"), format!("{daemon}{text}")).unwrap();
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["gateway.id", "error: the key id cannot be taken from", "No such file"]);
+    fs::write(dir.path.join("gateway.id"), "gateway").unwrap();
+    let ran = dir.check();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("this can start"));
+    ran.says(&["warning: aggressive mode shows everybody a hash"]);
+    ran.says(&["warning: privsep is for hooks only"]);
+}
+
+#[test]
+fn the_example_with_a_nat_between_can_start() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/natt");
+    let both = coati(&["check", &example.display().to_string()]);
+    assert_eq!((both.code, both.out.matches("this can start").count()), (0, 2), "{}", both.err);
+    assert!(!both.err.contains("warning"), "{}", both.err);
+}
+
 #[test]
 fn files_that_do_not_fit_each_other() {
     let dir = Dir::seed("no-sainfo");

@@ -208,6 +208,7 @@ fn packets(examples: &Path) -> io::Result<()> {
             psk_txt: read(FILES[2]),
             setkey_conf: read(FILES[3]),
             ospfd_conf: read(FILES[4]),
+            ..SiteFiles::default()
         };
         (name.to_owned(), Site::read(&files).0)
     };

@@ -72,6 +72,7 @@ pub fn site(data: &[u8]) {
             psk_txt: file(2, "psk.txt"),
             setkey_conf: file(3, "setkey.conf"),
             ospfd_conf: file(4, "ospfd.conf"),
+            ..SiteFiles::default()
         }
     };
     let (files_a, files_b) = (files(0), files(FILES));

@@ -41,6 +41,7 @@ fn read(texts: &[(&str, &str)]) -> Site {
         psk_txt: file("psk.txt"),
         setkey_conf: file("setkey.conf"),
         ospfd_conf: file("ospfd.conf"),
+        ..SiteFiles::default()
     };
     Site::read(&files).0
 }

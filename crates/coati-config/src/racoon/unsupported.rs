@@ -1,26 +1,25 @@
-//! What racoon.conf can say, the model holds, and the engine does not do yet: errors, because a directive is obeyed or
-//! refused. Each goes from here when the engine learns it.
+//! What racoon.conf can say, the model holds, and Coati does not do: an error where something else would happen than the
+//! file says, a warning where it makes no difference to what peers see. Each goes from here when it has become untrue.
 
 use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::racoon::AuthMethod;
+use crate::racoon::UdpEndpoint;
 use crate::racoon::algorithms::DhGroup;
 use crate::racoon::identifier::Identifier;
-use crate::racoon::model::{ModeCfg, Privsep, RacoonConf, Remote, SaInfo, SainfoId};
+use crate::racoon::model::{Account, ModeCfg, Padding, RacoonConf, Remote, SaInfo, SainfoId};
+
+/// The port that IKE and ESP share behind a NAT (RFC 3947).
+const NATT_PORT: u16 = 4500;
 
 /// One remark for each.
 pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
     let mut found: Vec<(&Origin, String)> = Vec::new();
-    for (_, origin) in conf.listen.isakmp_natt.iter().filter(|(endpoint, _)| endpoint.port != 4500) {
-        found.push((origin, "isakmp_natt with another port than 4500".to_owned()));
-    }
-    for (_, origin) in conf.listen.isakmp.iter().filter(|(endpoint, _)| endpoint.zone.is_some()) {
-        found.push((origin, "an address with an interface".to_owned()));
-    }
+    of_listen(conf, &mut found);
     for remote in &conf.remotes {
-        found.extend(of_remote(remote));
+        of_remote(remote, &mut found);
     }
     for info in &conf.sainfos {
-        found.extend(of_sainfo(info));
+        of_sainfo(info, &mut found);
     }
     let nowhere = Origin::default();
     let first = conf.remotes.first().map_or(&nowhere, |remote| &remote.origin);
@@ -28,38 +27,52 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
         found.push((first, "mode_cfg".to_owned()));
     }
     if conf.privsep.chroot.is_some() {
-        found.push((first, "chroot of privsep".to_owned()));
+        found.push((first, "privsep chroot".to_owned()));
     }
     let refused = |(origin, what): (&Origin, String)| {
         let message = format!("{what} is not supported yet");
         origin.remark(Severity::Error, message).help("remove it, if you can do without")
     };
     let mut remarks: Vec<Diagnostic> = found.into_iter().map(refused).collect();
-    if conf.privsep != Privsep::default() && conf.privsep.chroot.is_none() {
-        let message = "privsep: hooks run as this user and group; the daemon keeps its own rights";
-        let remark = first.remark(Severity::Warning, message);
-        remarks.push(remark.help("raw sockets, tunnel interfaces and routes need them"));
-    }
+    let warned = |(message, help): (&str, &str)| first.remark(Severity::Warning, message).help(help);
+    remarks.extend(without_effect(conf).into_iter().map(warned));
     remarks
 }
 
-fn of_remote(remote: &Remote) -> Vec<(&Origin, String)> {
-    let mut found = Vec::new();
+fn of_listen<'a>(conf: &'a RacoonConf, found: &mut Vec<(&'a Origin, String)>) {
+    let listen = &conf.listen;
+    for (_, origin) in listen.isakmp_natt.iter().filter(|(endpoint, _)| endpoint.port != NATT_PORT) {
+        found.push((origin, format!("isakmp_natt with another port than {NATT_PORT}")));
+    }
+    let zone = |(endpoint, _): &&(UdpEndpoint, Origin)| endpoint.zone.is_some();
+    for (_, origin) in listen.isakmp.iter().chain(&listen.isakmp_natt).filter(zone) {
+        found.push((origin, "an address with an interface".to_owned()));
+    }
+    let mut alone = listen.isakmp.iter().filter(|(endpoint, _)| endpoint.port != NATT_PORT);
+    if let Some((first, _)) = alone.next() {
+        for (_, origin) in alone.filter(|(endpoint, _)| endpoint.port != first.port) {
+            found.push((origin, "another port for IKE than the first one in `listen`".to_owned()));
+        }
+    }
+}
+
+fn of_remote<'a>(remote: &'a Remote, found: &mut Vec<(&'a Origin, String)>) {
     let mut refuse = |yes: bool, what: &str| {
         if yes {
             found.push((&remote.origin, what.to_owned()));
         }
     };
-    let known =
-        |identifier: &Identifier| !matches!(identifier, Identifier::KeyIdFile(_) | Identifier::Asn1Dn(_));
-    refuse(!known(&remote.my_identifier), "my_identifier of this kind");
-    refuse(!remote.peers_identifiers.iter().all(|(id, _)| known(id)), "peers_identifier of this kind");
+    let by_name = |identifier: &Identifier| matches!(identifier, Identifier::Asn1Dn(_));
+    refuse(by_name(&remote.my_identifier), "my_identifier asn1dn");
     refuse(remote.support_proxy, "support_proxy");
     refuse(remote.mode_cfg, "mode_cfg");
     refuse(
         remote.who.endpoint().is_some_and(|endpoint| endpoint.zone.is_some()),
         "an address with an interface",
     );
+    for (_, origin) in remote.peers_identifiers.iter().filter(|(identifier, _)| by_name(identifier)) {
+        found.push((origin, "peers_identifier asn1dn".to_owned()));
+    }
     for proposal in &remote.proposals {
         if proposal.method != AuthMethod::PreSharedKey {
             found.push((&proposal.origin, format!("authentication_method {}", proposal.method)));
@@ -68,26 +81,31 @@ fn of_remote(remote: &Remote) -> Vec<(&Origin, String)> {
             found.push((&proposal.origin, curve(proposal.dh_group)));
         }
         if proposal.lifetime.bytes.is_some() {
-            found.push((&proposal.origin, "lifetime byte".to_owned()));
+            found.push((&proposal.origin, "lifetime byte of phase 1".to_owned()));
         }
     }
-    found
 }
 
-fn of_sainfo(info: &SaInfo) -> Vec<(&Origin, String)> {
-    let mut found = Vec::new();
+fn of_sainfo<'a>(info: &'a SaInfo, found: &mut Vec<(&'a Origin, String)>) {
     let mut refuse = |yes: bool, what: String| {
         if yes {
             found.push((&info.origin, what));
         }
     };
-    let mapped = match (&info.source, &info.destination) {
-        (SainfoId::Anonymous, SainfoId::Anonymous) => true,
-        (SainfoId::Network(one), SainfoId::Network(other)) => one.port.is_none() && other.port.is_none(),
-        _ => false,
-    };
-    refuse(!mapped, "a sainfo with identities of this kind, or with ports,".to_owned());
-    refuse(info.from.is_some() || info.group.is_some(), "from or group".to_owned());
+    for id in [&info.source, &info.destination] {
+        let has_port = matches!(
+            id,
+            SainfoId::Network(crate::racoon::Endpoint { port: Some(_), .. })
+                | SainfoId::Range { port: Some(_), .. }
+        );
+        refuse(has_port, "a sainfo with a port".to_owned());
+        let is_range = matches!(id, SainfoId::Range { .. }) && id.network().is_none();
+        refuse(is_range, "a sainfo for a range that is no network".to_owned());
+        refuse(matches!(id, SainfoId::Name(_)), "a sainfo for a name".to_owned());
+        refuse(matches!(id, SainfoId::ClientAddress), "clientaddr".to_owned());
+    }
+    refuse(matches!(info.from, Some(Identifier::Asn1Dn(_))), "from asn1dn".to_owned());
+    refuse(info.group.is_some(), "group".to_owned());
     if let Some(group) = info.pfs_group {
         refuse(group.is_curve(), curve(group));
     }
@@ -97,9 +115,27 @@ fn of_sainfo(info: &SaInfo) -> Vec<(&Origin, String)> {
     for auth in info.authentication.iter().filter(|auth| auth.sadb().is_none()) {
         refuse(true, format!("authentication_algorithm {auth}"));
     }
-    found
 }
 
 fn curve(group: DhGroup) -> String {
     format!("group {group} ({})", group.name())
+}
+
+/// What is not obeyed, and what is done instead.
+fn without_effect(conf: &RacoonConf) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    if conf.timer.persend != 1 {
+        let message = "persend makes no difference: a message that is lost is sent again soon";
+        found.push((message, "remove it"));
+    }
+    if conf.padding != Padding::default() {
+        let message = "padding makes no difference: messages are padded as short as they can be";
+        found.push((message, "remove it"));
+    }
+    if conf.privsep.user != Account::default() || conf.privsep.group != Account::default() {
+        let message =
+            "privsep is for hooks only: they run as this user and group, the daemon keeps its rights";
+        found.push((message, "have the system's service manager confine the daemon"));
+    }
+    found
 }

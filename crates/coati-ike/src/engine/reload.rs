@@ -1,9 +1,13 @@
 //! A new configuration for a running engine: what changed applies, SAs whose settings did not change stay.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use coati_wire::isakmp::Identity;
+
 use super::Engine;
-use crate::config::{Config, Peer};
+use crate::config::{Config, Peer, SainfoPeer};
 use crate::event::EndReason;
 use crate::ikev1::selector;
 
@@ -13,6 +17,7 @@ impl Engine {
     /// SA pairs whose sainfo section changed are negotiated again. Everything else stays.
     pub fn reconfigure(&mut self, now: Instant, config: Config) {
         let old = std::mem::replace(&mut self.core.config, config);
+        let sections: BTreeMap<u64, usize> = self.phase1.values().map(|sa| (sa.id, sa.peer)).collect();
         // They point into the old one; their peers ask again.
         self.greetings.clear();
         let mut ended = Vec::new();
@@ -40,20 +45,31 @@ impl Engine {
                 self.take_leave(remote, EndReason::Reconfigured);
             }
         }
-        self.renegotiate_changed(now, &old);
+        self.renegotiate_changed(now, &old, &sections);
     }
 
-    fn renegotiate_changed(&mut self, now: Instant, old: &Config) {
+    /// `sections` has the remote sections of the ISAKMP SAs as they were in the old configuration.
+    fn renegotiate_changed(&mut self, now: Instant, old: &Config, sections: &BTreeMap<u64, usize>) {
         let mut gone = Vec::new();
         let mut changed = Vec::new();
         for (id, pair) in self.core.pairs.iter().filter(|(_, pair)| !pair.retired) {
             let (ours, theirs) = selector::endpoints(&pair.want.selector);
-            let ph1id = |config: &Config| {
-                let peer = config.peer_of(pair.want.remote).and_then(|index| config.peers.get(index));
-                peer.map_or(0, |peer| peer.ph1id)
+            let said = Identity::parse(&pair.identity).ok();
+            // The section it was negotiated under, where its ISAKMP SA is there still.
+            let index = self.phase1.get(&pair.phase1).map(|sa| sa.peer);
+            let index_before = index.and(sections.get(&pair.phase1).copied());
+            let peer = |config: &Config, index: Option<usize>| {
+                let index = index.or_else(|| config.peer_of(pair.want.remote));
+                let peer = index.and_then(|index| config.peers.get(index));
+                SainfoPeer {
+                    said: said.as_ref(),
+                    remote: SocketAddr::new(pair.want.remote, 0),
+                    ph1id: peer.map_or(0, |peer| peer.ph1id),
+                }
             };
-            let before = old.sainfo_of(&ours, &theirs, ph1id(old));
-            let after = self.core.config.sainfo_of(&ours, &theirs, ph1id(&self.core.config));
+            let config = &self.core.config;
+            let before = old.sainfo_of(&ours, &theirs, peer(old, index_before));
+            let after = config.sainfo_of(&ours, &theirs, peer(config, index));
             match (before, after) {
                 (_, None) => gone.push(*id),
                 (Some(before), Some(after)) if before.is_like(after) => {}

@@ -115,6 +115,9 @@ impl Engine {
     /// Make before break: a new ISAKMP SA while the old one is still good.
     pub(super) fn renew(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get(&id).filter(|sa| sa.state == State::Established) else { return };
+        if self.core.peer(sa.peer).is_none_or(|peer| !peer.rekey) {
+            return;
+        }
         let (local, remote) = (sa.local.ip(), sa.remote.ip());
         // Behind a NAT nobody is found at the port of the configuration: the peer begins.
         let needed = !sa.nat.before_peer && self.core.pairs.values().any(|pair| pair.want.remote == remote);

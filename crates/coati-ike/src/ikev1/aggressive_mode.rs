@@ -22,7 +22,7 @@ use super::auth;
 use super::informational;
 use super::message;
 use super::nat;
-use super::negotiation::{self, HALF_OPEN_LIFE, Outcome, answered, send};
+use super::negotiation::{self, Outcome, answered, send};
 use super::phase1::{Claim, Phase1, State};
 use super::proposal;
 use super::signature;
@@ -115,7 +115,7 @@ pub(crate) fn respond(
     sa.proposal = Some(choice.proposal);
     let exchange = ExchangeMode::Aggressive;
     core.events.push_back(Event::Phase1Begun { exchange, local, remote, initiator: false });
-    core.set_timer(now + HALF_OPEN_LIFE, Timer::HalfOpen(sa.id));
+    core.set_timer(now + core.config.patience.phase1, Timer::HalfOpen(sa.id));
     Some(sa)
 }
 

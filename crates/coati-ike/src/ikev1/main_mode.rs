@@ -28,7 +28,7 @@ use super::informational;
 use super::keys::Keys;
 use super::message;
 use super::nat;
-use super::negotiation::{self, HALF_OPEN_LIFE, Outcome, answered, send};
+use super::negotiation::{self, Outcome, answered, send};
 use super::phase1::{Claim, Phase1, State};
 use super::proposal;
 use super::signature;
@@ -132,7 +132,7 @@ pub(crate) fn resume(core: &mut Core, now: Instant, greeting: &Greeting) -> Opti
     sa.proposal = Some(proposal);
     let exchange = ExchangeMode::Main;
     core.events.push_back(Event::Phase1Begun { exchange, local, remote, initiator: false });
-    core.set_timer(now + HALF_OPEN_LIFE, Timer::HalfOpen(sa.id));
+    core.set_timer(now + core.config.patience.phase1, Timer::HalfOpen(sa.id));
     Some(sa)
 }
 

@@ -26,8 +26,6 @@ const VENDOR_DPD: [u8; 16] = *b"\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc
 const VENDOR_FRAGMENTATION: [u8; 16] = *b"\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3";
 /// Where a peer listens for what comes through a NAT (RFC 3947).
 const NATT_PORT: u16 = 4500;
-/// What a responder does for somebody unknown ends after this time.
-pub(crate) const HALF_OPEN_LIFE: Duration = Duration::from_secs(32);
 
 /// Whether an exchange has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +52,9 @@ pub(crate) fn vendor_ids(core: &Core, peer: usize) -> Vec<(u8, Vec<u8>)> {
         let vendor = [&VENDOR_FRAGMENTATION[..], &fragment::CAPABILITIES].concat();
         list.push((kind::VENDOR_ID, vendor));
     }
-    list.push((kind::VENDOR_ID, VENDOR_DPD.to_vec()));
+    if core.peer(peer).is_some_and(|peer| peer.announces_dpd) {
+        list.push((kind::VENDOR_ID, VENDOR_DPD.to_vec()));
+    }
     let logs_in = |proposal: &IkeProposal| proposal.auth.is_client() || proposal.auth.is_server();
     if core.peer(peer).is_some_and(|peer| peer.proposals.iter().any(logs_in)) {
         list.push((kind::VENDOR_ID, xauth::VENDOR.to_vec()));
@@ -228,7 +228,8 @@ pub(crate) fn send(core: &mut Core, now: Instant, sa: &mut Phase1, bytes: Vec<u8
     for datagram in &datagrams {
         core.send(sa.local, sa.remote, datagram.clone());
     }
-    let last = Retransmission::new(now, datagrams, insist);
+    let patience = &core.config.patience;
+    let last = Retransmission::new(now, datagrams, insist.then_some((patience, sa.began + patience.phase1)));
     if let Some(due) = last.due() {
         core.set_timer(due, Timer::Phase1(sa.id));
     }

@@ -31,7 +31,7 @@ use super::phase1::Phase1;
 use super::policy::{as_seen, generate_policies, policy_for, wanted};
 use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
 use super::selector::{describe, endpoint, endpoints, identity};
-use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo};
+use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo, SainfoPeer};
 use crate::core::{Core, Purpose, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Mismatch, Stage};
@@ -132,8 +132,7 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
         return;
     }
     let (ours, theirs) = endpoints(&want.selector);
-    let ph1id = core.peer(sa.peer).map_or(0, |peer| peer.ph1id);
-    let Some(info) = core.config.sainfo_of(&ours, &theirs, ph1id).cloned() else {
+    let Some(info) = core.config.sainfo_of(&ours, &theirs, sainfo_peer(core, sa)).cloned() else {
         let explanation = format!(
             "no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
             describe(&ours),
@@ -150,6 +149,12 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
     let quick = new_quick(core, sa, message_id, true, want, info, ids);
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: true });
     sa.quicks.insert(message_id, quick);
+}
+
+/// What sainfo sections may want to know of the peer of this ISAKMP SA.
+fn sainfo_peer<'a>(core: &Core, sa: &'a Phase1) -> SainfoPeer<'a> {
+    let ph1id = core.peer(sa.peer).map_or(0, |peer| peer.ph1id);
+    SainfoPeer { said: sa.peer_identity.as_ref(), remote: sa.remote, ph1id }
 }
 
 fn new_quick(
@@ -470,7 +475,7 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
         return Err((Notification::INVALID_ID_INFORMATION, text.into()));
     }
     let (local_id, remote_id) = endpoints(&want.selector);
-    let info = core.config.sainfo_of(&local_id, &remote_id, peer.ph1id).ok_or_else(|| {
+    let info = core.config.sainfo_of(&local_id, &remote_id, sainfo_peer(core, sa)).ok_or_else(|| {
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
         (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
@@ -600,7 +605,7 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
     let chain = coati_wire::isakmp::chain(&[(kind::HASH, hash)]);
     let bytes = message::sealed(sa, keys, &mut quick.iv, exchange::QUICK, message_id, chain);
     core.send(sa.local, sa.remote, bytes.clone());
-    quick.last_sent = Some(Retransmission::new(now, vec![bytes], false));
+    quick.last_sent = Some(Retransmission::new(now, vec![bytes], None));
     let id = pair(core, now, sa, &quick, held);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
@@ -667,7 +672,8 @@ fn send(
     let bytes = message::sealed(sa, keys, &mut iv, exchange::QUICK, quick.message_id, chain);
     quick.iv = iv;
     core.send(sa.local, sa.remote, bytes.clone());
-    let last = Retransmission::new(now, vec![bytes], insist);
+    let patience = &core.config.patience;
+    let last = Retransmission::new(now, vec![bytes], insist.then_some((patience, now + patience.phase2)));
     if let Some(due) = last.due() {
         core.set_timer(due, Timer::QuickMode(sa.id, quick.message_id));
     }

@@ -152,7 +152,8 @@ fn say(core: &mut Core, now: Instant, sa: &mut Phase1, mut exchange: Transaction
     let bytes = message::sealed(sa, keys, &mut exchange.iv, number, message_id, chain);
     core.send(sa.local, sa.remote, bytes.clone());
     let insists = matches!(payload.kind, Configuration::REQUEST | Configuration::SET);
-    let last = Retransmission::new(now, vec![bytes], insists);
+    let patience = &core.config.patience;
+    let last = Retransmission::new(now, vec![bytes], insists.then_some((patience, now + patience.phase1)));
     if let Some(due) = last.due() {
         core.set_timer(due, Timer::Transaction(sa.id, message_id));
     }

@@ -229,3 +229,36 @@ fn an_unreachable_peer_is_named() {
     assert!(world.hosts[0].engine.isakmp_sas().is_empty());
     assert_eq!(world.log.len(), 10);
 }
+
+#[test]
+fn phase_1_is_renewed_unless_rekey_is_off() {
+    for rekey in [true, false] {
+        let (mut a, mut b) = (config(B), config(A));
+        for config in [&mut a, &mut b] {
+            config.peers[0].rekey = rekey;
+            config.peers[0].dpd = None;
+            config.peers[0].proposals[0].lifetime = 600;
+        }
+        let mut world = World::with(1, a, b);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up));
+        world.run(Duration::from_secs(700));
+        let established = |event: &&Event| matches!(event, Event::IsakmpEstablished { .. });
+        let count = world.hosts[0].events.iter().filter(established).count();
+        assert_eq!(count, if rekey { 2 } else { 1 }, "{}", world.story());
+    }
+}
+
+#[test]
+fn dpd_that_is_off_is_not_announced() {
+    let (a, mut b) = (config(B), config(A));
+    b.peers[0].announces_dpd = false;
+    b.peers[0].dpd = None;
+    let mut world = World::with(1, a, b);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    // Who cannot be asked is not taken for dead.
+    world.cut = true;
+    world.run(Duration::from_secs(120));
+    assert!(!world.hosts[0].events.iter().any(|event| matches!(event, Event::PeerDead { .. })));
+}

@@ -85,7 +85,6 @@ fn config(peer: &str) -> Config {
             ..Peer::default()
         }],
         sainfos: vec![SaInfo {
-            ids: None,
             pfs_group: Some(Group::Modp1024),
             lifetime: 14_400,
             encryption: vec![(EncAlgorithm::AesCbc, 128), (EncAlgorithm::TripleDesCbc, 192)],

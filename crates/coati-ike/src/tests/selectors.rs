@@ -121,3 +121,40 @@ fn tunnel_mode_is_negotiated_between_networks() {
         assert!(up, "{}", world.story());
     }
 }
+
+#[test]
+fn the_most_particular_sainfo_is_taken() {
+    let end =
+        |address: &str| EndpointId { prefix: Prefix::host(address.parse().unwrap()), upper: Upper::GRE };
+    let (ours, theirs) = (end(A), end(B));
+    let gate = Identifier::Fqdn("gate.example.org".into());
+    let info = |local, remote, from: Option<&Identifier>, remoteid, origin: &str| SaInfo {
+        local,
+        remote,
+        from: from.cloned(),
+        remoteid,
+        origin: origin.into(),
+        ..SaInfo::default()
+    };
+    let config = Config {
+        sainfos: vec![
+            info(None, None, None, 0, "anonymous"),
+            info(None, None, None, 7, "remoteid"),
+            info(None, None, Some(&gate), 0, "from"),
+            info(None, Some(theirs), None, 0, "theirs"),
+            info(Some(ours), Some(theirs), None, 9, "both"),
+        ],
+        ..Config::default()
+    };
+    let said = Identity { kind: Identity::FQDN, protocol: 0, port: 0, data: b"gate.example.org".to_vec() };
+    for (local, remote, said, ph1id, expected) in [
+        (ours, theirs, None, 9, "both"),
+        (ours, theirs, None, 0, "theirs"),
+        (ours, end("203.0.113.9"), Some(&said), 7, "from"),
+        (ours, end("203.0.113.9"), None, 7, "remoteid"),
+        (theirs, ours, None, 0, "anonymous"),
+    ] {
+        let peer = crate::config::SainfoPeer { said, remote: "198.51.100.1:500".parse().unwrap(), ph1id };
+        assert_eq!(config.sainfo_of(&local, &remote, peer).unwrap().origin, expected);
+    }
+}

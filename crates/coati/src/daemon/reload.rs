@@ -50,6 +50,14 @@ impl Daemon {
         if self.start.sockets.is_empty() && adminsock(&site) != adminsock(&self.site) {
             later.push("adminsock");
         }
+        let natt = |site: &Site| {
+            let mut shared = self.start.ike_addresses(site);
+            shared.retain(|(_, port)| *port == NATT_PORT);
+            shared
+        };
+        if natt(&site) != natt(&self.site) {
+            later.push("addresses for NAT traversal");
+        }
         // The interfaces are what they were made to be.
         site.rc.clone_from(&self.site.rc);
         let reloaded = self.control.reconfigure(now(), &self.site, &site);

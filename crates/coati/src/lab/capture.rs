@@ -17,9 +17,9 @@ use crate::clock::unix_micros;
 pub struct Seen {
     /// GRE in clear: must stay 0.
     pub clear_gre: AtomicU64,
-    /// ESP.
+    /// ESP, also inside UDP.
     pub esp: AtomicU64,
-    /// UDP, which is IKE here.
+    /// All other UDP, which is IKE here.
     pub udp: AtomicU64,
 }
 
@@ -64,10 +64,18 @@ fn count(seen: &Seen, frame: &[u8]) {
     let counter = match packet.protocol() {
         ipv4::protocol::GRE => &seen.clear_gre,
         ipv4::protocol::ESP => &seen.esp,
+        ipv4::protocol::UDP if is_esp_in_udp(packet.payload()) => &seen.esp,
         ipv4::protocol::UDP => &seen.udp,
         _ => return,
     };
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// On port 4500, what does not begin with four zero bytes, and is no keepalive of one byte, is ESP (RFC 3948).
+fn is_esp_in_udp(datagram: &[u8]) -> bool {
+    let [s0, s1, d0, d1, _, _, _, _, payload @ ..] = datagram else { return false };
+    let natt = [u16::from_be_bytes([*s0, *s1]), u16::from_be_bytes([*d0, *d1])].contains(&4500);
+    natt && payload.len() > 4 && !payload.starts_with(&[0; 4])
 }
 
 /// The classic file header (pcap-savefile(5)): microseconds, Ethernet.
@@ -91,4 +99,22 @@ fn write_record(file: &mut BufWriter<File>, frame: &[u8]) -> io::Result<()> {
         file.write_all(&word.to_ne_bytes())?;
     }
     file.write_all(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn esp_in_udp_is_told_from_ike() {
+        let datagram = |port: u16, payload: &[u8]| {
+            [&port.to_be_bytes()[..], &4500_u16.to_be_bytes(), &[0; 4], payload].concat()
+        };
+        assert!(is_esp_in_udp(&datagram(4500, &[0, 0, 1, 2, 0, 0, 0, 1, 9])));
+        assert!(is_esp_in_udp(&datagram(20_000, &[0, 0, 1, 2, 0, 0, 0, 1, 9])));
+        assert!(!is_esp_in_udp(&datagram(4500, &[0, 0, 0, 0, 1, 2, 3])));
+        assert!(!is_esp_in_udp(&datagram(4500, &[0xff])));
+        assert!(!is_esp_in_udp(&[1, 2, 3]));
+        assert!(!is_esp_in_udp(&[1, 244, 1, 244, 0, 0, 0, 0, 9, 9, 9, 9, 9]));
+    }
 }

@@ -24,17 +24,30 @@ pub fn sas_text(sas: &[Sa], now: u64, pid: u32, mask: bool) -> String {
 }
 
 fn sa_text(out: &mut String, sa: &Sa, now: u64, sequence: usize, pid: u32, mask: bool) -> std::fmt::Result {
-    writeln!(out, "{} {} ", sa.id.source, sa.id.destination)?;
+    // Inside UDP each end has its port, and ESP another name.
+    let proto = match sa.nat_t {
+        Some(nat_t) => {
+            let (from, to) = (nat_t.source_port, nat_t.destination_port);
+            writeln!(out, "{}[{from}] {}[{to}] ", sa.id.source, sa.id.destination)?;
+            "esp-udp"
+        }
+        None => {
+            writeln!(out, "{} {} ", sa.id.source, sa.id.destination)?;
+            sa.id.proto.setkey_name()
+        }
+    };
     writeln!(
         out,
-        "\t{} mode={} spi={}(0x{:08x}) reqid={}(0x{:08x})",
-        sa.id.proto.setkey_name(),
+        "\t{proto} mode={} spi={}(0x{:08x}) reqid={}(0x{:08x})",
         sa.mode.setkey_name(),
         sa.id.spi.0,
         sa.id.spi.0,
         sa.reqid.0,
         sa.reqid.0
     )?;
+    if let Some(original) = sa.nat_t.and_then(|nat_t| nat_t.original) {
+        writeln!(out, "\tNAT OA={original}")?;
+    }
     if !sa.enc_key.is_empty() || sa.enc != EncAlgorithm::Null {
         writeln!(out, "\tE: {} {}", sa.enc.setkey_name(), key_text(&sa.enc_key, mask))?;
     }
@@ -237,6 +250,20 @@ mod tests {
             assert!(!sas_text(&sas, times[0], pid, true).contains("0834acab"));
         }
         assert_eq!(sas_text(&[], 0, 1, false), include_str!("../../golden/racoon/racoonctl-a-ss_ah.txt"));
+    }
+
+    /// What ipsec-tools' pfkey_dump.c prints for an SA behind a NAT.
+    #[test]
+    fn an_sa_inside_udp() {
+        let golden: Vec<&str> = include_str!("../../golden/racoon/setkey-a-D.txt").lines().take(11).collect();
+        let (mut sa, now) = sa_of(&golden);
+        let (from, to) = (sa.id.source, sa.id.destination);
+        let original = Some("10.9.8.7".parse().unwrap());
+        sa.nat_t = Some(coati_sadb::NatT { source_port: 4500, destination_port: 24_500, original });
+        let text = sas_text(&[sa], now, 1, false);
+        let start = format!("{from}[4500] {to}[24500] \n\tesp-udp mode=transport spi=");
+        assert!(text.starts_with(&start), "{text}");
+        assert_eq!(text.lines().nth(2), Some("\tNAT OA=10.9.8.7"));
     }
 
     /// The `in` and `out` policies of a real dump, without what FreeBSD's form does not have: `prio def`, policies of

@@ -22,6 +22,7 @@ pub use remote::{
 pub use sainfo::{Endpoint, EndpointPort, SaInfo, SainfoId};
 
 use crate::diagnostic::Origin;
+use crate::racoon::identifier::Identifier;
 
 /// The whole file, with all that it includes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,20 @@ pub struct RacoonConf {
     pub sainfos: Vec<SaInfo>,
     /// `mode_cfg { … }`.
     pub mode_cfg: ModeCfg,
+}
+
+impl RacoonConf {
+    /// The files that `keyid file` names.
+    pub fn key_id_files(&self) -> impl Iterator<Item = &FileName> {
+        let of_remotes = self.remotes.iter().flat_map(|remote| {
+            remote.peers_identifiers.iter().map(|(id, _)| id).chain([&remote.my_identifier])
+        });
+        let of_sainfos = self.sainfos.iter().filter_map(|info| info.from.as_ref());
+        of_remotes.chain(of_sainfos).filter_map(|identifier| match identifier {
+            Identifier::KeyIdFile(file) => Some(file),
+            _ => None,
+        })
+    }
 }
 
 /// `ADDR [port]`.

@@ -73,6 +73,34 @@ pub enum SainfoId {
     Name(Identifier),
 }
 
+impl SainfoId {
+    /// The packets it is about, where that is one network with any port; a range may be exactly one.
+    pub fn network(&self) -> Option<(Prefix, Upper)> {
+        match *self {
+            Self::Network(Endpoint { prefix, port: None, upper, .. }) => Some((prefix.network(), upper)),
+            Self::Range { first, last, port: None, upper } => {
+                network_of_range(first, last).map(|prefix| (prefix, upper))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The network that goes from `first` to `last`, when there is one.
+fn network_of_range(first: IpAddr, last: IpAddr) -> Option<Prefix> {
+    let (first_bits, last_bits, width) = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => (first.to_bits().into(), last.to_bits().into(), 32),
+        (IpAddr::V6(first), IpAddr::V6(last)) => (first.to_bits(), last.to_bits(), 128_u32),
+        _ => return None,
+    };
+    let differing: u128 = first_bits ^ last_bits;
+    let host_bits = u128::BITS - differing.leading_zeros();
+    // All of the last bits are 0 in the first address and 1 in the last one.
+    let is_network = first_bits & differing == 0 && differing.count_ones() == host_bits;
+    let length = u8::try_from(width.checked_sub(host_bits)?).ok()?;
+    Prefix::new(first, length).ok().filter(|_| is_network)
+}
+
 /// `address|subnet A[/N] [port] PROTO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -88,3 +116,25 @@ pub struct Endpoint {
 
 /// `[port]` of a `sainfo`; `None` is `[any]`.
 pub type EndpointPort = Option<u16>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_are_networks() {
+        for (first, last, expected) in [
+            ("10.1.0.0", "10.1.255.255", Some("10.1.0.0/16")),
+            ("192.0.2.1", "192.0.2.1", Some("192.0.2.1/32")),
+            ("0.0.0.0", "255.255.255.255", Some("0.0.0.0/0")),
+            ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", Some("2001:db8::/32")),
+            ("10.1.0.0", "10.1.255.254", None),
+            ("10.1.0.1", "10.1.0.2", None),
+            ("10.1.0.64", "10.1.0.191", None),
+            ("10.1.0.0", "2001:db8::", None),
+        ] {
+            let network = network_of_range(first.parse().unwrap(), last.parse().unwrap());
+            assert_eq!(network, expected.map(|text| text.parse().unwrap()), "{first}-{last}");
+        }
+    }
+}
