@@ -283,10 +283,7 @@ impl Engine {
         }
         self.update_virtual_links(now);
         self.compute_area(BACKBONE);
-        let ranges = self.active_ranges();
-        let mut table = std::mem::take(&mut self.table);
-        let changed = table.update(&self.sources(ranges));
-        self.table = table;
+        let changed = self.update_table(false);
         let discards = self.discarded();
         let changed = changed || discards != self.discards;
         self.discards = discards;
@@ -301,6 +298,16 @@ impl Engine {
         if self.spf.due.is_some_and(|due| due <= now) {
             self.spf.due = Some(now + self.spf.hold);
         }
+    }
+
+    /// Looks at the routes whose advertisements have changed, or at all; whether any is another now.
+    pub(crate) fn update_table(&mut self, all: bool) -> bool {
+        let ranges = self.active_ranges();
+        let mut table = std::mem::take(&mut self.table);
+        table.stale |= all;
+        let changed = table.update(&self.sources(ranges));
+        self.table = table;
+        changed
     }
 
     fn compute_area(&mut self, id: AreaId) {

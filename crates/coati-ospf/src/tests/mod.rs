@@ -2,11 +2,13 @@
 
 mod adjacency;
 mod areas;
+mod attacks;
 mod authentication;
 mod broadcast;
 mod database;
 mod hostile;
 mod model;
+mod scale;
 mod views;
 
 use std::cmp::Reverse;
