@@ -10,7 +10,6 @@ use crate::engine::Engine;
 use crate::graph::{Graph, Node};
 use crate::interface::InterfaceState;
 use crate::lsdb::{Entry, Lsdb, Scope};
-use crate::neighbour::State;
 use crate::spf::Paths;
 
 /// One area.
@@ -94,6 +93,9 @@ impl Engine {
         if same {
             return;
         }
+        if !crate::exchange::is_opaque(key.kind) {
+            self.stop_helping_all(now, key);
+        }
         let Scope::Area(area) = scope else {
             if scope == Scope::As && key.kind == lsa_kind::EXTERNAL {
                 self.table.replace(None, key, None, new.as_ref());
@@ -167,6 +169,6 @@ impl Engine {
     /// Whether somebody in the backbone is adjacent.
     pub(crate) fn has_live_backbone(&self) -> bool {
         let mut backbone = self.interfaces.values().filter(|interface| interface.config.area == BACKBONE);
-        backbone.any(|interface| interface.neighbours.values().any(|n| n.state == State::Full))
+        backbone.any(|interface| interface.full().next().is_some())
     }
 }
