@@ -36,11 +36,11 @@ impl Kernel {
     pub fn new(mut netlink: Netlink) -> io::Result<Self> {
         let monitor = Monitor::new()?;
         let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
-        let left = left.filter_map(|route| {
+        let left = left.map(|route| {
             let (network, prefix_len) = (route.destination, route.prefix_len);
             // One without a gateway has several next hops, or is there to throw packets away.
             let gateways = route.gateway.map(|gateway| (gateway, route.interface)).into_iter().collect();
-            Some(KernelRoute { network, prefix_len, gateways })
+            KernelRoute { network, prefix_len, gateways }
         });
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
         Ok(Self { installed: left.collect(), netlink, monitor, sockets, designated })
