@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod fuzz;
 mod interop;
 mod packages;
 mod uml;
@@ -10,13 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use bench::{BenchArgs, Part};
 use clap::{Parser, Subcommand};
+use fuzz::FuzzArgs;
 use interop::{InteropArgs, Outcome};
 
 #[derive(Parser)]
 #[command(
     about = "Developer commands",
-    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys"
+    after_help = "Examples:\n  cargo xtask check\n  cargo xtask test\n  cargo xtask interop manual-keys\n  cargo xtask fuzz isakmp --seconds 600\n  cargo xtask bench tunnel --quick"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -31,6 +35,10 @@ enum Task {
     Test,
     /// Coati against strongSwan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
     Interop(InteropArgs),
+    /// The fuzz targets of every parser and engine, for some time each.
+    Fuzz(FuzzArgs),
+    /// How fast it is: the pieces, the tunnel beside strongSwan's, the lab's budget.
+    Bench(BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +47,8 @@ fn main() -> ExitCode {
         Task::Check => check(&mut run),
         Task::Test => test(&mut run),
         Task::Interop(args) => interop(&mut run, args),
+        Task::Fuzz(args) => fuzz(&mut run, &args),
+        Task::Bench(args) => bench(&mut run, &args),
     }
     run.finish()
 }
@@ -61,6 +71,7 @@ fn test(run: &mut Run) {
     }
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
+    fuzz(run, &FuzzArgs { targets: Vec::new(), seconds: 4, jobs: 2 });
     lab(run);
     let coati = Some(built("release"));
     interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 2 });
@@ -72,9 +83,62 @@ fn lab(run: &mut Run) {
         return run.skip("lab", "this machine has no /dev/net/tun");
     }
     for example in ["examples/manual-keys", "examples/seed"] {
-        let mut lab = cargo(&["run", "--release", "--quiet", "--", "lab", example]);
-        lab.stdin(Stdio::null());
+        let mut lab = Command::new(built("release"));
+        lab.args(["lab", example]).stdin(Stdio::null());
         run.step(&format!("lab {example}"), lab);
+    }
+    if packages::is_root() {
+        match as_nobody() {
+            Ok((folder, lab)) => {
+                run.step("lab examples/seed as an ordinary user", lab);
+                let _ = std::fs::remove_dir_all(folder);
+            }
+            Err(error) => run.fail("lab as an ordinary user", &error.to_string()),
+        }
+    }
+}
+
+/// The lab as the user nobody, who gets copies of program and example in a folder of its own: root's may be closed.
+fn as_nobody() -> std::io::Result<(PathBuf, Command)> {
+    use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let folder = std::env::temp_dir().join(format!("coati-nobody-{}", std::process::id()));
+    let copy = |from: &Path, to: &Path| std::fs::copy(from, folder.join(to)).map(drop);
+    std::fs::create_dir(&folder)?;
+    copy(&built("release"), Path::new("coati"))?;
+    for site in ["freebsd-a", "freebsd-b"] {
+        std::fs::create_dir_all(folder.join("seed").join(site))?;
+        for file in std::fs::read_dir(Path::new("examples/seed").join(site))? {
+            let file = file?;
+            copy(&file.path(), &Path::new("seed").join(site).join(file.file_name()))?;
+        }
+    }
+    chown(&folder, Some(NOBODY), Some(NOBODY))?;
+    let mut lab = Command::new(folder.join("coati"));
+    lab.args(["lab", "seed"]).current_dir(&folder).env("XDG_RUNTIME_DIR", &folder);
+    lab.stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
+    Ok((folder, lab))
+}
+
+/// Every target for some seconds.
+fn fuzz(run: &mut Run, args: &FuzzArgs) {
+    println!("== fuzz");
+    if let Err(why) = packages::ensure(packages::FUZZ) {
+        return run.skip("fuzz", &why);
+    }
+    let began = Instant::now();
+    match fuzz::run(args) {
+        Ok(findings) => {
+            let failures = findings
+                .into_iter()
+                .filter(|finding| finding.crash.is_some())
+                .map(|finding| finding.target)
+                .collect();
+            let seconds = began.elapsed().as_secs_f64();
+            run.outcome(Outcome { name: "fuzz".into(), seconds, failures });
+        }
+        Err(error) => run.fail("fuzz", &error.to_string()),
     }
 }
 
@@ -95,8 +159,36 @@ fn interop(run: &mut Run, mut args: InteropArgs) {
         built("release")
     });
     match interop::run(&args.scenarios, &coati, args.jobs) {
-        Ok(outcomes) => outcomes.into_iter().for_each(|outcome| run.outcome(outcome)),
+        Ok(outcomes) => outcomes.into_iter().for_each(|mut outcome| {
+            outcome.name = format!("interop {}", outcome.name);
+            run.outcome(outcome);
+        }),
         Err(error) => run.fail("interop", &error.to_string()),
+    }
+}
+
+/// Measures; the tables are for docs/performance.md.
+fn bench(run: &mut Run, args: &BenchArgs) {
+    println!("{}\n", bench::machine());
+    if args.has(Part::Pieces) {
+        run.measure("bench pieces", || bench::pieces(args.quick));
+    }
+    if !args.has(Part::Tunnel) && !args.has(Part::Lab) {
+        return;
+    }
+    run.step("release build", cargo(&["build", "--release", "--quiet"]));
+    let coati = built("release");
+    if args.has(Part::Lab) {
+        run.measure("bench lab", || bench::lab(&coati, args.quick));
+    }
+    if args.has(Part::Tunnel) {
+        match packages::ensure(packages::BENCH) {
+            Ok(()) if packages::is_root() => {
+                run.measure("bench tunnel", || bench::tunnel(&coati, args.quick));
+            }
+            Ok(()) => run.skip("bench tunnel", "namespaces of this kind need root"),
+            Err(why) => run.skip("bench tunnel", &why),
+        }
     }
 }
 
@@ -148,11 +240,20 @@ impl Run {
         ));
     }
 
+    fn measure(&mut self, name: &str, measure: impl FnOnce() -> std::io::Result<()>) {
+        println!("== {name}");
+        let began = Instant::now();
+        match measure() {
+            Ok(()) => self.rows.push((name.to_owned(), began.elapsed().as_secs_f64(), "passed")),
+            Err(error) => self.fail(name, &error.to_string()),
+        }
+    }
+
     fn outcome(&mut self, outcome: Outcome) {
         let passed = outcome.failures.is_empty();
         self.failed += usize::from(!passed);
         let end = if passed { "passed" } else { "FAILED" };
-        self.rows.push((format!("interop {}", outcome.name), outcome.seconds, end));
+        self.rows.push((outcome.name, outcome.seconds, end));
     }
 
     fn fail(&mut self, name: &str, why: &str) {
@@ -177,5 +278,22 @@ impl Run {
         let failed = self.failed + if skips_count { self.skipped } else { 0 };
         println!("\n{} passed, {failed} failed", self.rows.len() - self.failed - self.skipped);
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// A page that sends people to a file which is no longer there is worse than none.
+    #[test]
+    fn documents_name_files_that_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"] {
+            let text = std::fs::read_to_string(root.join(page)).expect("the page");
+            let mut quoted = text.split('`').skip(1).step_by(2);
+            let missing = quoted.find(|name| name.starts_with("crates/") && !root.join(name).exists());
+            assert_eq!(missing, None, "{page} names it");
+        }
     }
 }

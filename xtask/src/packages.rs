@@ -27,6 +27,19 @@ pub const INTEROP: &[&str] = &[
     "iputils-ping",
 ];
 
+/// What libFuzzer is built with.
+pub const FUZZ: &[&str] = &["g++"];
+/// What `cargo xtask bench` measures with, and the peer beside which it measures.
+pub const BENCH: &[&str] = &[
+    "iperf3",
+    "iproute2",
+    "strongswan",
+    "strongswan-swanctl",
+    "charon-systemd",
+    "libcharon-extra-plugins",
+    "libstrongswan-standard-plugins",
+];
+
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const POLICY_TEXT: &str =
     "#!/bin/sh\n# Written by `cargo xtask test` while it installs packages.\nexit 101\n";

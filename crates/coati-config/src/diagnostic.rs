@@ -4,38 +4,40 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A file's text under its name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// Name for people, usually its path.
     pub name: String,
     /// What it holds.
     pub text: String,
+    /// First byte of each line.
+    lines: Vec<usize>,
 }
 
 impl Source {
     /// A file's text under its name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        let text = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Arc::new(Self { name: name.into(), text, lines })
     }
 
     /// Where `span` begins.
     pub fn place(&self, span: Span) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= span.start).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..span.start).or_else(|| self.text.get(start..)).unwrap_or("");
+        let column = before.chars().count() + 1;
         Place { file: self.name.clone(), line, column }
     }
 
     /// The whole line of this number, which counts from 1; the beginning of the text when there is none.
     pub fn line(&self, number: usize) -> Span {
-        let mut start = 0;
-        for (index, text) in self.text.split('\n').enumerate() {
-            if index + 1 == number {
-                return Span { start, end: start + text.len() };
-            }
-            start += text.len() + 1;
-        }
-        Span::default()
+        let Some(start) = number.checked_sub(1).and_then(|index| self.lines.get(index).copied()) else {
+            return Span::default();
+        };
+        let end = self.lines.get(number).map_or(self.text.len(), |next| next - 1);
+        Span { start, end }
     }
 }
 
@@ -69,6 +71,48 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Where something of a model was written. It takes no part in comparisons: two models are equal when they mean the
+/// same, wherever that is written.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The file.
+    pub source: Arc<Source>,
+    /// The words.
+    pub span: Span,
+}
+
+impl Origin {
+    /// Where it begins.
+    pub fn place(&self) -> Place {
+        self.source.place(self.span)
+    }
+
+    /// A remark about it.
+    pub fn remark(&self, severity: Severity, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(severity, &self.source, self.span, message)
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place().fmt(f)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place().fmt(f)
     }
 }
 
@@ -136,10 +180,11 @@ impl Diagnostic {
             Severity::Error => (ReportKind::Error, Color::Red),
         };
         // Of an empty text or of its very end nothing can be underlined.
-        if self.source.text.get(self.span.start..).is_none_or(str::is_empty) {
+        let Some(first) = self.source.text.get(self.span.start..).and_then(|rest| rest.chars().next()) else {
             return format!("{self}\n");
-        }
-        let span = self.span.start..self.span.end.max(self.span.start + 1).min(self.source.text.len());
+        };
+        let least = self.span.start + first.len_utf8();
+        let span = self.span.start..self.source.text.ceil_char_boundary(self.span.end.max(least));
         let name = self.source.name.clone();
         let config =
             Config::new().with_color(colour).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
@@ -185,6 +230,11 @@ impl<'a> Remarks<'a> {
         Self { source, list: Vec::new() }
     }
 
+    /// How many errors there are.
+    pub(crate) fn errors(&self) -> usize {
+        self.list.iter().filter(|remark| remark.severity == Severity::Error).count()
+    }
+
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Error, self.source, span, message)
     }
@@ -203,33 +253,40 @@ impl<'a> Remarks<'a> {
     }
 }
 
-/// The allowed word that differs in the fewest letters, when it is at most a third of them.
+/// The allowed word that differs in the fewest letters, when it is at most a third of them; of several the one that
+/// begins the most alike.
 fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
-    let best = allowed.iter().min_by_key(|candidate| distance(word, candidate))?;
+    let alike = |other: &str| word.chars().zip(other.chars()).take_while(|(x, y)| x == y).count();
+    let rank = |candidate: &&&str| (distance(word, candidate), std::cmp::Reverse(alike(candidate)));
+    let best = allowed.iter().min_by_key(rank)?;
     (distance(word, best) * 3 <= word.chars().count().max(3)).then_some(*best)
 }
 
-/// Insertions, deletions and replacements of letters that lead from `a` to `b`; words beyond 64 letters are far from
-/// everything.
+/// Insertions, deletions, replacements and swaps of neighbouring letters that lead from `a` to `b`; words beyond 64
+/// letters are far from everything.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
     if a.len() > 64 || b.len() > 64 {
         return usize::MAX / 4;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    // The rows of the table for the letters of `a` so far, the last one and the one before it.
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut before = above.clone();
     for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, above) in b.iter().zip(row.iter_mut().skip(1)) {
-            let best = (left + 1).min(*above + 1).min(diagonal + usize::from(x != y));
-            diagonal = std::mem::replace(above, best);
-            left = best;
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |cells: &[usize], index: usize| cells.get(index).copied().unwrap_or(usize::MAX / 4);
+            let mut best =
+                (at(&above, j + 1) + 1).min(at(&row, j) + 1).min(at(&above, j) + usize::from(x != y));
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().unwrap_or(0)
+    above.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -241,11 +298,24 @@ mod tests {
         assert_eq!(distance("lifetime", "lifetime"), 0);
         assert_eq!(distance("liftime", "lifetime"), 1);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("hots", "host"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(nearest("of", &["on", "off"]), Some("off"));
         assert_eq!(
             nearest("encription_algorithm", &["hash_algorithm", "encryption_algorithm"]),
             Some("encryption_algorithm")
         );
         assert_eq!(nearest("zzz", &["passive", "log"]), None);
+    }
+
+    /// Found by fuzzing: half of a letter cannot be underlined.
+    #[test]
+    fn letters_of_many_bytes_are_underlined_whole() {
+        let source = Source::new("psk.txt", "é…");
+        for (start, end) in [(0, 0), (0, 1), (2, 3), (2, 5), (1, 1), (5, 5), (9, 9), (0, 99)] {
+            let remark = Diagnostic::new(Severity::Error, &source, Span { start, end }, "something");
+            assert!(remark.render(false).contains("something"));
+        }
     }
 
     #[test]

@@ -72,8 +72,10 @@ impl<'a> Cursor<'a> {
 
     /// The place of the next token, or the end of the text.
     pub(crate) fn span(&self) -> Span {
-        let end = self.remarks.source.text.len();
-        self.tokens.get(self.at).map_or(Span { start: end.saturating_sub(1), end }, |token| token.span)
+        let text = &self.remarks.source.text;
+        let last = text.chars().next_back().map_or(0, char::len_utf8);
+        let end = Span { start: text.len() - last, end: text.len() };
+        self.tokens.get(self.at).map_or(end, |token| token.span)
     }
 
     /// The place of the token before.
@@ -107,20 +109,22 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         let previous = self.previous();
-        let span = Span { start: previous.end.saturating_sub(1).max(previous.start), end: previous.end };
+        let text = &self.remarks.source.text;
+        let start = text.floor_char_boundary(previous.end.saturating_sub(1).max(previous.start));
+        let span = Span { start, end: previous.end };
         let found = match self.peek() {
             Some(kind) => format!("before {}", describe(kind)),
             None => "before the end of the file".to_owned(),
         };
         let name = match wanted {
-            ';' => "semicolon",
-            '{' => "opening brace",
-            '}' => "closing brace",
-            _ => "sign",
+            ';' => "a semicolon",
+            '{' => "an opening brace",
+            '}' => "a closing brace",
+            _ => "a sign",
         };
         Err(self
             .remarks
-            .error(span, format!("a {name} `{wanted}` is missing {found}"))
+            .error(span, format!("{name} `{wanted}` is missing {found}"))
             .help(format!("add `{wanted}` here")))
     }
 

@@ -15,4 +15,4 @@ pub mod setkey;
 pub mod sides;
 pub mod site;
 
-pub use diagnostic::{Diagnostic, Place, Severity, Source, Span};
+pub use diagnostic::{Diagnostic, Origin, Place, Severity, Source, Span};

@@ -2,11 +2,10 @@
 //! router alone could only find out by not getting through.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Severity, Source, Span};
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::ospfd::{OspfConf, OspfInterface};
-use crate::racoon::{Proposal, RacoonConf, Remote, RemoteWho};
+use crate::racoon::{DhGroup, EspAuth, EspCipher, Proposal, RacoonConf, Remote};
 use crate::rc_conf::GreTunnel;
 use crate::site::{Site, SiteFiles};
 
@@ -80,9 +79,7 @@ fn compare_tunnel(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<
 }
 
 fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Diagnostic>) {
-    let (Some(source), Some(racoon_a), Some(racoon_b)) = (&a.0.racoon_conf, &a.1.racoon, &b.1.racoon) else {
-        return;
-    };
+    let (Some(racoon_a), Some(racoon_b)) = (&a.1.racoon, &b.1.racoon) else { return };
     let (near, far): (IpAddr, IpAddr) = (tunnel.local.into(), tunnel.remote.into());
     if let (Some(psk), Some(key_a), Some(key_b)) = (&a.0.psk_txt, a.1.key_of(far), b.1.key_of(near))
         && key_a.key != key_b.key
@@ -95,14 +92,13 @@ fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Dia
         );
     }
     if let (Some(remote_a), Some(remote_b)) = (remote_for(racoon_a, far), remote_for(racoon_b, near)) {
-        compare_proposals(source, remote_a, remote_b, remarks);
+        compare_proposals(remote_a, remote_b, remarks);
     }
     if let (Some(info_a), Some(info_b)) = (racoon_a.sainfos.first(), racoon_b.sainfos.first()) {
-        let span = source.line(info_a.place.line);
         let mut error = |message: String, help: &str| {
-            remarks.push(Diagnostic::new(Severity::Error, source, span, message).help(help));
+            remarks.push(info_a.origin.remark(Severity::Error, message).help(help));
         };
-        let group = |group: Option<u16>| group.map_or("none".to_owned(), |group| group.to_string());
+        let group = |group: Option<DhGroup>| group.map_or("none".to_owned(), |group| group.to_string());
         if info_a.pfs_group != info_b.pfs_group {
             let (ours, theirs) = (group(info_a.pfs_group), group(info_b.pfs_group));
             error(
@@ -111,11 +107,8 @@ fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Dia
             );
         }
         if !info_a.encryption.iter().any(|one| info_b.encryption.contains(one)) {
-            let list = |list: &[(coati_sadb::EncAlgorithm, u16)]| {
-                let names: Vec<String> =
-                    list.iter().map(|(name, bits)| format!("{} {bits}", name.setkey_name())).collect();
-                names.join(", ")
-            };
+            let list =
+                |list: &[EspCipher]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let (ours, theirs) = (list(&info_a.encryption), list(&info_b.encryption));
             error(
                 format!("encryption_algorithm is {ours}, on the other side {theirs}: nothing is in both"),
@@ -123,9 +116,7 @@ fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Dia
             );
         }
         if !info_a.authentication.iter().any(|one| info_b.authentication.contains(one)) {
-            let list = |list: &[coati_sadb::AuthAlgorithm]| {
-                list.iter().map(|name| name.setkey_name()).collect::<Vec<_>>().join(", ")
-            };
+            let list = |list: &[EspAuth]| list.iter().map(|auth| auth.name()).collect::<Vec<_>>().join(", ");
             let (ours, theirs) = (list(&info_a.authentication), list(&info_b.authentication));
             error(
                 format!("authentication_algorithm is {ours}, on the other side {theirs}: nothing is in both"),
@@ -137,18 +128,20 @@ fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Dia
 
 /// The block that racoon takes for a peer: by address, else `anonymous`.
 fn remote_for(racoon: &RacoonConf, peer: IpAddr) -> Option<&Remote> {
-    let exact = |remote: &&Remote| matches!(remote.who, RemoteWho::Address(address, _) if address == peer);
-    let anonymous = |remote: &&Remote| remote.who == RemoteWho::Anonymous;
+    let exact = |remote: &&Remote| remote.address() == Some(peer);
+    let anonymous = |remote: &&Remote| remote.address().is_none();
     racoon.remotes.iter().find(exact).or_else(|| racoon.remotes.iter().find(anonymous))
 }
 
-fn compare_proposals(source: &Arc<Source>, a: &Remote, b: &Remote, remarks: &mut Vec<Diagnostic>) {
-    let same = |x: &Proposal, y: &Proposal| (x.cipher, x.hash, x.dh_group) == (y.cipher, y.hash, y.dh_group);
+fn compare_proposals(a: &Remote, b: &Remote, remarks: &mut Vec<Diagnostic>) {
+    let same = |x: &Proposal, y: &Proposal| {
+        (x.cipher, x.hash, x.dh_group, x.method) == (y.cipher, y.hash, y.dh_group, y.method)
+    };
     if a.proposals.iter().any(|x| b.proposals.iter().any(|y| same(x, y))) {
         return;
     }
     let list = |remote: &Remote| {
-        let one = |p: &Proposal| format!("{:?} {:?} dh_group {}", p.cipher, p.hash, p.dh_group);
+        let one = |p: &Proposal| format!("{} {} dh_group {}", p.cipher, p.hash, p.dh_group);
         remote.proposals.iter().map(one).collect::<Vec<_>>().join(" or ")
     };
     let message = format!(
@@ -156,9 +149,10 @@ fn compare_proposals(source: &Arc<Source>, a: &Remote, b: &Remote, remarks: &mut
         list(a),
         list(b)
     );
-    let line = a.proposals.first().map_or(a.place.line, |proposal| proposal.place.line);
+    let origin = a.proposals.first().map_or(&a.origin, |proposal| &proposal.origin);
     remarks.push(
-        Diagnostic::new(Severity::Error, source, source.line(line), message)
+        origin
+            .remark(Severity::Error, message)
             .help("write the same encryption_algorithm, hash_algorithm and dh_group on both sides"),
     );
 }
@@ -233,6 +227,10 @@ fn area(ospf: &OspfConf, tunnel: &GreTunnel) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use crate::diagnostic::Source;
+    use crate::racoon::Included;
 
     macro_rules! seed {
         ($side:literal, $file:literal) => {
@@ -246,6 +244,7 @@ mod tests {
     fn seed() -> [SiteFiles; 2] {
         [
             SiteFiles {
+                included: Included::default(),
                 rc_conf: seed!("a", "rc.conf"),
                 racoon_conf: seed!("a", "racoon.conf"),
                 psk_txt: seed!("a", "psk.txt"),
@@ -253,6 +252,7 @@ mod tests {
                 ospfd_conf: seed!("a", "ospfd.conf"),
             },
             SiteFiles {
+                included: Included::default(),
                 rc_conf: seed!("b", "rc.conf"),
                 racoon_conf: seed!("b", "racoon.conf"),
                 psk_txt: seed!("b", "psk.txt"),
@@ -300,7 +300,7 @@ mod tests {
                 racoon,
                 "dh_group 2;",
                 "dh_group 14;",
-                "Sha1 dh_group 2, on the other side Aes(128) Sha1 dh_group 14",
+                "sha1 dh_group 2, on the other side aes 128 sha1 dh_group 14",
             ),
             (
                 racoon,
@@ -308,8 +308,8 @@ mod tests {
                 "pfs_group 14;",
                 "a/racoon.conf:18:1: error: pfs_group is 2, on the other side 14",
             ),
-            (racoon, "aes, 3des;", "aes 256;", "aes-cbc 128, 3des-cbc 192, on the other side aes-cbc 256"),
-            (racoon, "hmac_sha1;", "hmac_sha256;", "is hmac-sha1, on the other side hmac-sha256"),
+            (racoon, "aes, 3des;", "aes 256;", "aes 128, 3des, on the other side aes 256"),
+            (racoon, "hmac_sha1;", "hmac_sha256;", "is hmac_sha1, on the other side hmac_sha256"),
             (
                 ospfd,
                 "point-to-point\n",

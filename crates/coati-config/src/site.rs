@@ -1,5 +1,6 @@
 //! The files of one router together: read, and checked one against the other, before anything is touched.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use coati_sadb::{Action, Direction, Policy, Request, Upper};
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::ospfd::{self, OspfConf};
 use crate::psk::{self, PreSharedKey};
-use crate::racoon::{self, RacoonConf, RemoteWho};
+use crate::racoon::{self, AuthMethod, ExchangeMode, Included, RacoonConf, Remote};
 use crate::rc_conf::{self, RcConf};
 use crate::setkey::{self, Statement};
 
@@ -19,6 +20,8 @@ pub struct SiteFiles {
     pub rc_conf: Option<Arc<Source>>,
     /// racoon.conf.
     pub racoon_conf: Option<Arc<Source>>,
+    /// What racoon.conf includes.
+    pub included: Included,
     /// psk.txt.
     pub psk_txt: Option<Arc<Source>>,
     /// setkey.conf.
@@ -53,13 +56,13 @@ impl Site {
             remarks.extend(list);
         }
         if let Some(source) = &files.racoon_conf {
-            match racoon::parse(source) {
-                Ok((conf, list)) => {
-                    site.racoon = Some(conf);
-                    remarks.extend(list);
-                }
-                Err(error) => remarks.push(error),
+            let (conf, list) = racoon::parse(source, &files.included);
+            // What lacks a part is not held against the other files.
+            if list.iter().all(|remark| remark.severity < Severity::Error) {
+                remarks.extend(racoon::unsupported(&conf));
+                site.racoon = Some(conf);
             }
+            remarks.extend(list);
         }
         if let Some(source) = &files.psk_txt {
             let (keys, list) = psk::parse(source);
@@ -91,18 +94,17 @@ impl Site {
         })
     }
 
-    /// The pre-shared key of a peer, as racoon finds it: by address, else `*`.
+    /// The pre-shared key of a peer, as racoon finds it: the first line with its address or `*`.
     pub fn key_of(&self, peer: IpAddr) -> Option<&PreSharedKey> {
-        let name = peer.to_string();
-        self.keys.iter().find(|key| key.identity == name || key.identity == "*")
+        psk::key_of(&self.keys, peer)
     }
 
     fn cross_check(&self, files: &SiteFiles, remarks: &mut Vec<Diagnostic>) {
         if let (Some(source), Some(racoon)) = (&files.setkey_conf, &self.racoon) {
             self.check_policies(source, racoon, remarks);
         }
-        if let (Some(source), Some(racoon)) = (&files.racoon_conf, &self.racoon) {
-            self.check_keys(source, racoon, files.psk_txt.is_some(), remarks);
+        if let (Some(racoon), Some(_)) = (&self.racoon, &files.psk_txt) {
+            self.check_keys(racoon, remarks);
         }
         if let Some(source) = &files.rc_conf {
             self.check_tunnels(source, remarks);
@@ -137,11 +139,8 @@ impl Site {
             }
             let peer = policy.selector.destination.address;
             let span = source.line(statement.place.line);
-            let fits = |who: RemoteWho| match who {
-                RemoteWho::Address(address, _) => address == peer,
-                RemoteWho::Anonymous => true,
-            };
-            if !racoon.remotes.iter().any(|remote| fits(remote.who)) {
+            let fits = |remote: &Remote| remote.address().is_none_or(|address| address == peer);
+            if !racoon.remotes.iter().any(fits) {
                 remarks.push(
                     Diagnostic::new(
                         Severity::Error,
@@ -168,27 +167,23 @@ impl Site {
         }
     }
 
-    fn check_keys(
-        &self,
-        source: &Arc<Source>,
-        racoon: &RacoonConf,
-        psk_read: bool,
-        remarks: &mut Vec<Diagnostic>,
-    ) {
-        for remote in &racoon.remotes {
-            if let RemoteWho::Address(address, _) = remote.who
-                && psk_read
-                && self.key_of(address).is_none()
-            {
-                remarks.push(
-                    Diagnostic::new(
-                        Severity::Error,
-                        source,
-                        source.line(remote.place.line),
-                        format!("psk.txt has no key for {address}"),
-                    )
-                    .help(format!("add a line to psk.txt: {address} KEY")),
-                );
+    /// Peers without a key. Main mode knows a peer by its address only, aggressive mode by its name too.
+    fn check_keys(&self, racoon: &RacoonConf, remarks: &mut Vec<Diagnostic>) {
+        if self.keys.iter().any(|key| key.identity == "*") {
+            return;
+        }
+        let known: HashSet<IpAddr> = self.keys.iter().filter_map(|key| key.identity.parse().ok()).collect();
+        for remote in racoon.remotes.iter().filter(|remote| remote.authenticates_by(AuthMethod::uses_psk)) {
+            let Some(address) = remote.address() else { continue };
+            let by_name = remote.exchange_modes.contains(&ExchangeMode::Aggressive)
+                && remote
+                    .peers_identifiers
+                    .iter()
+                    .any(|(id, _)| psk::key_of_identifier(&self.keys, id).is_some());
+            if !known.contains(&address) && !by_name {
+                let message = format!("psk.txt has no key for {address}");
+                let help = format!("add a line to psk.txt: {address} KEY");
+                remarks.push(remote.origin.remark(Severity::Error, message).help(help));
             }
         }
     }
@@ -253,6 +248,7 @@ mod tests {
     fn seed() -> SiteFiles {
         let file = |name: &str, text: &str| Some(Source::new(name, text));
         SiteFiles {
+            included: Included::default(),
             rc_conf: file("rc.conf", include_str!("../../../examples/seed/freebsd-a/rc.conf")),
             racoon_conf: file("racoon.conf", include_str!("../../../examples/seed/freebsd-a/racoon.conf")),
             psk_txt: file("psk.txt", include_str!("../../../examples/seed/freebsd-a/psk.txt")),

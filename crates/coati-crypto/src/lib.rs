@@ -1,7 +1,8 @@
-//! The only door to the crypto libraries: ciphers, hashes, PRFs, Diffie-Hellman groups, keys that wipe themselves.
+//! The only door to the crypto libraries: ciphers, hashes, PRFs, Diffie-Hellman groups, signatures, certificates,
+//! keys that wipe themselves.
 //!
 //! Symmetric primitives are aws-lc-rs' (AES, 3DES, HMAC, SHA), MODP exponentiation is crypto-bigint's, in constant
-//! time. MD5 is here for what the wire demands of it (vendor ids), never for security.
+//! time; so is RSA, in the `rsa` crate on top of it. Certificates are read by x509-cert and judged here. MD5 is here for what the wire demands of it (vendor ids), never for security.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +11,11 @@ pub mod cbc;
 pub mod dh;
 pub mod hash;
 pub mod mac;
+mod pem;
 mod primes;
 mod random;
+pub mod sign;
+pub mod x509;
 
 pub use random::{FastRandom, RandomSource, SeededRandom, SystemRandom};
 pub use zeroize::Zeroizing;

@@ -1,17 +1,27 @@
 //! What all exchanges share: configuration, randomness, queues to the owner, timers, SA pairs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selector};
 
 use crate::config::{Config, Peer};
-use crate::event::Event;
+use crate::event::{EndReason, Event};
+use crate::failure::Failure;
+use crate::ikev1::mode_config::Leases;
+use crate::ikev1::nat::{KEEPALIVE, NON_ESP_MARKER};
 use crate::job::Job;
 use crate::pair::{Pair, Want};
+use crate::remote_access::LoginRequest;
+
+/// Peers whose last failure is remembered at the most.
+const MAX_FAILURES: usize = 256;
+
+/// Complaints to strangers, and remarks about them, in a second.
+const STRANGERS_A_SECOND: u32 = 20;
 
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +32,23 @@ pub struct Transmit {
     pub remote: SocketAddr,
     /// UDP payload.
     pub payload: Vec<u8>,
+}
+
+/// So many of something in a second.
+#[derive(Debug, Default)]
+struct Allowance {
+    since: Option<Instant>,
+    used: u32,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.used) = (Some(now), 0);
+        }
+        self.used = self.used.saturating_add(1);
+        self.used <= STRANGERS_A_SECOND
+    }
 }
 
 /// Names a request for the data plane until its answer comes.
@@ -35,23 +62,33 @@ pub(crate) enum Purpose {
     QuickSpi { phase1: u64, message_id: u32 },
     /// An SA of a pair.
     Install(IpAddr),
+    /// An SA whose peer has another port now.
+    Moved { local: u16, remote: u16 },
     /// How much a pair has received: DPD asks nothing of a peer that talks.
     Traffic { phase1: u64, pair: u64 },
+    /// Whether the peer uses a new pair already; when it does not, the next look comes after this time.
+    Used { pair: u64, next: Duration },
 }
 
 /// What a timer is about. Timers are never removed: who is called looks whether it still applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// The last message of phase 1.
-    MainMode(u64),
+    Phase1(u64),
     /// The last message of a quick mode.
     QuickMode(u64, u32),
     /// A quick mode that is done is forgotten.
     ForgetQuick(u64, u32),
     /// A half-open phase 1 is given up.
     HalfOpen(u64),
+    /// The last message of a transaction.
+    Transaction(u64, u32),
+    /// A login is to be through, or its refusal is due.
+    Login(u64),
     /// What waits for this phase 1 is begun.
     Waiting(u64),
+    /// A NAT's mapping is kept alive.
+    Keepalive(u64),
     /// Phase 1 is renewed.
     Renew(u64),
     /// Phase 1 is over.
@@ -62,6 +99,8 @@ pub(crate) enum Timer {
     Dpd(u64),
     /// The responder of a pair renews it, since the initiator did not.
     RekeyLate(u64),
+    /// Whether the peer uses a new pair already; the next look comes after this time.
+    LookForUse(u64, Duration),
     /// A replaced pair is deleted.
     RetirePair(u64),
 }
@@ -77,10 +116,14 @@ pub(crate) struct JobOwner {
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn RandomSource>,
+    /// A moment, and what time of day it was in Unix time.
+    pub(crate) clock: Option<(Instant, u64)>,
     pub(crate) policies: Vec<Policy>,
+    /// Selectors of outbound policies that were made of a peer's identities.
+    pub(crate) generated: HashSet<Selector>,
     pub(crate) pairs: BTreeMap<u64, Pair>,
     /// The explained failure of each peer that was last.
-    pub(crate) failures: BTreeMap<IpAddr, String>,
+    pub(crate) failures: BTreeMap<IpAddr, Failure>,
     /// Datagrams that were dropped, by reason.
     pub(crate) dropped: BTreeMap<&'static str, u64>,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -88,9 +131,16 @@ pub(crate) struct Core {
     pub(crate) purposes: HashMap<u64, Purpose>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) jobs: VecDeque<Job>,
+    /// Logins that the owner has to decide about.
+    pub(crate) logins: VecDeque<LoginRequest>,
+    pub(crate) leases: Leases,
     pub(crate) job_owners: HashMap<u64, JobOwner>,
+    /// What may still be said to strangers, and about them, in this second.
+    answers: Allowance,
+    remarks: Allowance,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     last_id: u64,
+    last_reqid: u32,
 }
 
 impl Core {
@@ -98,7 +148,9 @@ impl Core {
         Self {
             config,
             random,
+            clock: None,
             policies: Vec::new(),
+            generated: HashSet::new(),
             pairs: BTreeMap::new(),
             failures: BTreeMap::new(),
             dropped: BTreeMap::new(),
@@ -107,9 +159,14 @@ impl Core {
             purposes: HashMap::new(),
             events: VecDeque::new(),
             jobs: VecDeque::new(),
+            logins: VecDeque::new(),
+            leases: Leases::default(),
             job_owners: HashMap::new(),
+            answers: Allowance::default(),
+            remarks: Allowance::default(),
             timers: BinaryHeap::new(),
             last_id: 0,
+            last_reqid: 0,
         }
     }
 
@@ -126,6 +183,11 @@ impl Core {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// All timers, also those that apply to nothing any more, in no order.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (Instant, Timer)> {
+        self.timers.iter().map(|Reverse(timer)| *timer)
+    }
+
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
         match self.timers.peek() {
             Some(Reverse((at, _))) if *at <= now => self.timers.pop().map(|Reverse((_, timer))| timer),
@@ -134,7 +196,29 @@ impl Core {
     }
 
     pub(crate) fn send(&mut self, local: SocketAddr, remote: SocketAddr, payload: Vec<u8>) {
+        let payload = if local.port() == self.config.natt_port {
+            [&NON_ESP_MARKER[..], &payload].concat()
+        } else {
+            payload
+        };
         self.transmits.push_back(Transmit { local, remote, payload });
+    }
+
+    /// A byte that keeps the mapping of a NAT before us alive.
+    pub(crate) fn send_keepalive(&mut self, local: SocketAddr, remote: SocketAddr) {
+        self.transmits.push_back(Transmit { local, remote, payload: KEEPALIVE.to_vec() });
+    }
+
+    /// Whether a complaint may be sent to somebody who has proved nothing.
+    pub(crate) fn may_complain(&mut self, now: Instant) -> bool {
+        self.answers.take(now)
+    }
+
+    /// As [`Self::fail`], about somebody whose address may be invented: a flood does not fill logs.
+    pub(crate) fn fail_stranger(&mut self, now: Instant, failure: Failure) {
+        if self.remarks.take(now) {
+            self.fail(failure);
+        }
     }
 
     /// Asks the data plane; the answer to a request with a purpose is acted upon.
@@ -151,11 +235,25 @@ impl Core {
     }
 
     /// Remembers and tells a failure, once as long as it stays the same.
-    pub(crate) fn fail(&mut self, remote: IpAddr, explanation: String) {
-        if self.failures.get(&remote) != Some(&explanation) {
-            self.failures.insert(remote, explanation.clone());
-            self.events.push_back(Event::Failure { remote, explanation });
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        let remote = failure.remote;
+        if self.failures.get(&remote) == Some(&failure) {
+            return;
         }
+        // Senders may be invented: somebody else makes room.
+        if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&remote) {
+            let any = self.random.below(u32::try_from(MAX_FAILURES).unwrap_or(1));
+            let any = self.failures.keys().nth(usize::try_from(any).unwrap_or(0)).copied();
+            any.map(|any| self.failures.remove(&any));
+        }
+        self.failures.insert(remote, failure.clone());
+        self.events.push_back(Event::Failure(Box::new(failure)));
+    }
+
+    /// The time of day in Unix time.
+    pub(crate) fn unix_time(&self, now: Instant) -> Option<u64> {
+        let (then, unix_time) = self.clock?;
+        Some(unix_time.saturating_add(now.saturating_duration_since(then).as_secs()))
     }
 
     pub(crate) fn peer(&self, index: usize) -> Option<&Peer> {
@@ -195,6 +293,7 @@ impl Core {
             mode: rule.mode,
             reqid_out: reqid(rule.level),
             reqid_in: inbound.map_or(reqid(rule.level), |rule| reqid(rule.level)),
+            generated: self.generated.contains(selector),
         })
     }
 
@@ -204,15 +303,68 @@ impl Core {
         live.next_back().map(|(id, pair)| (*id, pair))
     }
 
+    /// The pair that is to take over as soon as the peer is ready.
+    pub(crate) fn held_pair(&self, selector: &Selector) -> Option<u64> {
+        let mut held = self.pairs.iter().filter(|(_, pair)| pair.held.is_some());
+        held.find(|(_, pair)| pair.want.selector == *selector).map(|(id, _)| *id)
+    }
+
+    /// Begins to send with a pair that was held back.
+    pub(crate) fn release(&mut self, id: u64) -> bool {
+        let Some(pair) = self.pairs.get_mut(&id) else { return false };
+        let Some(outbound) = pair.held.take() else { return false };
+        let remote = pair.want.remote;
+        self.ask(Request::Add(outbound), Some(Purpose::Install(remote)));
+        true
+    }
+
     /// Removes a pair and its SAs. Returns the inbound SPI, which the peer has to be told.
-    pub(crate) fn remove_pair(&mut self, id: u64, why: &'static str) -> Option<SaId> {
+    pub(crate) fn remove_pair(&mut self, id: u64, why: EndReason) -> Option<SaId> {
         let pair = self.pairs.remove(&id)?;
         self.ask(Request::Delete(pair.inbound), None);
-        if !pair.retired {
+        if !pair.retired && pair.held.is_none() {
             self.ask(Request::Delete(pair.outbound), None);
         }
         self.events.push_back(Event::PairDeleted { inbound: pair.inbound, outbound: pair.outbound, why });
+        self.remove_generated(&pair.want);
         Some(pair.inbound)
+    }
+
+    /// Policies that were made for pairs go with the last of them.
+    pub(crate) fn remove_generated(&mut self, want: &Want) {
+        let selector = want.selector;
+        if !want.generated || self.pairs.values().any(|pair| pair.want.selector == selector) {
+            return;
+        }
+        if self.generated.remove(&selector) {
+            let reversed = selector.reversed();
+            self.policies.retain(|policy| policy.selector != selector && policy.selector != reversed);
+            self.ask(Request::SpdDelete(Box::new(selector), Direction::Out), None);
+            self.ask(Request::SpdDelete(Box::new(reversed), Direction::In), None);
+        }
+    }
+
+    /// A reqid for a policy that is made here, out of the way of those that a data plane allots.
+    pub(crate) fn generated_reqid(&mut self) -> ReqId {
+        self.last_reqid = self.last_reqid.wrapping_add(1) & 0x3fff_ffff;
+        ReqId(0x4000_0000 | self.last_reqid)
+    }
+
+    /// The peer behind a NAT has another port: ESP goes there too.
+    pub(crate) fn peer_moved(&mut self, before: SocketAddr, local: SocketAddr, remote: SocketAddr) {
+        if before.ip() != remote.ip() {
+            return;
+        }
+        for pair in self.pairs.values_mut().filter(|pair| pair.want.remote == remote.ip()) {
+            if let Some(nat_t) = pair.held.as_mut().and_then(|held| held.nat_t.as_mut()) {
+                (nat_t.source_port, nat_t.destination_port) = (local.port(), remote.port());
+            }
+        }
+        let of_peer = self.pairs.values().filter(|pair| pair.want.remote == remote.ip());
+        let outbound: Vec<SaId> = of_peer.map(|pair| pair.outbound).collect();
+        for id in outbound {
+            self.ask(Request::Get(id), Some(Purpose::Moved { local: local.port(), remote: remote.port() }));
+        }
     }
 
     pub(crate) fn job_for(&mut self, phase1: u64, message_id: u32) -> u64 {

@@ -1,14 +1,21 @@
 //! What the engine tells its owner, for logs, milestones and OSPF.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use coati_sadb::{ReqId, SaId};
+use coati_sadb::{ReqId, SaId, Selector};
+
+use crate::config::ExchangeMode;
+use crate::failure::Failure;
+use crate::remote_access::Settings;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Phase 1 begins.
-    MainModeBegun {
+    Phase1Begun {
+        /// How.
+        exchange: ExchangeMode,
         /// Our end.
         local: SocketAddr,
         /// The peer's.
@@ -25,6 +32,40 @@ pub enum Event {
         /// Both cookies, as racoon writes them.
         spi: String,
     },
+    /// The peer's certificate and signature are believed; soon the ISAKMP SA is established.
+    CertificateAccepted {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Whose certificate.
+        subject: String,
+        /// What is weak or out of date about it, for the log.
+        warnings: Vec<String>,
+    },
+    /// A login has passed: the peer's with us, or ours with the peer.
+    LoggedIn {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Who; what could disturb a terminal is escaped.
+        user: String,
+    },
+    /// A road warrior has been given an address; it is free again when the ISAKMP SA is gone.
+    AddressGiven {
+        /// The peer's end.
+        remote: SocketAddr,
+        /// Who.
+        user: String,
+        /// Which.
+        address: Ipv4Addr,
+    },
+    /// The peer has given us an address and routes: what scripts need.
+    Configured {
+        /// Our end.
+        local: SocketAddr,
+        /// The peer's.
+        remote: SocketAddr,
+        /// What was given.
+        settings: Box<Settings>,
+    },
     /// An ISAKMP SA is gone.
     IsakmpDeleted {
         /// Our end.
@@ -34,7 +75,7 @@ pub enum Event {
         /// Both cookies.
         spi: String,
         /// Why.
-        why: &'static str,
+        why: EndReason,
     },
     /// Phase 2 begins.
     QuickModeBegun {
@@ -53,6 +94,8 @@ pub enum Event {
         outbound: SaId,
         /// The policy of the outbound one.
         reqid: ReqId,
+        /// What it protects, seen from here.
+        selector: Selector,
         /// Whether it takes over from another pair.
         renewal: bool,
     },
@@ -63,7 +106,7 @@ pub enum Event {
         /// From us to the peer.
         outbound: SaId,
         /// Why.
-        why: &'static str,
+        why: EndReason,
     },
     /// Dead peer detection has given up on a peer; all it had is deleted.
     PeerDead {
@@ -76,10 +119,44 @@ pub enum Event {
         remote: IpAddr,
     },
     /// A negotiation failed, or cannot begin.
-    Failure {
-        /// With whom.
-        remote: IpAddr,
-        /// Sentences: what happened, what decides it, what to do.
-        explanation: String,
-    },
+    Failure(Box<Failure>),
+}
+
+/// Why an SA has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// Its lifetime is over.
+    Expired,
+    /// Another one has taken over.
+    Replaced,
+    /// The peer has deleted it.
+    DeletedByPeer,
+    /// The peer has started anew.
+    PeerRestarted,
+    /// The peer is dead.
+    PeerDead,
+    /// Somebody has asked for it here.
+    Asked,
+    /// A new configuration does not want it.
+    Reconfigured,
+    /// The login was refused, or did not come.
+    LoginRefused,
+    /// This daemon ends.
+    Shutdown,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "its lifetime is over",
+            Self::Replaced => "another one has taken over",
+            Self::DeletedByPeer => "the peer has deleted it",
+            Self::PeerRestarted => "the peer has started anew",
+            Self::PeerDead => "the peer is dead",
+            Self::Asked => "somebody has asked for it",
+            Self::Reconfigured => "the configuration has changed",
+            Self::LoginRefused => "the login was refused",
+            Self::Shutdown => "shutdown",
+        })
+    }
 }

@@ -18,20 +18,27 @@
 
 mod config;
 mod core;
+mod credentials;
 mod engine;
 mod event;
+mod failure;
 pub mod ikev1;
 mod job;
 mod pair;
+mod remote_access;
 mod retransmission;
 
 pub use config::{
-    Config, Dpd, EndpointId, Fragmentation, IkeCipher, IkeProposal, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    AuthMethod, Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher,
+    IkeProposal, NatTraversal, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
 pub use core::{RequestTag, Transmit};
-pub use engine::{Engine, IsakmpSa};
-pub use event::Event;
+pub use credentials::{Credentials, OwnCertificate};
+pub use engine::{Engine, IsakmpSa, NotDone, PairInfo, TimerInfo};
+pub use event::{EndReason, Event};
+pub use failure::{Cause, Failure, Side, Stage};
 pub use job::{Job, JobDone};
+pub use remote_access::{LoginRequest, Logins, ModeConfig, Network, Settings, Split, User};
 
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use coati_sadb::{Mode, ReqId, SaId, Selector, Spi};
+use coati_sadb::{Mode, ReqId, Sa, SaId, Selector, Spi};
 
 /// How long a replaced pair still receives.
 pub(crate) const RETIREMENT: Duration = Duration::from_secs(10);
+/// The first look whether the peer uses a new pair; the next ones come after twice the time each.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(25);
+/// After the look that would take longer, a new pair is used unasked.
+pub(crate) const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Pairs that are made within this time of each other were begun from both sides at once.
 pub(crate) const SIMULTANEOUS: Duration = Duration::from_secs(5);
 
@@ -22,12 +26,16 @@ pub(crate) struct Want {
     pub(crate) mode: Mode,
     pub(crate) reqid_out: ReqId,
     pub(crate) reqid_in: ReqId,
+    /// Its policies were made for it, and go with it.
+    pub(crate) generated: bool,
 }
 
 /// One pair.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) want: Want,
+    /// Whom it was negotiated with: body of its identification.
+    pub(crate) identity: Vec<u8>,
     pub(crate) inbound: SaId,
     pub(crate) outbound: SaId,
     /// Whether we began its quick mode.
@@ -40,6 +48,11 @@ pub(crate) struct Pair {
     pub(crate) lifetime: Duration,
     /// Another pair has taken over: only receives still.
     pub(crate) retired: bool,
+    /// The outbound SA, as long as another pair is still used in its place: a responder that gets our last message
+    /// installs its inbound SA only then, and would not know what to do with packets that come before.
+    pub(crate) held: Option<Box<Sa>>,
+    /// The data plane has no outbound SA of it any more.
+    pub(crate) flushed: bool,
     /// Packets that had come in when DPD looked last.
     pub(crate) packets_seen: u64,
 }

@@ -27,6 +27,8 @@ drops! {
     Fragment => "fragment",
     /// A policy says discard.
     PolicyDiscard => "policy-discard",
+    /// It belongs to a tunnel, and no policy says how that is to be protected.
+    NoPolicy => "tunnel-without-policy",
     /// It came in clear though a policy wants it protected.
     ClearInbound => "clear-where-ipsec-required",
     /// It came protected, but not as the policy wants.

@@ -20,9 +20,14 @@ impl Packet {
 
     /// Takes other contents, keeping the buffer.
     pub fn refill(&mut self, bytes: &[u8]) {
-        self.buffer.clear();
+        self.refill_parts(&[bytes]);
+    }
+
+    /// Takes `parts`, one after the other, as its contents, keeping the buffer.
+    pub fn refill_parts(&mut self, parts: &[&[u8]]) {
+        // What is in the room before the packet does not matter.
         self.buffer.resize(HEADROOM, 0);
-        self.buffer.extend_from_slice(bytes);
+        parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
         self.start = HEADROOM;
     }
 

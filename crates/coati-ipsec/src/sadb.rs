@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
@@ -105,6 +105,20 @@ impl Sadb {
 
     /// Carries `request` out. `wall` is the time in Unix seconds.
     pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
+        let reply = self.carry_out(now, wall, request);
+        self.publish(now);
+        reply
+    }
+
+    /// Carries them all out, in their order. The packet threads see what was before and what comes after, and nothing
+    /// between: policies that are flushed and added again are there all the time.
+    pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
+        let replies = requests.into_iter().map(|request| self.carry_out(now, wall, request)).collect();
+        self.publish(now);
+        replies
+    }
+
+    fn carry_out(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
         let result = match request {
             Request::GetSpi { source, destination, proto, mode, reqid } => {
                 self.get_spi(now, wall, source, destination, proto, mode, reqid)
@@ -135,7 +149,6 @@ impl Sadb {
             }
             Request::SpdDump => Ok(Reply::Policies { policies: self.policies() }),
         };
-        self.publish(now);
         result.unwrap_or_else(|refusal| Reply::Refused { refusal })
     }
 
@@ -196,6 +209,10 @@ impl Sadb {
         } else {
             found.sa.soft = sa.soft;
             found.sa.hard = sa.hard;
+            found.sa.nat_t = sa.nat_t;
+            if let Some(live) = &found.live {
+                live.udp_ports.store(udp_ports(&sa), Ordering::Relaxed);
+            }
             found.soft_done = false;
         }
         Ok(Reply::Done)
@@ -452,6 +469,7 @@ impl Entry {
             destination: sa.id.destination,
             reqid: sa.reqid,
             mode: sa.mode,
+            udp_ports: AtomicU32::new(udp_ports(&sa)),
             transform,
             sequence: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
@@ -504,6 +522,11 @@ impl LiveSa {
     fn is_nearly_exhausted(&self) -> bool {
         self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX) / 10 * 9
     }
+}
+
+/// As the packet threads want them.
+fn udp_ports(sa: &Sa) -> u32 {
+    sa.nat_t.map_or(0, |nat_t| u32::from(nat_t.source_port) << 16 | u32::from(nat_t.destination_port))
 }
 
 /// SAs are told apart by destination, protocol and SPI (RFC 4301 section 4.1).

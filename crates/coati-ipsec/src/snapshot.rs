@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{Action, Direction, Level, Mode, Policy, PolicyId, ReqId, SaProto, Selector, Spi};
 use coati_wire::ipv4::{self, protocol};
-use coati_wire::{WireError, checksum, esp};
+use coati_wire::{WireError, checksum, esp, udp};
 
 use crate::counters::{Counters, Drop};
 use crate::esp::Transform;
@@ -39,6 +39,8 @@ pub(crate) struct LiveSa {
     pub(crate) destination: IpAddr,
     pub(crate) reqid: ReqId,
     pub(crate) mode: Mode,
+    /// Ports of the UDP header around ESP, source in the upper half; 0 is none. The peer's may change.
+    pub(crate) udp_ports: AtomicU32,
     pub(crate) transform: Transform,
     /// Last sequence number sent.
     pub(crate) sequence: AtomicU64,
@@ -171,6 +173,10 @@ impl Snapshot {
         let sa = self.inbound.get(&(Spi(header.spi), facts.destination)).ok_or(Drop::UnknownSpi)?;
         let next_header = sa.open(packet, &facts, header.sequence, wall)?;
         mend_ipv4(packet, facts.header_len, next_header);
+        if sa.udp_ports.load(Ordering::Relaxed) != 0 && sa.mode != Mode::Tunnel {
+            // The sender has counted its own addresses in, which a NAT has changed outside since.
+            repair_checksum(packet, &facts, next_header);
+        }
         self.counters.opened();
         let inner = Facts::of(packet.bytes())?;
         self.inbound_policy(&inner, Some(sa))
@@ -200,7 +206,12 @@ impl Snapshot {
         })
     }
 
-    /// Whether packets that match `selector` could leave now: sealed, or clear when no policy is there.
+    /// Whether some policy is about this IP packet, be it one that lets it pass in clear.
+    pub fn has_policy(&self, direction: Direction, packet: &Packet) -> bool {
+        Facts::of(packet.bytes()).is_ok_and(|facts| self.policy(direction, &facts).is_some())
+    }
+
+    /// Whether packets that match `selector` could leave now: sealed, or in clear where a policy says so.
     pub fn is_open(&self, selector: &Selector) -> bool {
         let facts = Facts {
             source: selector.source.address,
@@ -212,7 +223,7 @@ impl Snapshot {
             ports: None,
             header_len: 0,
         };
-        let Some(policy) = self.policy(Direction::Out, &facts) else { return true };
+        let Some(policy) = self.policy(Direction::Out, &facts) else { return false };
         match &policy.policy.action {
             Action::None => true,
             Action::Discard => false,
@@ -253,7 +264,13 @@ impl LiveSa {
         }
         let inner = packet.len() - facts.header_len;
         self.transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
-        mend_ipv4(packet, facts.header_len, protocol::ESP);
+        let ports = self.udp_ports.load(Ordering::Relaxed);
+        if ports == 0 {
+            mend_ipv4(packet, facts.header_len, protocol::ESP);
+        } else {
+            put_into_udp(packet, facts.header_len, ports)?;
+            mend_ipv4(packet, facts.header_len, protocol::UDP);
+        }
         self.usage.add(inner, wall);
         Ok(())
     }
@@ -272,6 +289,50 @@ impl LiveSa {
         window().accept(u64::from(sequence)).map_err(refused)?;
         self.usage.add(packet.len().saturating_sub(facts.header_len), wall);
         Ok(next_header)
+    }
+}
+
+/// Puts a UDP header without checksum between the IP header and ESP (RFC 3948 section 2.1).
+fn put_into_udp(packet: &mut Packet, header_len: usize, ports: u32) -> Result<(), Drop> {
+    const LEN: usize = udp::HEADER_LEN;
+    if !packet.grow_front(LEN) {
+        return Err(Drop::Headroom);
+    }
+    let bytes = packet.bytes_mut();
+    bytes.copy_within(LEN..LEN + header_len, 0);
+    let length = u16::try_from(bytes.len() - header_len).map_err(|_| Drop::EspLength)?;
+    if let Some(header) = bytes.get_mut(header_len..header_len + LEN) {
+        header[..4].copy_from_slice(&ports.to_be_bytes());
+        header[4..6].copy_from_slice(&length.to_be_bytes());
+        header[6..].copy_from_slice(&[0, 0]);
+    }
+    Ok(())
+}
+
+/// Counts the checksum of TCP and UDP anew with the addresses that the packet has here (RFC 3948 section 3.1.2: ESP has
+/// shown already that nothing else was changed).
+fn repair_checksum(packet: &mut Packet, facts: &Facts, next_header: u8) {
+    let at = match next_header {
+        protocol::TCP => 16,
+        protocol::UDP => 6,
+        _ => return,
+    };
+    let Some(payload) = packet.bytes_mut().get_mut(facts.header_len..) else { return };
+    let length = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let Some(field) = payload.get_mut(at..at + 2) else { return };
+    if next_header == protocol::UDP && field == [0, 0] {
+        // The sender counts none.
+        return;
+    }
+    field.copy_from_slice(&[0, 0]);
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (facts.source, facts.destination) else { return };
+    let (source, destination) = (source.octets(), destination.octets());
+    let mut sum = checksum::internet(&[&source, &destination, &[0, next_header], &length, payload]);
+    if sum == 0 && next_header == protocol::UDP {
+        sum = 0xffff;
+    }
+    if let Some(field) = payload.get_mut(at..at + 2) {
+        field.copy_from_slice(&sum.to_be_bytes());
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
+mod command;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -18,7 +20,9 @@ use coati_crypto::RandomSource;
 use coati_ike as ike;
 use coati_ipsec::Packet;
 use coati_ospf as ospf;
-use coati_sadb::{Notification, PolicyId, Reply, Request, SaState, Spi};
+use coati_sadb::{Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
+
+pub use command::Reloaded;
 
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
@@ -280,18 +284,35 @@ impl Control {
         self.settle(now);
     }
 
-    /// A request from outside, as `setkey` makes them.
+    /// One request from outside.
     pub fn request(&mut self, now: Now, request: Request) -> Reply {
-        let changes_policies = matches!(
-            request,
-            Request::SpdAdd(_) | Request::SpdUpdate(_) | Request::SpdDelete(..) | Request::SpdFlush
-        );
-        let reply = self.plane.request(now.at, now.wall, request);
+        let none = || Reply::Refused { refusal: Refusal::Invalid("no request".into()) };
+        self.requests(now, vec![request]).pop().unwrap_or_else(none)
+    }
+
+    /// Requests from outside, as `setkey` makes them, carried out as if at one moment.
+    pub fn requests(&mut self, now: Now, requests: Vec<Request>) -> Vec<Reply> {
+        let changes_policies = |request: &Request| {
+            matches!(
+                request,
+                Request::SpdAdd(_) | Request::SpdUpdate(_) | Request::SpdDelete(..) | Request::SpdFlush
+            )
+        };
+        let changes_policies = requests.iter().any(changes_policies);
+        // What IKE has negotiated and somebody removes is gone at the peer too, or it would go on sending with it.
+        for request in &requests {
+            match request {
+                Request::Flush(None | Some(SaProto::Esp)) => self.ike.flush_pairs(),
+                Request::Delete(id) => self.ike.delete_pair_of(id),
+                _ => {}
+            }
+        }
+        let replies = self.plane.requests(now.at, now.wall, requests);
         if changes_policies {
             self.ike.handle_policies(&self.plane.policies());
         }
         self.settle(now);
-        reply
+        replies
     }
 
     /// The earliest time at which [`Control::handle_timeout`] has something to do.
@@ -384,7 +405,7 @@ impl Control {
             }
         }
         let reached = match &event {
-            ike::Event::MainModeBegun { .. } => Some(Milestone::MainMode),
+            ike::Event::Phase1Begun { .. } => Some(Milestone::MainMode),
             ike::Event::IsakmpEstablished { .. } => Some(Milestone::IsakmpSa),
             ike::Event::QuickModeBegun { .. } => Some(Milestone::QuickMode),
             ike::Event::PairEstablished { .. } => Some(Milestone::SaPair),
@@ -426,18 +447,22 @@ impl Control {
             state: sa.state,
             initiator: sa.initiator,
             version: 0x10,
-            exchange: 2,
+            exchange: match sa.exchange {
+                ike::ExchangeMode::Main => 2,
+                ike::ExchangeMode::Aggressive => 4,
+            },
             created: sa.established.map_or(0, |since| {
                 now.wall.saturating_sub(now.at.saturating_duration_since(since).as_secs())
             }),
             phase2: sa.phase2,
+            identity: sa.identity,
         };
         self.ike.isakmp_sas().into_iter().map(status).collect()
     }
 
     /// The last failed negotiation of each peer, explained.
     pub fn failures(&self) -> Vec<String> {
-        self.ike.failures().map(str::to_owned).collect()
+        self.ike.failures().map(ToString::to_string).collect()
     }
 
     /// What OSPF finds wrong, explained.

@@ -2,14 +2,17 @@
 //!
 //! One [`Forwarder`] belongs to one thread. It reads [`Tables`], which [`crate::Plane`] replaces as a whole whenever
 //! something changed, so nothing here waits for anybody.
+//!
+//! It fails closed: what a tunnel carries passes in clear only where a policy says `none`. Where no policy is about it,
+//! as between `spdflush` and the next `spdadd`, it is dropped.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use coati_crypto::{FastRandom, RandomSource};
 use coati_ipsec::{Counters, Drop, Outbound, Packet, Snapshot};
-use coati_sadb::{PolicyId, Spi};
+use coati_sadb::{Direction, PolicyId, Spi};
 use coati_wire::{esp, gre, ipv4};
 
 /// A GRE tunnel over IPv4.
@@ -94,18 +97,57 @@ impl Forwarder {
             result.inspect_err(|reason| tables.ipsec.counters().dropped(*reason)).is_ok()
         });
         tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
-        sort_out(batch, &self.verdicts, waiting);
+        sort_out(&tables.ipsec, batch, &self.verdicts, waiting);
     }
 
     /// Packets that waited for an SA, GRE and IP header already on them, are judged again.
     pub fn release(&mut self, batch: &mut Vec<Packet>, waiting: &mut Vec<(PolicyId, Packet)>, wall: u64) {
-        self.tables.load().ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
-        sort_out(batch, &self.verdicts, waiting);
+        let tables = self.tables.load();
+        tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
+        sort_out(&tables.ipsec, batch, &self.verdicts, waiting);
+    }
+
+    /// A datagram that came to the port that IKE and ESP share, and that is not IKE's: ESP inside UDP (RFC 3948). It
+    /// goes on in `packet`, as [`Forwarder::decapsulate`] does with what came without UDP.
+    pub fn decapsulate_udp(
+        &mut self,
+        packet: &mut Packet,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagram: &[u8],
+        wall: u64,
+    ) -> Arrival {
+        let (IpAddr::V4(destination), IpAddr::V4(source)) = (local.ip(), remote.ip()) else {
+            return Arrival::Dropped(Drop::Malformed);
+        };
+        let header = ipv4::Repr {
+            tos: 0,
+            id: 0,
+            dont_fragment: false,
+            ttl: OUTER_TTL,
+            protocol: ipv4::protocol::ESP,
+            source,
+            destination,
+            payload_len: datagram.len(),
+        };
+        packet.refill(datagram);
+        if !packet.grow_front(ipv4::HEADER_LEN) {
+            return Arrival::Dropped(Drop::Headroom);
+        }
+        if let Some(front) = packet.bytes_mut().get_mut(..ipv4::HEADER_LEN) {
+            front.copy_from_slice(&header.emit());
+        }
+        self.decapsulate(packet, wall)
     }
 
     /// An IP packet of protocol 50 or 47 that came from the internet, in its buffer, becomes what was in the tunnel.
     pub fn decapsulate(&mut self, packet: &mut Packet, wall: u64) -> Arrival {
         let tables = self.tables.load();
+        let is_clear = ipv4::Packet::new(packet.bytes()).is_ok_and(|ip| ip.protocol() == ipv4::protocol::GRE);
+        if is_clear && !tables.ipsec.has_policy(Direction::In, packet) {
+            tables.ipsec.counters().dropped(Drop::NoPolicy);
+            return Arrival::Dropped(Drop::NoPolicy);
+        }
         match tables.ipsec.inbound(packet, wall) {
             Ok(()) => {}
             Err(Drop::UnknownSpi) => return unknown_spi(packet),
@@ -122,14 +164,21 @@ impl Forwarder {
 }
 
 /// Keeps in `batch` what goes to the wire.
-fn sort_out(batch: &mut Vec<Packet>, verdicts: &[Outbound], waiting: &mut Vec<(PolicyId, Packet)>) {
-    if verdicts.iter().all(|verdict| matches!(verdict, Outbound::Sealed | Outbound::Clear)) {
+fn sort_out(
+    ipsec: &Snapshot,
+    batch: &mut Vec<Packet>,
+    verdicts: &[Outbound],
+    waiting: &mut Vec<(PolicyId, Packet)>,
+) {
+    if verdicts.iter().all(|verdict| *verdict == Outbound::Sealed) {
         return;
     }
     let mut verdicts = verdicts.iter();
     for packet in std::mem::take(batch) {
         match verdicts.next() {
-            Some(Outbound::Sealed | Outbound::Clear) => batch.push(packet),
+            Some(Outbound::Sealed) => batch.push(packet),
+            Some(Outbound::Clear) if ipsec.has_policy(Direction::Out, &packet) => batch.push(packet),
+            Some(Outbound::Clear) => ipsec.counters().dropped(Drop::NoPolicy),
             Some(Outbound::Wait(policy)) => waiting.push((*policy, packet)),
             Some(Outbound::Dropped(_)) | None => {}
         }

@@ -10,12 +10,14 @@
 
 pub mod admin;
 mod control;
+mod events;
 mod forwarder;
 mod ike_config;
 mod ospf_config;
 mod plane;
 
-pub use control::{Control, ControlEvent, KernelRoute, Now};
+pub use control::{Control, ControlEvent, KernelRoute, Now, Reloaded};
+pub use events::event_status;
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
 pub use ospf_config::SystemRoute;
 pub use plane::{Plane, PlaneEvent};

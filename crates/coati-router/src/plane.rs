@@ -77,6 +77,13 @@ impl Plane {
         reply
     }
 
+    /// Carries requests out as if at one moment; see [`Sadb::requests`].
+    pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
+        let replies = self.sadb.requests(now, wall, requests);
+        self.publish();
+        replies
+    }
+
     /// Keeps a packet until its policy has an SA.
     pub fn hold(&mut self, now: Instant, policy: PolicyId, packet: Packet) {
         self.sadb.hold(now, policy, packet);

@@ -149,6 +149,9 @@ pub struct NatT {
     pub source_port: u16,
     /// Destination port of the outer UDP header.
     pub destination_port: u16,
+    /// The peer's own address, when a NAT has put another one in its place (`NAT OA` in dumps).
+    #[serde(default)]
+    pub original: Option<IpAddr>,
 }
 
 /// What names an SA: destination, protocol and SPI (RFC 4301 section 4.1); the source narrows it for dumps.

@@ -122,22 +122,35 @@ impl Router {
                 if let Ok((header, payload)) = parsed {
                     let local = SocketAddr::new(IpAddr::V4(destination), header.destination_port);
                     let remote = SocketAddr::new(IpAddr::V4(source), header.source_port);
-                    self.control.handle_ike(now, local, remote, payload);
+                    // IKE begins with four zero bytes where ESP comes too.
+                    if local.port() == 4500 && payload.len() > 4 && !payload.starts_with(&[0; 4]) {
+                        let mut packet = Packet::new(&[]);
+                        let arrival =
+                            self.incoming.decapsulate_udp(&mut packet, local, remote, payload, now.wall);
+                        self.arrived(now, arrival, &packet);
+                    } else {
+                        self.control.handle_ike(now, local, remote, payload);
+                    }
                 }
             }
             ipv4::protocol::ESP | ipv4::protocol::GRE => {
                 let mut packet = Packet::new(bytes);
-                match self.incoming.decapsulate(&mut packet, now.wall) {
-                    Arrival::Tunnel(index) => self.arrive(now, index, packet.bytes()),
-                    Arrival::UnknownSpi { source, destination, spi } => {
-                        self.control.handle_unknown_spi(now, source, destination, spi);
-                    }
-                    Arrival::Dropped(_) => {}
-                }
+                let arrival = self.incoming.decapsulate(&mut packet, now.wall);
+                self.arrived(now, arrival, &packet);
             }
             _ => {}
         }
         self.work(now);
+    }
+
+    fn arrived(&mut self, now: Now, arrival: Arrival, packet: &Packet) {
+        match arrival {
+            Arrival::Tunnel(index) => self.arrive(now, index, packet.bytes()),
+            Arrival::UnknownSpi { source, destination, spi } => {
+                self.control.handle_unknown_spi(now, source, destination, spi);
+            }
+            Arrival::Dropped(_) => {}
+        }
     }
 
     /// A packet that came out of a tunnel.

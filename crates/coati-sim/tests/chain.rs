@@ -16,6 +16,7 @@ fn site(name: &str) -> (String, Site) {
         Some(Source::new(format!("{name}/{file}"), text))
     };
     let files = SiteFiles {
+        included: coati_config::racoon::Included::default(),
         rc_conf: read("rc.conf"),
         racoon_conf: read("racoon.conf"),
         psk_txt: read("psk.txt"),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adminport;
 pub mod checksum;
 mod error;
 pub mod esp;
@@ -14,6 +15,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod isakmp;
 pub mod ospf;
+pub mod pfkey;
 pub mod udp;
 
 pub use error::WireError;

@@ -1,10 +1,12 @@
 //! How the commands reach a running daemon: JSON lines over its Unix socket.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use coati_router::admin::{AdminReply, AdminRequest};
+use coati_router::admin::{AdminReply, AdminRequest, Cause};
 
 /// Where a daemon listens when nothing says otherwise, in the order they are tried: ours, the how-to's,
 /// and the places that builds of racoon have used.
@@ -20,6 +22,8 @@ pub const SOCKET_PATHS: [&str; 5] = [
 pub struct Client {
     reader: BufReader<UnixStream>,
     path: PathBuf,
+    /// Events that came while an answer was waited for.
+    events: VecDeque<AdminReply>,
 }
 
 impl Client {
@@ -33,7 +37,10 @@ impl Client {
         let mut tried = String::new();
         for path in &paths {
             match UnixStream::connect(path) {
-                Ok(stream) => return Ok(Self { reader: BufReader::new(stream), path: path.clone() }),
+                Ok(stream) => {
+                    let reader = BufReader::new(stream);
+                    return Ok(Self { reader, path: path.clone(), events: VecDeque::new() });
+                }
                 Err(error) => {
                     let why = match error.kind() {
                         io::ErrorKind::NotFound => "no such socket".to_owned(),
@@ -58,18 +65,52 @@ impl Client {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         self.reader.get_mut().write_all(&line)?;
-        self.next()
+        loop {
+            match self.read()? {
+                event @ AdminReply::Event(_) => self.events.push_back(event),
+                answer => return Ok(answer),
+            }
+        }
     }
 
-    /// The next answer: for [`AdminRequest::Monitor`], which has many.
+    /// The next answer: for [`AdminRequest::Monitor`] and [`AdminRequest::Events`], which have many.
     pub fn next(&mut self) -> io::Result<AdminReply> {
+        match self.events.pop_front() {
+            Some(event) => Ok(event),
+            None => self.read(),
+        }
+    }
+
+    /// Waits no longer than this for an answer.
+    pub fn limit(&mut self, time: Duration) -> io::Result<()> {
+        // Zero would mean no limit.
+        self.reader.get_ref().set_read_timeout(Some(time.max(Duration::from_millis(1))))
+    }
+
+    fn read(&mut self) -> io::Result<AdminReply> {
         let mut line = Vec::new();
-        if self.reader.read_until(b'\n', &mut line)? == 0 {
+        let read = self.reader.read_until(b'\n', &mut line).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                io::Error::new(error.kind(), format!("{}: no answer in time", self.path.display()))
+            }
+            _ => error,
+        });
+        if read? == 0 {
             let message = format!("{}: the daemon closed the connection", self.path.display());
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         match serde_json::from_slice(&line) {
             Ok(AdminReply::Error(text)) => Err(io::Error::other(text)),
+            Ok(AdminReply::Refused(refused)) => {
+                let kind = match refused.cause {
+                    Cause::Exists => io::ErrorKind::AlreadyExists,
+                    Cause::NotFound => io::ErrorKind::NotFound,
+                    Cause::Unsupported => io::ErrorKind::Unsupported,
+                    Cause::Invalid => io::ErrorKind::InvalidInput,
+                    Cause::Failed => io::ErrorKind::Other,
+                };
+                Err(io::Error::new(kind, refused.text))
+            }
             Ok(reply) => Ok(reply),
             Err(error) => {
                 let path = self.path.display();

@@ -1,15 +1,33 @@
 //! Reads the folder that holds a router's files.
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coati_config::racoon::{Included, IncludedFiles, RacoonConf};
 use coati_config::site::{Site, SiteFiles};
-use coati_config::{Diagnostic, Severity, Source, Span};
+use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
 /// The files that a folder may hold, psk.txt aside.
 const NAMES: [&str; 5] = ["rc.conf", "racoon.conf", "setkey.conf", "ospfd.conf", "frr.conf"];
+
+/// Where a router's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub dir: PathBuf,
+    /// racoon.conf, when it is not the one in the folder: `racoon -f FILE`.
+    pub racoon_conf: Option<PathBuf>,
+}
+
+impl Place {
+    /// The site there, and the remarks on its files.
+    pub fn read(&self, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
+        read_from(&self.dir, self.racoon_conf.as_deref(), purpose)
+    }
+}
 
 /// What the files are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +40,15 @@ pub enum Purpose {
 
 /// The site in `dir`, and the remarks on its files.
 pub fn read(dir: &Path, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
-    let (files, keys) = texts(dir, purpose)?;
+    read_from(dir, None, purpose)
+}
+
+fn read_from(
+    dir: &Path,
+    racoon_conf: Option<&Path>,
+    purpose: Purpose,
+) -> io::Result<(Site, Vec<Diagnostic>)> {
+    let (files, keys) = texts_from(dir, racoon_conf, purpose)?;
     let (site, mut remarks) = Site::read(&files);
     remarks.extend(keys);
     Ok((site, remarks))
@@ -35,12 +61,21 @@ pub fn are_in(dir: &Path) -> bool {
 
 /// The texts in `dir`, and what is wrong with the file of keys.
 pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
+    texts_from(dir, None, purpose)
+}
+
+fn texts_from(
+    dir: &Path,
+    racoon_conf: Option<&Path>,
+    purpose: Purpose,
+) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
+    let own = racoon_conf.map(named).transpose()?;
     if !dir.is_dir() {
         let message =
             format!("{}: not a folder; name the one that holds {}", dir.display(), NAMES.join(", "));
         return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
-    if !are_in(dir) {
+    if racoon_conf.is_none() && !are_in(dir) {
         let message = format!(
             "{}: none of {} is there, so there is nothing to do; name the folder that holds them",
             dir.display(),
@@ -58,7 +93,11 @@ pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diag
     };
     let mut files = SiteFiles {
         rc_conf: text("rc.conf")?,
-        racoon_conf: text("racoon.conf")?,
+        racoon_conf: match own {
+            Some(source) => Some(source),
+            None => text("racoon.conf")?,
+        },
+        included: Included::default(),
         psk_txt: None,
         setkey_conf: text("setkey.conf")?,
         ospfd_conf: match text("ospfd.conf")? {
@@ -67,23 +106,92 @@ pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diag
         },
     };
     let mut problem = None;
-    if let Some(racoon) = &files.racoon_conf
-        && let Ok((conf, _)) = coati_config::racoon::parse(racoon)
-    {
-        let path = dir.join(conf.psk_path.as_deref().unwrap_or("psk.txt"));
+    if let Some(racoon) = &files.racoon_conf {
+        let includes = Includes { dir, read: RefCell::default() };
+        let (conf, _) = coati_config::racoon::parse(racoon, &includes);
+        files.included = includes.read.into_inner();
+        let path = dir.join(conf.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| &entry.path));
         match keys(&path, purpose) {
             Ok((keys, remark)) => (files.psk_txt, problem) = (keys, remark),
+            // Without a pre-shared key in racoon.conf the file may be missing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !needs_keys(&conf) => {}
             Err(error) => {
                 let message = format!("the pre-shared keys cannot be read: {}: {error}", path.display());
                 let help =
                     format!("make that file, mode 0600, with lines of the form: ADDRESS KEY; {RANDOM_KEY}");
-                let first = conf.remotes.first().map(|remote| racoon.line(remote.place.line));
-                let span = conf.psk_path_span.or(first).unwrap_or_default();
-                problem = Some(Diagnostic::new(Severity::Error, racoon, span, message).help(help));
+                let origin = match (&conf.paths.pre_shared_key, conf.remotes.first()) {
+                    (Some(entry), _) => entry.origin.clone(),
+                    (None, Some(remote)) => remote.origin.clone(),
+                    (None, None) => Origin { source: racoon.clone(), span: Span::default() },
+                };
+                problem = Some(origin.remark(Severity::Error, message).help(help));
             }
         }
     }
     Ok((files, problem))
+}
+
+/// Whether a peer is authenticated, or a login made, with a key of psk.txt; so does what could not be read.
+fn needs_keys(conf: &RacoonConf) -> bool {
+    conf.remotes.is_empty()
+        || conf.remotes.iter().any(|remote| {
+            remote.authenticates_by(|method| method.uses_psk() || method.logs_in())
+                || remote.proposals.is_empty()
+        })
+}
+
+/// Reads what racoon.conf includes, and keeps it, so that it is read once.
+struct Includes<'a> {
+    /// Where relative patterns begin.
+    dir: &'a Path,
+    read: RefCell<Included>,
+}
+
+impl IncludedFiles for Includes<'_> {
+    fn matching(&self, pattern: &str) -> Result<Vec<Arc<Source>>, String> {
+        if let Some(known) = self.read.borrow().0.get(pattern) {
+            return known.clone();
+        }
+        let found = self.find(pattern);
+        self.read.borrow_mut().0.insert(pattern.to_owned(), found.clone());
+        found
+    }
+}
+
+impl Includes<'_> {
+    fn find(&self, pattern: &str) -> Result<Vec<Arc<Source>>, String> {
+        let dir = self.dir.to_str().ok_or("its folder has a name that is not UTF-8")?;
+        // What the folder is called is no pattern.
+        let path = Path::new(&glob::Pattern::escape(dir)).join(at_home(pattern)?);
+        let path = path.to_string_lossy();
+        let mut sources = Vec::new();
+        for found in glob::glob(&path).map_err(|error| error.to_string())? {
+            let found = found.map_err(|error| error.to_string())?;
+            if found.is_dir() {
+                continue;
+            }
+            let bytes = std::fs::read(&found).map_err(|error| format!("{}: {error}", found.display()))?;
+            sources.push(source(&found, bytes).map_err(|error| error.to_string())?);
+        }
+        Ok(sources)
+    }
+}
+
+/// The pattern with `~/` replaced by the home folder.
+fn at_home(pattern: &str) -> Result<String, String> {
+    let Some(rest) = pattern.strip_prefix('~') else { return Ok(pattern.to_owned()) };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return Err("other people's home folders are not looked up: write the whole path".to_owned());
+    }
+    let home =
+        std::env::var("HOME").map_err(|_| "`~` is the folder in $HOME, which is not set".to_owned())?;
+    Ok(format!("{}{rest}", glob::Pattern::escape(&home)))
+}
+
+/// A file that has to be there.
+fn named(path: &Path) -> io::Result<Arc<Source>> {
+    let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    source(path, std::fs::read(path).map_err(explain)?)
 }
 
 /// Where keys come from.

@@ -1,7 +1,7 @@
 //! Coati: joins sites with OSPF over GRE over IPsec transport mode, keyed by IKE.
 //!
-//! This file is the command line: each word leads to a module of the same name. Called as `setkey` or `racoonctl`
-//! (links to the program), it is that program.
+//! This file is the command line: each word leads to a module of the same name. Called as `setkey`,
+//! `racoonctl` or `racoon` (links to the program), it is that program.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ Examples:
   coati check /usr/local/etc      read the files and say what will not work
   coati up /usr/local/etc         run this router
   coati status                    the chain at a glance, and where it is broken
+  coati show ike                  the peers, their SAs, and why the last negotiation failed
   coati show ip ospf neighbor
   coati setkey -D                 (or by a link named setkey)
   coati racoonctl -ll ss isakmp   (or by a link named racoonctl)
@@ -49,7 +50,11 @@ enum Command {
     /// The same two routers over a simulated internet, in virtual time; a seed replays a failure.
     Sim(sim::SimArgs),
     /// Run this router in the foreground.
-    #[command(after_help = "Example:\n  coati up /usr/local/etc --log /var/log/racoon.log")]
+    #[command(after_help = "\
+Signals: HUP reads the files and the log anew, INT and TERM end it in order.
+Examples:
+  coati up /usr/local/etc --log /var/log/racoon.log
+  coati up --log-format json")]
     Up(daemon::UpArgs),
     /// Read and cross-check the files, explain what will not work; touch nothing.
     #[command(after_help = "Example:\n  coati check examples/seed/freebsd-a")]
@@ -57,13 +62,23 @@ enum Command {
     /// The whole chain at a glance.
     #[command(after_help = "Example:\n  coati status --json | jq .neighbours")]
     Status(SocketArgs),
-    /// Views of the running router in FRR's words: `ip ospf neighbor|interface|database|route`, each also `json`.
-    #[command(after_help = "Examples:\n  coati show ip ospf neighbor\n  coati show ip ospf route json")]
+    /// Views of the running router: `ike`, and in FRR's words `ip ospf neighbor|interface|database|route`, each also
+    /// `json`.
+    #[command(
+        after_help = "Examples:\n  coati show ike\n  coati show ip ospf neighbor\n  coati show ip ospf route json"
+    )]
     Show(ShowArgs),
     /// setkey(8): SAs and policies by hand.
     #[command(disable_help_flag = true)]
     Setkey {
         /// As setkey(8) takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// racoon(8): the daemon with racoon's flags, in the background unless -F is given.
+    #[command(disable_help_flag = true)]
+    Racoon {
+        /// As racoon(8) takes them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -103,12 +118,14 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let called = args.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
     let rest = args.get(1..).unwrap_or(&[]);
-    if !rest.iter().any(|word| word == "up") {
+    if called != Some("racoon") && !rest.iter().any(|word| word == "up" || word == "racoon") {
         coati_os::process::end_on_closed_pipe();
     }
     match called {
         Some("setkey") => return setkey::run(rest),
         Some("racoonctl") => return racoonctl::run(rest),
+        // Before any thread: it goes to the background.
+        Some("racoon") => return daemon::racoon(rest),
         _ => {}
     }
     // Nodes of the lab start before any thread: they make namespaces.
@@ -116,6 +133,11 @@ fn main() -> ExitCode {
         && let Some(code) = lab::node_command(word, rest.get(1..).unwrap_or(&[]))
     {
         return code;
+    }
+    if let [word, rest @ ..] = rest
+        && word == "racoon"
+    {
+        return daemon::racoon(rest);
     }
     let cli = Cli::parse();
     tracing_subscriber::fmt()
@@ -133,5 +155,6 @@ fn main() -> ExitCode {
         Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),
         Command::Setkey { args } => setkey::run(&args),
         Command::Racoonctl { args } => racoonctl::run(&args),
+        Command::Racoon { args } => daemon::racoon(&args),
     }
 }

@@ -82,6 +82,7 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
             Some(Source::new(path.display().to_string(), std::fs::read_to_string(path).ok()?))
         };
         let files = SiteFiles {
+            included: coati_config::racoon::Included::default(),
             rc_conf: read("rc.conf"),
             racoon_conf: read("racoon.conf"),
             psk_txt: read("psk.txt"),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use coati_router::admin::{AdminReply, AdminRequest, Status};
+use coati_router::admin::{AdminReply, AdminRequest, PeerStatus, Status};
 
 use crate::client::Client;
 
@@ -36,12 +36,89 @@ pub fn show(socket: Option<&Path>, mut words: Vec<String>, json: bool) -> ExitCo
     if json && words.last().is_none_or(|word| word != "json") {
         words.push("json".into());
     }
+    let asked: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["ike"] | ["ike", "json"] = asked[..] {
+        return finish(ike(socket, asked.len() == 2));
+    }
     finish(Client::connect(socket).and_then(|mut client| {
         if let AdminReply::Text(text) = client.call(&AdminRequest::Show(words))? {
             print!("{text}");
         }
         Ok(())
     }))
+}
+
+/// IKE's peers: their SAs, and what failed last with each.
+fn ike(socket: Option<&Path>, json: bool) -> io::Result<()> {
+    let AdminReply::Ike(peers) = Client::connect(socket)?.call(&AdminRequest::Ike)? else {
+        return Err(io::Error::other("the daemon gave an answer of another kind"));
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&peers)?);
+    } else {
+        print!("{}", ike_text(&peers));
+    }
+    Ok(())
+}
+
+/// The same for people.
+pub fn ike_text(peers: &[PeerStatus]) -> String {
+    use std::fmt::Write;
+    if peers.is_empty() {
+        return "IKE has no peers: racoon.conf has no remote section with an address, and nobody came\n"
+            .into();
+    }
+    let mut out = String::new();
+    for peer in peers {
+        let section = match peer.section.as_str() {
+            "" => "no remote section is for it".to_owned(),
+            section => format!("remote at {section}"),
+        };
+        let _ = writeln!(out, "{}  ({section})", peer.remote);
+        for sa in &peer.isakmp {
+            let state = match sa.state {
+                9 => "established",
+                10 => "replaced",
+                _ => "in negotiation",
+            };
+            let identity =
+                sa.identity.as_ref().map_or(String::new(), |identity| format!(", it is {identity}"));
+            let side = if sa.initiator { "initiator" } else { "responder" };
+            let (initiator, responder) = (&sa.initiator_cookie, &sa.responder_cookie);
+            let _ = writeln!(
+                out,
+                "  ISAKMP SA  {} - {}  {initiator}:{responder}  {state}, {side}{identity}",
+                sa.local, sa.remote
+            );
+        }
+        for pair in &peer.pairs {
+            let left = pair.expires_in.map_or(String::new(), |left| format!(", {left} s left"));
+            let (received, sent) = pair.bytes;
+            let _ = writeln!(
+                out,
+                "  {} {}  in {} out {}  {}{left}, {received} bytes in, {sent} out",
+                pair.proto,
+                pair.mode,
+                pair.inbound.join(" "),
+                pair.outbound.join(" "),
+                pair.algorithms
+            );
+        }
+        if peer.isakmp.is_empty() && peer.pairs.is_empty() {
+            let _ = writeln!(out, "  no SA: none was needed yet, or see below");
+        }
+        if let Some(failure) = &peer.failure {
+            let _ = writeln!(out, "  failed     {}", failure.explanation);
+            let facts =
+                [("decided at", &failure.origin), ("ours", &failure.ours), ("theirs", &failure.theirs)];
+            for (name, value) in facts {
+                if let Some(value) = value {
+                    let _ = writeln!(out, "  {name:<11}{value}");
+                }
+            }
+        }
+    }
+    out
 }
 
 fn finish(result: io::Result<()>) -> ExitCode {
@@ -55,7 +132,7 @@ fn finish(result: io::Result<()>) -> ExitCode {
 }
 
 /// The chain, one link a line, and the first broken one named.
-fn text(status: &Status) -> String {
+pub fn text(status: &Status) -> String {
     use std::fmt::Write;
     let mut out = format!("Coati {} (process {})\n", status.version, status.pid);
     let mut line = |name: &str, what: String| {

@@ -154,6 +154,58 @@ fn wrong_words_and_what_was_meant() {
 }
 
 #[test]
+fn several_errors_at_once() {
+    let dir = Dir::seed("several");
+    dir.edit("racoon.conf", "passive off", "pasive off");
+    dir.edit("racoon.conf", "hash_algorithm sha1", "hash_algorithm sha3");
+    dir.edit("racoon.conf", "pfs_group 2", "pfs_group 99");
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["racoon.conf:7:1: error: unknown directive `pasive`"]);
+    ran.says(&["did you mean `passive`?"]);
+    ran.says(&["racoon.conf:13:16: error: unknown hash algorithm `sha3`"]);
+    ran.says(&["racoon.conf:20:11: error: unknown group `99`"]);
+}
+
+#[test]
+fn included_files() {
+    let dir = Dir::seed("include");
+    let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
+    let (remote, sainfo) = text.split_at(text.find("sainfo").unwrap());
+    fs::create_dir(dir.path.join("conf.d")).unwrap();
+    fs::create_dir(dir.path.join("conf.d/folder.conf")).unwrap();
+    fs::write(dir.path.join("conf.d/10-remote.conf"), remote).unwrap();
+    fs::write(dir.path.join("conf.d/20-sainfo.conf"), sainfo).unwrap();
+    fs::write(dir.path.join("conf.d/notes.txt"), "no configuration").unwrap();
+    fs::write(dir.path.join("racoon.conf"), "include \"conf.d/*.conf\";\n").unwrap();
+    let ran = dir.check();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.says(&["conf.d/20-sainfo.conf:5:27: warning: 3des"]);
+    dir.edit("conf.d/10-remote.conf", "dpd_delay", "dpd_dellay");
+    dir.check().says(&["conf.d/10-remote.conf:5:1: error: unknown directive `dpd_dellay`"]);
+    dir.edit("conf.d/10-remote.conf", "dpd_dellay", "dpd_delay");
+    // Remarks of one file against another point into the included one.
+    dir.edit("conf.d/10-remote.conf", "remote 198.51.100.1", "remote 198.51.100.9");
+    dir.check().says(&["conf.d/10-remote.conf:1:1: error: psk.txt has no key for 198.51.100.9"]);
+    fs::write(dir.path.join("racoon.conf"), "include \"other.d/*.conf\";\n").unwrap();
+    dir.check().says(&["racoon.conf:1:9: error: no file matches `other.d/*.conf`"]);
+    fs::write(dir.path.join("racoon.conf"), "include \"~somebody/*.conf\";\n").unwrap();
+    dir.check()
+        .says(&["racoon.conf:1:9: error: `~somebody/*.conf` cannot be included", "write the whole path"]);
+    fs::write(dir.path.join("racoon.conf"), "include \"racoon.conf\";\n").unwrap();
+    dir.check().says(&["racoon.conf:1:9: error: files include files more than 10 times"]);
+}
+
+#[test]
+fn what_the_engine_does_not_do_yet_is_refused() {
+    let dir = Dir::seed("unsupported");
+    dir.edit("racoon.conf", "passive off;", "passive off;\nsupport_proxy on;");
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["racoon.conf:1:1: error: support_proxy is not supported yet"]);
+}
+
+#[test]
 fn files_that_do_not_fit_each_other() {
     let dir = Dir::seed("no-sainfo");
     let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();

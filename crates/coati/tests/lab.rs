@@ -3,6 +3,11 @@
 //! What must hold at every moment: no GRE packet crosses the internet in clear, and nothing that was not sealed by the
 //! peer comes out of a tunnel.
 
+#[path = "lab/alone.rs"]
+mod alone;
+#[path = "lab/racoonctl.rs"]
+mod racoonctl;
+
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -32,11 +37,11 @@ impl Lab {
         let pcap = lab.dir.join("pcap");
         let mut command = lab.coati();
         command.args(["lab", "--keep", "--pcap"]).arg(&pcap).arg(&example);
-        // A file, not a pipe: what is left running would keep a pipe open.
-        let said = lab.dir.join("said");
-        let file = fs::File::create(&said).unwrap();
-        let status = command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap();
-        let said = fs::read_to_string(said).unwrap();
+        // By pipes, whose end comes although the lab is left running.
+        let output = command.output().unwrap();
+        let status = output.status;
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         if said.contains("over the simulator instead") {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "no lab in CI:\n{said}");
             eprintln!("skipped: {said}");
@@ -54,6 +59,13 @@ impl Lab {
 
     fn exec(&self, node: &str, args: &[&str]) -> Output {
         self.coati().args(["lab", "exec", node, "--"]).args(args).output().unwrap()
+    }
+
+    /// Runs a shell command on a node; what it printed on both, and its exit code.
+    fn shell(&self, node: &str, line: &str) -> (String, i32) {
+        let output = self.exec(node, &["sh", "-c", line]);
+        let text = [output.stdout, output.stderr].concat();
+        (String::from_utf8_lossy(&text).into_owned(), output.status.code().unwrap_or(-1))
     }
 
     /// `coati status --json` of a site.
@@ -101,6 +113,16 @@ impl Lab {
     fn count(&self, protocol: u8) -> usize {
         let is = |bytes: &&Vec<u8>| ipv4::Packet::new(bytes).is_ok_and(|p| p.protocol() == protocol);
         self.packets().iter().filter(is).count()
+    }
+
+    /// Runs an `#[ignore]`d function of this file inside a node.
+    fn on_node(&self, node: &str, function: &str) {
+        let this = std::env::current_exe().unwrap();
+        let mut command = self.coati();
+        command.args(["lab", "exec", node, "--"]).arg(this).args(["--exact", function, "--ignored"]);
+        let output = command.env("COATI_TEST_NODE", node).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs one of the `#[ignore]`d functions below inside the internet's namespace.
@@ -184,12 +206,29 @@ fn nothing_in_clear_and_nothing_forged() {
     }
     assert_eq!(lab.count(ipv4::protocol::GRE), 0, "at renewal");
 
+    // The how-to's own command, again and again, under traffic: no ping is lost and none is seen.
+    for site in ["a", "b", "a"] {
+        let file = ["setkey", "-f", "/usr/local/etc/racoon/setkey.conf"];
+        assert!(lab.exec(site, &file).status.success());
+        assert!(lab.ping(), "the first packet after setkey -f in {site}");
+    }
+    // Without any policy nothing passes, in no direction.
+    assert!(lab.exec("a", &["setkey", "-FP"]).status.success());
+    assert!(!lab.ping());
+    lab.on_the_internet("send_raw", &[clear_gre()]);
+    lab.wait("dropped for want of a policy", || lab.counter("a", "tunnel-without-policy") > 1);
+    let ours = 1;
+    lab.wait("the capture has ours", || lab.count(ipv4::protocol::GRE) == ours);
+    assert!(lab.exec("a", &["setkey", "-f", "/usr/local/etc/racoon/setkey.conf"]).status.success());
+    lab.wait("packets cross again", || lab.ping());
+    assert_eq!(lab.count(ipv4::protocol::GRE), ours, "while policies were away");
+
     // A clear GRE packet from the peer's address is dropped, and counted.
     let dropped = lab.counter("a", "clear-where-ipsec-required");
     lab.on_the_internet("send_raw", &[clear_gre(), clear_gre()]);
     lab.wait("two clear packets counted", || lab.counter("a", "clear-where-ipsec-required") == dropped + 2);
-    // Those are ours: they were sent on the internet on purpose.
-    let ours = 2;
+    // Those are ours too: they were sent on the internet on purpose.
+    let ours = ours + 2;
     lab.wait("the capture has them too", || lab.count(ipv4::protocol::GRE) == ours);
 
     // The same ESP packet again, and one that was changed on the way.

@@ -68,9 +68,70 @@ fn racoonctl_without_a_daemon() {
     let ran = coati(&["racoonctl", "ss"]);
     assert_eq!(ran.code, 1);
     ran.says(&["insufficient arguments", "isakmp, esp, ah or ipsec"]);
-    let ran = coati(&["racoonctl", "reload-config"]);
-    assert_eq!(ran.code, 1);
-    ran.says(&["not supported yet"]);
+    // Every command reaches for the daemon, and says where it looked.
+    let socket = dir.path.join("racoon.sock").display().to_string();
+    let pair = "esp inet 192.0.2.1 198.51.100.1 gre";
+    for line in [
+        "reload-config",
+        "rc",
+        "show-schedule",
+        "sc",
+        "show-event",
+        "se",
+        "show-sa isakmp",
+        "ss ipsec",
+        "flush-sa isakmp",
+        "fs esp",
+        &format!("delete-sa {pair}"),
+        &format!("es -w {pair}"),
+        "vd 198.51.100.1",
+        "vc 127.0.0.1",
+        "gc inet 192.0.2.1 198.51.100.1",
+        "lu joe",
+        "status",
+        "st -v -f json",
+    ] {
+        let words: Vec<&str> = ["-s", &socket].into_iter().chain(line.split_whitespace()).collect();
+        let ran = called(&dir, "racoonctl", &words);
+        assert_eq!(ran.code, 1, "{line}");
+        ran.says(&[&socket, "no such socket"]);
+    }
+    // What is wrong with the words is said before anybody is asked.
+    for (line, wanted) in [
+        ("rc now", "one word too many"),
+        ("vc", "VPN gateway required"),
+        ("ds esp inet 192.0.2.1 198.51.100.1 grr", "unknown upper protocol grr"),
+        ("es -u", "-u requires an argument"),
+        ("st -f xml", "-f needs text or json"),
+    ] {
+        let ran = called(&dir, "racoonctl", &line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(ran.code, 1, "{line}");
+        ran.says(&["racoonctl: ", wanted]);
+    }
+}
+
+#[test]
+fn racoon_reads_its_flags_and_files() {
+    let dir = Dir::seed("racoon");
+    let file = dir.path.join("racoon.conf").display().to_string();
+    let ran = called(&dir, "racoon", &["-t", "-f", &file]);
+    assert_eq!((ran.code, ran.out.contains("racoon.conf: no errors")), (0, true), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("remote 198.51.100.1 [500]"), "{}", ran.out);
+    // -f names any file: the others are looked for beside it.
+    std::fs::rename(dir.path.join("racoon.conf"), dir.path.join("ike.conf")).unwrap();
+    let other = dir.path.join("ike.conf").display().to_string();
+    assert_eq!(coati(&["racoon", "-t", "-f", &other]).code, 0);
+    assert_eq!(called(&dir, "racoon", &["-t", "-f", &file]).code, 1);
+    dir.edit("ike.conf", "exchange_mode main", "exchange_mode maim");
+    for args in [vec!["-t", "-f", &other], vec!["-F", "-f", &other]] {
+        let ran = called(&dir, "racoon", &args);
+        assert_eq!(ran.code, 1);
+        ran.says(&["ike.conf:", "maim"]);
+    }
+    let ran = called(&dir, "racoon", &["-V"]);
+    assert!(ran.code == 0 && ran.out.contains("ipsec-tools"));
+    assert_eq!(called(&dir, "racoon", &["-Z"]).code, 1);
+    assert!(called(&dir, "racoon", &["--help"]).out.contains("-l /var/log/racoon.log"));
 }
 
 #[test]
@@ -106,24 +167,18 @@ fn a_refused_command_is_named_with_its_place_and_the_rest_is_done() {
     let listener = UnixListener::bind(&socket).unwrap();
     let daemon = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-        let requests: Vec<String> = lines
-            .map(|line| {
-                let line = line.unwrap();
-                let reply = if line.contains("delete") {
-                    r#"{"sadb":{"refused":{"refusal":"no-sa"}}}"#
-                } else {
-                    r#"{"sadb":"done"}"#
-                };
-                stream.write_all(format!("{reply}\n").as_bytes()).unwrap();
-                line
-            })
-            .collect();
-        requests
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        let replies = r#"{"sadb-file":["done",{"refused":{"refusal":"no-sa"}},"done"]}"#;
+        stream.write_all(format!("{replies}\n").as_bytes()).unwrap();
+        line
     });
     let socket = socket.display().to_string();
     let ran = called(&dir, "setkey", &["-s", &socket, "-f", &file.display().to_string()]);
-    assert_eq!(daemon.join().unwrap().len(), 3);
+    let asked = daemon.join().unwrap();
+    assert!(
+        asked.starts_with(r#"{"sadb-file":["#) && asked.contains("delete") && asked.contains("spd-flush")
+    );
     assert_eq!(ran.code, 1);
     ran.says(&["keys.conf:2:3: no such SA", "setkey -D lists"]);
 }

@@ -12,7 +12,7 @@ use coati_wire::isakmp::{self, Fragment, HEADER_LEN, Header, kind};
 /// Longest datagram that is sent in phase 1 when fragments are in use, in bytes.
 const MAX_LEN: usize = 552;
 /// Messages that are being joined at one time.
-const MAX_MESSAGES: usize = 64;
+const MAX_MESSAGES: usize = 256;
 /// Bytes of one of them.
 const MAX_BYTES: usize = 16 * 1024;
 /// How long the pieces may take to come.
@@ -73,7 +73,9 @@ impl Reassembly {
         self.messages.retain(|_, pieces| now.saturating_duration_since(pieces.since) < LIFE);
         let key = (remote, header.initiator_cookie);
         if !self.messages.contains_key(&key) && self.messages.len() >= MAX_MESSAGES {
-            return Err("too many fragmented messages");
+            // Senders may be invented: any one goes. The table's hash is keyed, so nobody can choose which.
+            let any = self.messages.keys().next().copied();
+            any.map(|any| self.messages.remove(&any));
         }
         let empty = || Pieces { id: piece.id, since: now, last: None, bytes: 0, list: BTreeMap::new() };
         let pieces = self.messages.entry(key).or_insert_with(empty);
@@ -173,6 +175,18 @@ mod tests {
                 prop_assert!(held <= MAX_BYTES);
             }
         }
+    }
+
+    #[test]
+    fn invented_senders_cost_a_bounded_amount() {
+        let pieces = split(message(1500), 1);
+        let (header, body) = Header::parse(&pieces[0]).unwrap();
+        let mut reassembly = Reassembly::default();
+        for host in 0..5000u32 {
+            let remote = SocketAddr::new(std::net::IpAddr::V4(host.into()), 500);
+            assert_eq!(reassembly.add(Instant::now(), remote, &header, body), Ok(None));
+        }
+        assert_eq!(reassembly.messages.len(), MAX_MESSAGES);
     }
 
     #[test]

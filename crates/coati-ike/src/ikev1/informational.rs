@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use coati_sadb::Spi;
-use coati_wire::isakmp::{Delete, Header, Notification, exchange, flag, kind};
+use coati_wire::isakmp::{Delete, Header, Notification, Payload, exchange, flag, kind};
 
 use super::message;
+use super::negotiation;
 use super::phase1::Phase1;
 use super::proposal::PROTO_ESP;
 use crate::config::Dpd;
 use crate::core::{Core, Timer};
+use crate::failure::{Cause, Failure, Stage};
 
 const DOI_IPSEC: u32 = 1;
 const PROTO_ISAKMP: u8 = 1;
@@ -75,6 +77,13 @@ pub(crate) fn notification(sa: &Phase1, what: u16, data: Vec<u8>) -> (u8, Vec<u8
     (kind::NOTIFICATION, notification.emit())
 }
 
+/// Whether one of the payloads says that the peer has started anew.
+pub(crate) fn says_initial_contact(list: &[Payload<'_>]) -> bool {
+    list.iter().filter(|payload| payload.kind == kind::NOTIFICATION).any(|payload| {
+        Notification::parse(payload.body).is_ok_and(|found| found.kind == Notification::INITIAL_CONTACT)
+    })
+}
+
 /// Notifies about a quick mode.
 pub(crate) fn notify_esp(core: &mut Core, sa: &Phase1, what: u16, spi: &[u8]) {
     let notification =
@@ -92,6 +101,18 @@ pub(crate) fn delete_esp(core: &mut Core, sa: &Phase1, spis: &[Spi]) {
 pub(crate) fn delete_isakmp(core: &mut Core, sa: &Phase1) {
     let delete = Delete { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spis: vec![sa.cookies.concat()] };
     send(core, sa, &[(kind::DELETE, delete.emit())]);
+}
+
+/// Takes leave: these SAs and this ISAKMP SA, in one message, so that none of it overtakes the other.
+pub(crate) fn delete_all(core: &mut Core, sa: &Phase1, spis: &[Spi]) {
+    let isakmp = Delete { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spis: vec![sa.cookies.concat()] };
+    let mut list = Vec::new();
+    if !spis.is_empty() {
+        let spis = spis.iter().map(|spi| spi.0.to_be_bytes().to_vec()).collect();
+        list.push((kind::DELETE, Delete { doi: DOI_IPSEC, protocol: PROTO_ESP, spis }.emit()));
+    }
+    list.push((kind::DELETE, isakmp.emit()));
+    send(core, sa, &list);
 }
 
 /// Reads an informational message.
@@ -124,7 +145,7 @@ pub(crate) fn handle_message(
         core.drop_datagram("message id used before");
         return Vec::new();
     }
-    sa.heard = now;
+    negotiation::heard(core, now, sa);
     let mut informed = Vec::new();
     for payload in list {
         let told = match payload.kind {
@@ -171,7 +192,13 @@ fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notif
                 }
                 _ => "",
             };
-            core.fail(sa.remote.ip(), format!("{}: the peer says {name}{advice}", sa.remote));
+            let cause = match error {
+                Notification::NO_PROPOSAL_CHOSEN => Cause::NoProposal,
+                Notification::INVALID_ID_INFORMATION => Cause::Policy,
+                _ => Cause::Told,
+            };
+            let text = format!("the peer says {name}{advice}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, text));
         }
         _ => {}
     }
@@ -194,13 +221,24 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         Notification::AUTHENTICATION_FAILED
         | Notification::PAYLOAD_MALFORMED
         | Notification::INVALID_HASH_INFORMATION => {
-            let key = core.config.key_of(sa.remote.ip()).map_or("", |key| key.origin.as_str());
+            let key = core
+                .config
+                .key_of(sa.remote.ip(), sa.key_name().as_deref())
+                .map_or("", |key| key.origin.as_str());
             format!("its pre-shared key and ours ({key}) probably differ")
         }
         _ => "it does not say more".into(),
     };
     let name = Notification::name(notification.kind);
-    core.fail(sa.remote.ip(), format!("{}: the peer says {name} (not authenticated): {advice}", sa.remote));
+    let cause = match notification.kind {
+        Notification::NO_PROPOSAL_CHOSEN => Cause::NoProposal,
+        Notification::AUTHENTICATION_FAILED
+        | Notification::PAYLOAD_MALFORMED
+        | Notification::INVALID_HASH_INFORMATION => Cause::Authentication,
+        _ => Cause::Told,
+    };
+    let text = format!("the peer says {name} (not authenticated): {advice}");
+    core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, cause, text));
 }
 
 fn answer_dpd(core: &mut Core, sa: &mut Phase1, notification: &Notification) {

@@ -24,19 +24,17 @@ pub(crate) struct Keys {
 
 /// What phase 1's keys are made of; values of the initiator first.
 pub(crate) struct Material<'a> {
-    pub(crate) psk: &'a [u8],
-    pub(crate) nonces: [&'a [u8]; 2],
+    /// Of the authentication method.
+    pub(crate) skeyid: &'a [u8],
     pub(crate) publics: [&'a [u8]; 2],
     pub(crate) cookies: [[u8; 8]; 2],
     pub(crate) shared: &'a [u8],
 }
 
 impl Keys {
-    /// For authentication with a pre-shared key.
+    /// All keys that come from SKEYID.
     pub(crate) fn derive(hash: HashAlgorithm, cipher: IkeCipher, material: &Material<'_>) -> Option<Self> {
-        let skeyid = Hmac::new(hash, material.psk);
-        let skeyid = Zeroizing::new(skeyid.sign(&material.nonces));
-        let prf = Hmac::new(hash, &skeyid);
+        let prf = Hmac::new(hash, material.skeyid);
         let [icookie, rcookie] = &material.cookies;
         let d = Zeroizing::new(prf.sign(&[material.shared, icookie, rcookie, &[0]]));
         let a = Zeroizing::new(prf.sign(&[&d, material.shared, icookie, rcookie, &[1]]));

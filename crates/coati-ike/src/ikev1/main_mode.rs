@@ -1,9 +1,9 @@
-//! Main mode with a pre-shared key (RFC 2409 section 5.4).
+//! Main mode (RFC 2409 section 5).
 //!
 //! ```text
 //!   initiator                         responder
 //!   SaSent        SA, VID    ──▶
-//!                            ◀──      SA, VID         SaSent
+//!                            ◀──      SA, VID         a Greeting
 //!   KeComputing, KeSent
 //!                 KE, Ni     ──▶
 //!                            ◀──      KE, Nr          KeComputing, KeSent
@@ -16,37 +16,27 @@
 //! Nothing that is not authenticated ends a negotiation: a wrong answer is dropped and explained, and the right one
 //! may still come until the retransmissions run out.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use coati_crypto::constant_time_eq;
-use coati_wire::isakmp::{self, Header, Identity, Notification, Payload, exchange, kind};
+use coati_wire::isakmp::{self, Header, Notification, Payload, exchange, kind};
 
-use super::fragment;
+use super::auth::{self, Believed, Unproven};
+use super::greeting::{Abilities, Greeting, Greetings};
 use super::informational;
-use super::keys::{Keys, Material};
+use super::keys::Keys;
 use super::message;
-use super::phase1::{Phase1, State};
+use super::nat;
+use super::negotiation::{self, HALF_OPEN_LIFE, Outcome, answered, send};
+use super::phase1::{Claim, Phase1, State};
 use super::proposal;
-use crate::config::Fragmentation;
+use super::signature;
+use crate::config::ExchangeMode;
 use crate::core::{Core, Timer};
 use crate::event::Event;
-use crate::job::{Job, JobDone};
-use crate::retransmission::Retransmission;
-
-/// RFC 3706.
-const VENDOR_DPD: [u8; 16] = *b"\xaf\xca\xd7\x13\x68\xa1\xf1\xc9\x6b\x86\x96\xfc\x77\x57\x01\x00";
-/// "FRAGMENTATION", hashed; capabilities follow.
-const VENDOR_FRAGMENTATION: [u8; 16] = *b"\x40\x48\xb7\xd5\x6e\xbc\xe8\x85\x25\xe7\xde\x7f\x00\xd6\xc2\xd3";
-/// What a responder does for somebody unknown ends after this time.
-const HALF_OPEN_LIFE: Duration = Duration::from_secs(32);
-
-/// Whether an exchange has come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Continues,
-    Established,
-}
+use crate::failure::{Cause, Failure, Stage};
+use crate::job::{Job, JobDone, Proof};
 
 /// Begins main mode. `None` when there is no key, which is explained.
 pub(crate) fn initiate(
@@ -56,67 +46,92 @@ pub(crate) fn initiate(
     local: SocketAddr,
     remote: SocketAddr,
 ) -> Option<Phase1> {
-    if !has_key(core, remote) {
+    if !auth::check_means(core, peer, remote) {
         return None;
     }
-    let sa_body = proposal::offer_phase1(core.peer(peer)?);
-    let mut cookie = [0; 8];
-    while cookie == [0; 8] {
-        core.random.fill(&mut cookie);
-    }
-    let mut sa = Phase1::new(core.next_id(), peer, (local, remote), true, [cookie, [0; 8]], now);
+    let sa_body = proposal::offer_phase1(core.peer(peer)?, None);
+    let cookie = negotiation::new_cookie(core);
+    let mut sa =
+        Phase1::new(core.next_id(), peer, ExchangeMode::Main, (local, remote), true, [cookie, [0; 8]], now);
     let mut list = vec![(kind::SA, sa_body.clone())];
-    list.extend(vendor_ids(core, peer));
+    list.extend(negotiation::vendor_ids(core, peer));
     sa.sa_body = sa_body;
-    let bytes = message::clear(sa.cookies, exchange::IDENTITY_PROTECTION, 0, &list);
-    core.events.push_back(Event::MainModeBegun { local, remote, initiator: true });
+    let bytes = message::clear(sa.cookies, sa.exchange_type(), 0, &list);
+    core.events.push_back(Event::Phase1Begun {
+        exchange: ExchangeMode::Main,
+        local,
+        remote,
+        initiator: true,
+    });
     send(core, now, &mut sa, bytes, true);
     Some(sa)
 }
 
-/// Answers the first message of a peer.
+/// Answers the first message of a peer. Nothing but the greeting remains of it.
 pub(crate) fn respond(
     core: &mut Core,
     now: Instant,
-    peer: usize,
-    local: SocketAddr,
-    remote: SocketAddr,
+    (greetings, own_cookies): (&mut Greetings, &HashMap<[u8; 8], u64>),
+    ends: (SocketAddr, SocketAddr),
     header: &Header,
     body: &[u8],
-) -> Option<Phase1> {
+) {
+    let (local, remote) = ends;
     let Ok(list) = isakmp::payloads(header.next_payload, body) else {
-        core.drop_datagram("malformed payloads");
-        return None;
+        return core.drop_datagram("malformed payloads");
     };
-    let Some(sa_body) = message::find(&list, kind::SA) else {
-        core.drop_datagram("first message without proposals");
-        return None;
+    let Some(offer) = message::find(&list, kind::SA) else {
+        return core.drop_datagram("first message without proposals");
     };
-    if !has_key(core, remote) {
-        return None;
+    let candidates = core.config.candidates(remote.ip(), ExchangeMode::Main, None);
+    let Some(first) = candidates.first() else {
+        return core.drop_datagram("no remote section for the sender");
+    };
+    if !auth::check_means(core, *first, remote) {
+        return;
     }
-    let mut cookie = [0; 8];
-    while cookie == [0; 8] {
-        core.random.fill(&mut cookie);
+    let cookie = greetings.cookie(local, remote, header.initiator_cookie, offer);
+    if own_cookies.contains_key(&cookie) {
+        return core.drop_datagram("first message of an exchange that has gone on");
     }
     let cookies = [header.initiator_cookie, cookie];
-    let choice = match proposal::choose_phase1(core.peer(peer)?, sa_body) {
-        Ok(choice) => choice,
-        Err(explanation) => {
-            informational::complain(core, local, remote, cookies, Notification::NO_PROPOSAL_CHOSEN);
-            core.fail(remote.ip(), format!("{remote}: {explanation}"));
-            return None;
+    let (peer, choice) = match proposal::choose_among(&core.config.peers, &candidates, offer) {
+        Ok(chosen) => chosen,
+        Err(why) => {
+            negotiation::refuse(core, now, ends, cookies, Notification::NO_PROPOSAL_CHOSEN);
+            return core.fail_stranger(now, Failure::new(remote.ip(), Stage::Phase1, Cause::NoProposal, why));
         }
     };
-    let mut sa = Phase1::new(core.next_id(), peer, (local, remote), false, cookies, now);
-    sa.sa_body = sa_body.to_vec();
-    note_vendor_ids(&mut sa, &list);
-    sa.proposal = Some(choice.proposal);
     let mut answer = vec![(kind::SA, choice.answer)];
-    answer.extend(vendor_ids(core, peer));
-    let bytes = message::clear(cookies, exchange::IDENTITY_PROTECTION, 0, &answer);
-    core.events.push_back(Event::MainModeBegun { local, remote, initiator: false });
-    send(core, now, &mut sa, bytes, false);
+    answer.extend(negotiation::vendor_answers(core, peer, &list));
+    let abilities = core.peer(peer).map_or(Abilities::default(), |peer| negotiation::abilities(peer, &list));
+    let greeting = Greeting {
+        local,
+        remote,
+        cookies,
+        peer: u32::try_from(peer).unwrap_or(u32::MAX),
+        proposal: choice.index,
+        lifetime: choice.proposal.lifetime,
+        sa_body: offer.into(),
+        abilities,
+        since: now,
+    };
+    greetings.keep(core.random.as_mut(), greeting);
+    core.send(local, remote, message::clear(cookies, exchange::IDENTITY_PROTECTION, 0, &answer));
+}
+
+/// The initiator has received our answer: now it is worth a state machine.
+pub(crate) fn resume(core: &mut Core, now: Instant, greeting: &Greeting) -> Option<Phase1> {
+    let peer = usize::try_from(greeting.peer).ok()?;
+    let proposal = greeting.agreed(&core.peer(peer)?.proposals)?;
+    let (local, remote) = (greeting.local, greeting.remote);
+    let id = core.next_id();
+    let mut sa = Phase1::new(id, peer, ExchangeMode::Main, (local, remote), false, greeting.cookies, now);
+    sa.sa_body = greeting.sa_body.to_vec();
+    negotiation::set_abilities(&mut sa, greeting.abilities);
+    sa.proposal = Some(proposal);
+    let exchange = ExchangeMode::Main;
+    core.events.push_back(Event::Phase1Begun { exchange, local, remote, initiator: false });
     core.set_timer(now + HALF_OPEN_LIFE, Timer::HalfOpen(sa.id));
     Some(sa)
 }
@@ -163,13 +178,13 @@ fn chosen(core: &mut Core, sa: &mut Phase1, header: &Header, list: &[Payload<'_>
     }
     match proposal::accept_phase1(peer, answer) {
         Err(explanation) => {
-            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Protocol, explanation));
             Outcome::Continues
         }
         Ok(proposal) => {
             let [_, responder_cookie] = &mut sa.cookies;
             *responder_cookie = header.responder_cookie;
-            note_vendor_ids(sa, list);
+            negotiation::note_abilities(core, sa, list);
             let id = core.job_for(sa.id, 0);
             core.jobs.push_back(Job::generate(id, proposal.group, core.random.as_mut()));
             sa.proposal = Some(proposal);
@@ -193,6 +208,9 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
         *slot = nonce;
         *publics = public.to_vec();
     }
+    let group = proposal.group;
+    let force = negotiation::is_forced(core, sa);
+    nat::detect(sa, list, force);
     let id = core.job_for(sa.id, 0);
     let job = match sa.private.take() {
         Some(private) => {
@@ -201,72 +219,127 @@ fn key_exchange(core: &mut Core, sa: &mut Phase1, list: &[Payload<'_>]) -> Outco
         }
         None => {
             sa.state = State::KeComputing;
-            Job::generate_and_agree(id, proposal.group, core.random.as_mut(), public.to_vec())
+            Job::generate_and_agree(id, group, core.random.as_mut(), public.to_vec())
         }
     };
+    signature::note_requests(sa, list);
     answered(sa);
     core.jobs.push_back(job);
     Outcome::Continues
 }
 
 /// An exponentiation is done.
-pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: JobDone) {
+pub(crate) fn handle_job(core: &mut Core, now: Instant, sa: &mut Phase1, done: JobDone) -> Outcome {
+    if let Some(proof) = done.proof {
+        return proved(core, now, sa, proof);
+    }
     if sa.state == State::KeComputing {
-        let nonce_len = core.peer(sa.peer).map_or(16, |peer| peer.nonce_len);
-        let nonce = core.random_bytes(nonce_len);
-        let own = sa.own();
-        if let (Some(slot), Some(publics)) = (sa.nonces.get_mut(own), sa.publics.get_mut(own)) {
-            slot.clone_from(&nonce);
-            publics.clone_from(&done.public);
-        }
+        negotiation::take_own_half(core, sa, done.public.clone());
         sa.private = done.private;
-        let list = [(kind::KE, done.public), (kind::NONCE, nonce)];
-        let bytes = message::clear(sa.cookies, exchange::IDENTITY_PROTECTION, 0, &list);
+        let nonce = sa.nonces.get(sa.own()).cloned().unwrap_or_default();
+        let mut list = vec![(kind::KE, done.public), (kind::NONCE, nonce)];
+        let force = negotiation::is_forced(core, sa);
+        list.extend(nat::detection(sa, force));
+        list.extend(auth::requests(core, sa));
+        let bytes = message::clear(sa.cookies, sa.exchange_type(), 0, &list);
         sa.state = State::KeSent;
         send(core, now, sa, bytes, sa.initiator);
         if sa.initiator {
-            return;
+            return Outcome::Continues;
         }
     }
     match done.shared {
-        Some(Ok(shared)) => derive(core, sa, &shared),
+        Some(Ok(shared)) => negotiation::derive(core, sa, &shared),
         Some(Err(error)) => {
-            core.fail(sa.remote.ip(), format!("{}: its Diffie-Hellman value is refused: {error}", sa.remote));
-            return;
+            let text = format!("its Diffie-Hellman value is refused: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Protocol, text));
+            return Outcome::Failed;
         }
-        None => return,
+        None => return Outcome::Continues,
     }
     if sa.initiator && sa.state == State::SharedComputing {
-        sa.state = State::AuthSent;
-        send_authentication(core, now, sa);
+        if sa.nat.found() {
+            negotiation::float(core, sa);
+        }
+        return begin_authentication(core, now, sa);
+    }
+    Outcome::Continues
+}
+
+/// A signature is made, or the peer's is judged.
+fn proved(core: &mut Core, now: Instant, sa: &mut Phase1, proof: Proof) -> Outcome {
+    if sa.state != State::Proving {
+        return Outcome::Continues;
+    }
+    match proof {
+        Proof::Signed(Err(error)) => {
+            let text = format!("our identity cannot be proved: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Configuration, text));
+            Outcome::Continues
+        }
+        Proof::Signed(Ok(signature)) => {
+            let proof = auth::signed(core, sa, signature);
+            send_authentication(core, now, sa, proof)
+        }
+        Proof::Judged(verdict) => {
+            let Some(claim) = sa.claim.take() else { return Outcome::Continues };
+            match auth::judged(core, sa, &claim.identity, verdict) {
+                Ok(peer) => believed(core, now, sa, Claim { peer, ..claim }),
+                Err(why) => {
+                    // The right one may still come.
+                    sa.state = if sa.initiator { State::AuthSent } else { State::KeSent };
+                    negotiation::not_believed(core, sa, &why);
+                    Outcome::Continues
+                }
+            }
+        }
     }
 }
 
-fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
-    let (Some(key), Some(proposal)) = (core.config.key_of(sa.remote.ip()), &sa.proposal) else { return };
-    let ([ni, nr], [gi, gr]) = (&sa.nonces, &sa.publics);
-    let material =
-        Material { psk: key.key.expose(), nonces: [ni, nr], publics: [gi, gr], cookies: sa.cookies, shared };
-    sa.keys = Keys::derive(proposal.hash, proposal.cipher, &material);
-    sa.iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.last_block.clone());
+/// Proves our identity, at once or by a job.
+fn begin_authentication(core: &mut Core, now: Instant, sa: &mut Phase1) -> Outcome {
+    let Some(keys) = sa.keys.take() else { return Outcome::Continues };
+    let id = auth::own_identity(core, sa);
+    let proof = auth::prove(core, sa, &keys, &id);
+    sa.keys = Some(keys);
+    match proof {
+        Some(proof) => send_authentication(core, now, sa, proof),
+        None => {
+            sa.state = State::Proving;
+            Outcome::Continues
+        }
+    }
 }
 
 /// Messages 5 and 6 of this side.
-fn send_authentication(core: &mut Core, now: Instant, sa: &mut Phase1) {
-    let Some(keys) = sa.keys.take() else { return };
-    let id = own_identity(sa.local).emit();
-    let hash = authentication_hash(&keys, sa, sa.initiator, &id);
-    let mut list = vec![(kind::ID, id), (kind::HASH, hash)];
+fn send_authentication(core: &mut Core, now: Instant, sa: &mut Phase1, proof: Vec<(u8, Vec<u8>)>) -> Outcome {
+    let Some(keys) = sa.keys.take() else { return Outcome::Continues };
+    let id = auth::own_identity(core, sa);
+    let mut list = vec![(kind::ID, id)];
+    list.extend(proof);
     if sa.says_initial_contact {
         // strongSwan looks for it only here, racoon only in an informational message: they get both.
         list.push(informational::notification(sa, Notification::INITIAL_CONTACT, Vec::new()));
     }
     let list = isakmp::chain(&list);
     let mut iv = std::mem::take(&mut sa.iv);
-    let bytes = message::sealed(sa, &keys, &mut iv, exchange::IDENTITY_PROTECTION, 0, list);
+    let bytes = message::sealed(sa, &keys, &mut iv, sa.exchange_type(), 0, list);
     sa.iv = iv;
     sa.keys = Some(keys);
     send(core, now, sa, bytes, sa.initiator);
+    if sa.initiator {
+        sa.state = State::AuthSent;
+        return Outcome::Continues;
+    }
+    finish(core, now, sa)
+}
+
+fn finish(core: &mut Core, now: Instant, sa: &mut Phase1) -> Outcome {
+    if let Some(keys) = &mut sa.keys {
+        keys.last_block.clone_from(&sa.iv);
+    }
+    negotiation::established(core, now, sa);
+    Outcome::Established
 }
 
 /// Messages 5 and 6 of the peer.
@@ -275,145 +348,45 @@ fn authentication(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Heade
         core.drop_datagram("main mode message out of turn");
         return Outcome::Continues;
     };
-    let opened = open_authentication(&keys, sa, header, body);
+    let opened = open(core, now, &keys, sa, header, body);
     sa.keys = Some(keys);
-    let Some(opened) = opened else {
-        wrong_key(core, sa);
-        return Outcome::Continues;
-    };
-    sa.iv = opened.next_iv;
-    sa.heard_initial_contact = opened.initial_contact;
-    sa.heard = now;
+    match opened {
+        Ok((claim, false)) => believed(core, now, sa, claim),
+        Ok((claim, true)) => {
+            sa.claim = Some(claim);
+            sa.state = State::Proving;
+            Outcome::Continues
+        }
+        Err(why) => {
+            negotiation::not_believed(core, sa, &why);
+            Outcome::Continues
+        }
+    }
+}
+
+/// The peer has proved who it is.
+fn believed(core: &mut Core, now: Instant, sa: &mut Phase1, claim: Claim) -> Outcome {
+    sa.peer_identity = Some(claim.identity);
+    sa.peer = claim.peer;
+    sa.iv = claim.next_iv;
+    sa.heard_initial_contact = claim.initial_contact;
+    negotiation::heard(core, now, sa);
     answered(sa);
-    if !sa.initiator {
-        send_authentication(core, now, sa);
-    }
-    if let Some(keys) = &mut sa.keys {
-        keys.last_block.clone_from(&sa.iv);
-    }
-    established(core, now, sa);
-    Outcome::Established
+    if sa.initiator { finish(core, now, sa) } else { begin_authentication(core, now, sa) }
 }
 
-/// What the peer's authentication holds.
-struct Opened {
-    /// The next initialization vector.
-    next_iv: Vec<u8>,
-    /// It says that it has started anew.
-    initial_contact: bool,
-}
-
-/// `None` unless the peer has proved that it has the key.
-fn open_authentication(keys: &Keys, sa: &Phase1, header: &Header, body: &[u8]) -> Option<Opened> {
-    let (plain, next_iv) = keys.decrypt(&sa.iv, body)?;
-    let list = isakmp::payloads(header.next_payload, &plain).ok()?;
-    let (id, hash) = (message::find(&list, kind::ID)?, message::find(&list, kind::HASH)?);
-    Identity::parse(id).ok()?;
-    if !constant_time_eq(&authentication_hash(keys, sa, !sa.initiator, id), hash) {
-        return None;
-    }
-    let initial_contact = list.iter().filter(|payload| payload.kind == kind::NOTIFICATION).any(|payload| {
-        Notification::parse(payload.body).is_ok_and(|found| found.kind == Notification::INITIAL_CONTACT)
-    });
-    Some(Opened { next_iv, initial_contact })
-}
-
-/// HASH_I or HASH_R.
-fn authentication_hash(keys: &Keys, sa: &Phase1, of_initiator: bool, id: &[u8]) -> Vec<u8> {
-    let ([gi, gr], [ci, cr]) = (&sa.publics, &sa.cookies);
-    if of_initiator {
-        keys.skeyid.sign(&[gi, gr, ci, cr, &sa.sa_body, id])
-    } else {
-        keys.skeyid.sign(&[gr, gi, cr, ci, &sa.sa_body, id])
-    }
-}
-
-fn wrong_key(core: &mut Core, sa: &mut Phase1) {
-    core.drop_datagram("authentication failed");
-    let origin = core.config.key_of(sa.remote.ip()).map_or(String::new(), |key| format!(" ({})", key.origin));
-    let explanation = format!(
-        "{}: what it sent cannot be decrypted or its hash is wrong: its pre-shared key and ours{origin} probably \
-         differ; compare them, also for blanks at the end",
-        sa.remote
-    );
-    core.fail(sa.remote.ip(), explanation);
-    if !sa.complained {
-        sa.complained = true;
-        informational::complain(core, sa.local, sa.remote, sa.cookies, Notification::AUTHENTICATION_FAILED);
-    }
-}
-
-fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
-    sa.state = State::Established;
-    sa.established = Some(now);
-    sa.lifetime = Duration::from_secs(sa.proposal.as_ref().map_or(28_800, |p| u64::from(p.lifetime)));
-    // Main mode's ephemeral values have done their work.
-    sa.private = None;
-    sa.sa_body = Vec::new();
-    core.failures.remove(&sa.remote.ip());
-    core.events.push_back(Event::IsakmpEstablished { local: sa.local, remote: sa.remote, spi: sa.spi() });
-    // The responder renews late: the initiator should have done it.
-    let share = if sa.initiator { 80 } else { 90 };
-    let jitter = core.random.below(5);
-    core.set_timer(now + sa.lifetime * (share - jitter) / 100, Timer::Renew(sa.id));
-    core.set_timer(now + sa.lifetime, Timer::Expire(sa.id));
-}
-
-/// Our message was answered: it is not repeated any more.
-fn answered(sa: &mut Phase1) {
-    if let Some(last) = &mut sa.last_sent {
-        last.stop();
-    }
-}
-
-fn send(core: &mut Core, now: Instant, sa: &mut Phase1, bytes: Vec<u8>, insist: bool) {
-    let mode = core.peer(sa.peer).map_or(Fragmentation::Off, |peer| peer.fragmentation);
-    let cut = match mode {
-        Fragmentation::Off => false,
-        Fragmentation::On => sa.peer_has_fragmentation,
-        Fragmentation::Force => sa.initiator || sa.peer_has_fragmentation,
-    };
-    let datagrams = if cut { fragment::split(bytes, 1) } else { vec![bytes] };
-    for datagram in &datagrams {
-        core.send(sa.local, sa.remote, datagram.clone());
-    }
-    let last = Retransmission::new(now, datagrams, insist);
-    if let Some(due) = last.due() {
-        core.set_timer(due, Timer::MainMode(sa.id));
-    }
-    sa.last_sent = Some(last);
-}
-
-fn vendor_ids(core: &Core, peer: usize) -> Vec<(u8, Vec<u8>)> {
-    let mut list = Vec::new();
-    if core.peer(peer).is_some_and(|peer| peer.fragmentation != Fragmentation::Off) {
-        let vendor = [&VENDOR_FRAGMENTATION[..], &fragment::CAPABILITIES].concat();
-        list.push((kind::VENDOR_ID, vendor));
-    }
-    list.push((kind::VENDOR_ID, VENDOR_DPD.to_vec()));
-    list
-}
-
-fn note_vendor_ids(sa: &mut Phase1, list: &[Payload<'_>]) {
-    for payload in list.iter().filter(|payload| payload.kind == kind::VENDOR_ID) {
-        // The last two bytes of DPD's are its version.
-        sa.peer_has_dpd |= payload.body.get(..14) == VENDOR_DPD.get(..14);
-        sa.peer_has_fragmentation |= payload.body.starts_with(&VENDOR_FRAGMENTATION);
-    }
-}
-
-fn own_identity(local: SocketAddr) -> Identity {
-    let (kind, data) = match local.ip() {
-        std::net::IpAddr::V4(address) => (Identity::IPV4, address.octets().to_vec()),
-        std::net::IpAddr::V6(address) => (Identity::IPV6, address.octets().to_vec()),
-    };
-    Identity { kind, protocol: 17, port: local.port(), data }
-}
-
-fn has_key(core: &mut Core, remote: SocketAddr) -> bool {
-    let found = core.config.key_of(remote.ip()).is_some();
-    if !found {
-        core.fail(remote.ip(), format!("{remote}: psk.txt has no key for {}", remote.ip()));
-    }
-    found
+/// Decrypts the peer's authentication and checks it; whether a job has still to judge it.
+fn open(
+    core: &mut Core,
+    now: Instant,
+    keys: &Keys,
+    sa: &Phase1,
+    header: &Header,
+    body: &[u8],
+) -> Result<(Claim, bool), Unproven> {
+    let (plain, next_iv) = keys.decrypt(&sa.iv, body).ok_or(Unproven::Unreadable)?;
+    let list = isakmp::payloads(header.next_payload, &plain).map_err(|_| Unproven::Unreadable)?;
+    let (Believed { identity, peer }, pending) = auth::check(core, now, sa, keys, &list)?;
+    let initial_contact = informational::says_initial_contact(&list);
+    Ok((Claim { identity, peer, next_iv, initial_contact }, pending))
 }

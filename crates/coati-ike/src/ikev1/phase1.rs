@@ -5,10 +5,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
+use coati_crypto::mac::Hmac;
+use coati_crypto::x509::Name;
+use coati_wire::isakmp::Identity;
 
 use super::keys::Keys;
+use super::nat::Nat;
 use super::quick_mode::Quick;
-use crate::config::IkeProposal;
+use super::transaction::Access;
+use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
 use crate::retransmission::Retransmission;
 
@@ -25,6 +30,8 @@ pub(crate) enum State {
     SharedComputing,
     /// The initiator has said who it is.
     AuthSent,
+    /// A signature is made or judged.
+    Proving,
     /// Done.
     Established,
     /// Another one takes over.
@@ -37,6 +44,7 @@ pub(crate) struct Phase1 {
     pub(crate) id: u64,
     /// Index of the peer's configuration.
     pub(crate) peer: usize,
+    pub(crate) exchange: ExchangeMode,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) initiator: bool,
@@ -46,6 +54,26 @@ pub(crate) struct Phase1 {
     pub(crate) began: Instant,
     pub(crate) established: Option<Instant>,
     pub(crate) proposal: Option<IkeProposal>,
+    /// Where the message that is being handled came to and from.
+    pub(crate) via: (SocketAddr, SocketAddr),
+    pub(crate) nat: Nat,
+    /// Body of the peer's identification in aggressive mode.
+    pub(crate) peer_id_body: Vec<u8>,
+    /// A responder's choice and vendor ids in aggressive mode, until its message can go.
+    pub(crate) answer_body: Vec<u8>,
+    pub(crate) vendor_answers: Vec<(u8, Vec<u8>)>,
+    /// A message whose proof is looked at when the shared secret is there: type of its first payload, payloads.
+    pub(crate) held: Option<(u8, Vec<u8>)>,
+    /// Who the peer says it is; proved once this is established.
+    pub(crate) peer_identity: Option<Identity>,
+    /// Authorities that the peer wants a certificate of.
+    pub(crate) requested: Vec<Name>,
+    /// The PRF for the hashes that are signed, where the method has one of its own (RFC 4754).
+    pub(crate) signed_prf: Option<Hmac>,
+    /// Login and settings of a road warrior.
+    pub(crate) access: Access,
+    /// The peer's proof while it is judged.
+    pub(crate) claim: Option<Claim>,
     pub(crate) lifetime: Duration,
     /// Body of the initiator's SA payload.
     pub(crate) sa_body: Vec<u8>,
@@ -77,6 +105,19 @@ pub(crate) struct Phase1 {
     pub(crate) heard: Instant,
 }
 
+/// What the peer's authentication holds.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Who it says it is.
+    pub(crate) identity: Identity,
+    /// Index of the remote section that is about it.
+    pub(crate) peer: usize,
+    /// The next initialization vector.
+    pub(crate) next_iv: Vec<u8>,
+    /// It says that it has started anew.
+    pub(crate) initial_contact: bool,
+}
+
 /// Where dead peer detection is.
 #[derive(Debug, Default)]
 pub(crate) struct DpdState {
@@ -94,6 +135,7 @@ impl Phase1 {
     pub(crate) fn new(
         id: u64,
         peer: usize,
+        exchange: ExchangeMode,
         ends: (SocketAddr, SocketAddr),
         initiator: bool,
         cookies: [[u8; 8]; 2],
@@ -102,6 +144,7 @@ impl Phase1 {
         Self {
             id,
             peer,
+            exchange,
             local: ends.0,
             remote: ends.1,
             initiator,
@@ -110,6 +153,17 @@ impl Phase1 {
             began: now,
             established: None,
             proposal: None,
+            via: ends,
+            nat: Nat::default(),
+            peer_id_body: Vec::new(),
+            answer_body: Vec::new(),
+            vendor_answers: Vec::new(),
+            held: None,
+            peer_identity: None,
+            requested: Vec::new(),
+            signed_prf: None,
+            access: Access::default(),
+            claim: None,
             lifetime: Duration::ZERO,
             sa_body: Vec::new(),
             nonces: Default::default(),

@@ -9,7 +9,9 @@ use coati_crypto::hash::HashAlgorithm;
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Mode};
 use coati_wire::isakmp::{Attribute, Proposal, SecurityAssociation, Transform};
 
-use crate::config::{IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
+use crate::config::{AuthMethod, IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
+use crate::failure::Mismatch;
+use crate::ikev1::nat::Version;
 
 const DOI_IPSEC: u32 = 1;
 const SITUATION_IDENTITY_ONLY: u32 = 1;
@@ -20,7 +22,6 @@ const SECONDS: u32 = 1;
 const KILOBYTES: u32 = 2;
 /// What a lifetime is when nobody says it.
 const DEFAULT_LIFETIME: u32 = 28_800;
-const AUTHENTICATION_PSK: u32 = 1;
 
 /// Attribute classes of phase 1.
 mod phase1 {
@@ -44,11 +45,14 @@ mod phase2 {
 }
 
 /// The body of the initiator's SA payload in phase 1.
-pub(crate) fn offer_phase1(peer: &Peer) -> Vec<u8> {
-    let transforms = peer.proposals.iter().zip(1..=u8::MAX).map(|(proposal, number)| Transform {
+///
+/// Aggressive mode has room for one `group` only.
+pub(crate) fn offer_phase1(peer: &Peer, group: Option<Group>) -> Vec<u8> {
+    let fitting = peer.proposals.iter().filter(|proposal| group.is_none_or(|group| proposal.group == group));
+    let transforms = fitting.zip(1..=u8::MAX).map(|(proposal, number)| Transform {
         number,
         id: KEY_IKE,
-        attributes: phase1_attributes(proposal),
+        attributes: phase1_attributes(proposal, true),
     });
     sa(Proposal { number: 1, protocol: PROTO_ISAKMP, spi: Vec::new(), transforms: transforms.collect() })
         .emit()
@@ -58,7 +62,8 @@ fn sa(proposal: Proposal) -> SecurityAssociation {
     SecurityAssociation { doi: DOI_IPSEC, situation: SITUATION_IDENTITY_ONLY, proposals: vec![proposal] }
 }
 
-fn phase1_attributes(proposal: &IkeProposal) -> Vec<Attribute> {
+fn phase1_attributes(proposal: &IkeProposal, we_initiate: bool) -> Vec<Attribute> {
+    let method = u32::from(proposal.auth.number(we_initiate));
     let (cipher, bits) = match proposal.cipher {
         IkeCipher::Aes(bits) => (7, Some(bits)),
         IkeCipher::TripleDes => (5, None),
@@ -70,7 +75,7 @@ fn phase1_attributes(proposal: &IkeProposal) -> Vec<Attribute> {
     ];
     list.extend(bits.map(|bits| Attribute::number(phase1::KEY_LEN, u32::from(bits))));
     list.extend([
-        Attribute::number(phase1::AUTHENTICATION, AUTHENTICATION_PSK),
+        Attribute::number(phase1::AUTHENTICATION, method),
         Attribute::number(phase1::HASH, hash_number(proposal.hash)),
         Attribute::number(phase1::GROUP, u32::from(proposal.group.number())),
     ]);
@@ -92,23 +97,25 @@ fn hash_number(hash: HashAlgorithm) -> u32 {
 pub(crate) struct Phase1Choice {
     /// Ours, with the lifetime agreed upon.
     pub(crate) proposal: IkeProposal,
+    /// Its place in our list.
+    pub(crate) index: u32,
     /// Body of the SA payload that says so to the initiator.
     pub(crate) answer: Vec<u8>,
 }
 
 /// Takes the first transform of the peer that one of our proposals fits; otherwise says what was offered, what was
 /// wanted and which line decides.
-pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, String> {
+pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, Mismatch> {
     let offer = parse(body)?;
     let mut reasons = Vec::new();
     for proposal in offer.proposals.iter().filter(|proposal| proposal.protocol == PROTO_ISAKMP) {
         for transform in &proposal.transforms {
-            for ours in &peer.proposals {
-                match fits_phase1(peer, ours, transform) {
+            for (index, ours) in (0..).zip(&peer.proposals) {
+                match fits_phase1(peer, ours, transform, false) {
                     Ok(lifetime) => {
                         let answer = sa(Proposal { transforms: vec![transform.clone()], ..proposal.clone() });
                         let proposal = IkeProposal { lifetime, ..ours.clone() };
-                        return Ok(Phase1Choice { proposal, answer: answer.emit() });
+                        return Ok(Phase1Choice { proposal, index, answer: answer.emit() });
                     }
                     Err(reason) => reasons.push(reason),
                 }
@@ -120,15 +127,38 @@ pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, St
         .proposals
         .iter()
         .map(|ours| format!("{} ({})", describe_phase1(&phase1_transform(ours)), ours.origin));
-    Err(explain("phase 1", &list(offered), &list(wanted), &reasons))
+    Err(explain("phase 1", list(offered), list(wanted), &peer.origin, &reasons))
+}
+
+/// As [`choose_phase1`] by the first of several remote sections that has something; what the first one says when
+/// none does.
+pub(crate) fn choose_among(
+    peers: &[Peer],
+    candidates: &[usize],
+    body: &[u8],
+) -> Result<(usize, Phase1Choice), Mismatch> {
+    let mut first = None;
+    for index in candidates {
+        let Some(peer) = peers.get(*index) else { continue };
+        match choose_phase1(peer, body) {
+            Ok(choice) => return Ok((*index, choice)),
+            Err(why) => first = first.or(Some(why)),
+        }
+    }
+    Err(first.unwrap_or_else(|| "no remote section fits".into()))
 }
 
 fn phase1_transform(proposal: &IkeProposal) -> Transform {
-    Transform { number: 1, id: KEY_IKE, attributes: phase1_attributes(proposal) }
+    Transform { number: 1, id: KEY_IKE, attributes: phase1_attributes(proposal, false) }
 }
 
 /// The lifetime in seconds when it fits, or which line keeps it from fitting when the algorithms are the same.
-fn fits_phase1(peer: &Peer, ours: &IkeProposal, transform: &Transform) -> Result<u32, Option<String>> {
+fn fits_phase1(
+    peer: &Peer,
+    ours: &IkeProposal,
+    transform: &Transform,
+    we_initiate: bool,
+) -> Result<u32, Option<String>> {
     let same = |class, value| transform.number_of(class) == Some(value);
     let cipher = match ours.cipher {
         IkeCipher::Aes(_) => same(phase1::CIPHER, 7),
@@ -137,7 +167,7 @@ fn fits_phase1(peer: &Peer, ours: &IkeProposal, transform: &Transform) -> Result
     let algorithms = transform.id == KEY_IKE
         && cipher
         && same(phase1::HASH, hash_number(ours.hash))
-        && same(phase1::AUTHENTICATION, AUTHENTICATION_PSK)
+        && same(phase1::AUTHENTICATION, u32::from(ours.auth.number(we_initiate)))
         && same(phase1::GROUP, u32::from(ours.group.number()));
     if !algorithms {
         return Err(None);
@@ -171,7 +201,7 @@ pub(crate) fn accept_phase1(peer: &Peer, body: &[u8]) -> Result<IkeProposal, Str
     let chosen = chosen.ok_or("its answer to our phase 1 proposals does not choose exactly one of them")?;
     let as_initiator = Peer { proposal_check: ProposalCheck::Claim, ..peer.clone() };
     for ours in &peer.proposals {
-        if let Ok(lifetime) = fits_phase1(&as_initiator, ours, chosen) {
+        if let Ok(lifetime) = fits_phase1(&as_initiator, ours, chosen, true) {
             return Ok(IkeProposal { lifetime, ..ours.clone() });
         }
     }
@@ -201,12 +231,12 @@ impl EspChoice {
 }
 
 /// The initiator's offer in quick mode, with our SPI.
-pub(crate) fn offer_phase2(info: &SaInfo, mode: Mode, spi: u32) -> Vec<u8> {
+pub(crate) fn offer_phase2(info: &SaInfo, wrap: Encapsulation, spi: u32) -> Vec<u8> {
     let choices = esp_choices(info);
     let transforms = choices.iter().zip(1..=u8::MAX).map(|(choice, number)| Transform {
         number,
         id: esp_id(choice.enc),
-        attributes: phase2_attributes(choice, mode),
+        attributes: phase2_attributes(choice, wrap),
     });
     let spi = spi.to_be_bytes().to_vec();
     sa(Proposal { number: 1, protocol: PROTO_ESP, spi, transforms: transforms.collect() }).emit()
@@ -222,7 +252,7 @@ fn esp_choices(info: &SaInfo) -> Vec<EspChoice> {
             enc_bits: *bits,
             auth: *auth,
             lifetime: info.lifetime,
-            kilobytes: 0,
+            kilobytes: info.kilobytes,
             group: info.pfs_group,
         }));
     }
@@ -248,19 +278,51 @@ fn auth_number(auth: AuthAlgorithm) -> Option<u32> {
     }
 }
 
-fn mode_number(mode: Mode) -> u32 {
-    match mode {
-        Mode::Tunnel => 1,
-        Mode::Transport | Mode::Any => 2,
+/// How packets are wrapped: transport or tunnel, and inside UDP when a NAT lies between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encapsulation {
+    pub(crate) mode: Mode,
+    pub(crate) udp: Option<Version>,
+}
+
+impl Encapsulation {
+    fn number(self) -> u32 {
+        match (self.udp, self.mode) {
+            (Some(version), mode) => version.mode_number(mode),
+            (None, Mode::Tunnel) => 1,
+            (None, _) => 2,
+        }
+    }
+
+    /// Whether a transform is wrapped so; inside UDP the numbers of the RFC and of the drafts are taken.
+    fn fits(self, transform: &Transform) -> bool {
+        let said = transform.number_of(phase2::ENCAPSULATION);
+        let either = [Version::Rfc, Version::Draft].map(|version| Some(version.mode_number(self.mode)));
+        said == Some(self.number()) || self.udp.is_some() && either.contains(&said)
     }
 }
 
-fn phase2_attributes(choice: &EspChoice, mode: Mode) -> Vec<Attribute> {
+/// The mode that the first transform of an offer asks for.
+pub(crate) fn offered_mode(body: &[u8]) -> Option<Mode> {
+    let offer = parse(body).ok()?;
+    let transform = offer.proposals.first()?.transforms.first()?;
+    match transform.number_of(phase2::ENCAPSULATION)? {
+        1 | 3 | 61_443 => Some(Mode::Tunnel),
+        2 | 4 | 61_444 => Some(Mode::Transport),
+        _ => None,
+    }
+}
+
+fn phase2_attributes(choice: &EspChoice, wrap: Encapsulation) -> Vec<Attribute> {
     let mut list = vec![
         Attribute::number(phase2::LIFE_TYPE, SECONDS),
         Attribute::number(phase2::LIFE_DURATION, choice.lifetime),
-        Attribute::number(phase2::ENCAPSULATION, mode_number(mode)),
     ];
+    if choice.kilobytes != 0 {
+        list.push(Attribute::number(phase2::LIFE_TYPE, KILOBYTES));
+        list.push(Attribute::number(phase2::LIFE_DURATION, choice.kilobytes));
+    }
+    list.push(Attribute::number(phase2::ENCAPSULATION, wrap.number()));
     list.extend(auth_number(choice.auth).map(|number| Attribute::number(phase2::AUTHENTICATION, number)));
     if matches!(choice.enc, EncAlgorithm::AesCbc | EncAlgorithm::AesGcm16) {
         list.push(Attribute::number(phase2::KEY_LEN, u32::from(choice.enc_bits)));
@@ -299,9 +361,9 @@ impl Phase2Choice {
 pub(crate) fn choose_phase2(
     peer: &Peer,
     info: &SaInfo,
-    mode: Mode,
+    wrap: Encapsulation,
     body: &[u8],
-) -> Result<Phase2Choice, String> {
+) -> Result<Phase2Choice, Mismatch> {
     let offer = parse(body)?;
     let ours = esp_choices(info);
     let mut reasons = Vec::new();
@@ -315,7 +377,7 @@ pub(crate) fn choose_phase2(
         };
         for transform in &proposal.transforms {
             for ours in &ours {
-                match fits_phase2(peer, info, ours, mode, transform) {
+                match fits_phase2(peer, info, ours, wrap, transform) {
                     Ok((choice, claim)) => {
                         let (number, transform) = (proposal.number, transform.clone());
                         return Ok(Phase2Choice {
@@ -334,10 +396,10 @@ pub(crate) fn choose_phase2(
     let offered = offer.proposals.iter().flat_map(|proposal| &proposal.transforms).map(describe_phase2);
     let wanted = ours.iter().map(|ours| {
         let transform =
-            Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, mode) };
+            Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, wrap) };
         format!("{} (sainfo at {})", describe_phase2(&transform), info.origin)
     });
-    Err(explain("phase 2", &list(offered), &list(wanted), &reasons))
+    Err(explain("phase 2", list(offered), list(wanted), &info.origin, &reasons))
 }
 
 type Fit = (EspChoice, Option<u32>);
@@ -346,7 +408,7 @@ fn fits_phase2(
     peer: &Peer,
     info: &SaInfo,
     ours: &EspChoice,
-    mode: Mode,
+    wrap: Encapsulation,
     transform: &Transform,
 ) -> Result<Fit, Option<String>> {
     if transform.id != esp_id(ours.enc)
@@ -370,11 +432,12 @@ fn fits_phase2(
             return Err(None);
         }
     }
-    if transform.number_of(phase2::ENCAPSULATION) != Some(mode_number(mode)) {
+    if !wrap.fits(transform) {
         return Err(Some(format!(
-            "the peer wants {} mode, our policy {} mode",
-            if transform.number_of(phase2::ENCAPSULATION) == Some(1) { "tunnel" } else { "another" },
-            mode.setkey_name()
+            "the peer wants {}, our policy {} mode{}",
+            encapsulation_name(transform),
+            wrap.mode.setkey_name(),
+            if wrap.udp.is_some() { " inside UDP, for there is a NAT between" } else { "" }
         )));
     }
     let group = transform.number_of(phase2::GROUP);
@@ -425,12 +488,22 @@ fn fits_phase2(
         }
         _ => theirs,
     };
-    choice.kilobytes = lifetime(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION, KILOBYTES).unwrap_or(0);
+    let theirs = lifetime(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION, KILOBYTES).unwrap_or(0);
+    // Our own limit holds for us whatever the peer does: 0 is none.
+    choice.kilobytes = match (check, theirs, info.kilobytes) {
+        (ProposalCheck::Obey, theirs, _) | (_, theirs, 0) => theirs,
+        (_, 0, mine) => mine,
+        (_, theirs, mine) => theirs.min(mine),
+    };
     Ok((choice, claim))
 }
 
 /// Checks the responder's choice in quick mode against our offer; returns it with the responder's SPI.
-pub(crate) fn accept_phase2(info: &SaInfo, mode: Mode, body: &[u8]) -> Result<(EspChoice, u32), String> {
+pub(crate) fn accept_phase2(
+    info: &SaInfo,
+    wrap: Encapsulation,
+    body: &[u8],
+) -> Result<(EspChoice, u32), String> {
     let answer = parse(body)?;
     let [proposal] = answer.proposals.as_slice() else {
         return Err("its answer to our phase 2 proposals does not choose exactly one of them".into());
@@ -442,7 +515,7 @@ pub(crate) fn accept_phase2(info: &SaInfo, mode: Mode, body: &[u8]) -> Result<(E
     for ours in esp_choices(info) {
         let same = transform.id == esp_id(ours.enc)
             && transform.number_of(phase2::AUTHENTICATION) == auth_number(ours.auth)
-            && transform.number_of(phase2::ENCAPSULATION) == Some(mode_number(mode))
+            && wrap.fits(transform)
             && transform.number_of(phase2::GROUP) == ours.group.map(|group| u32::from(group.number()));
         let sized = matches!(ours.enc, EncAlgorithm::TripleDesCbc | EncAlgorithm::Null)
             || transform.number_of(phase2::KEY_LEN) == Some(u32::from(ours.enc_bits));
@@ -516,14 +589,21 @@ pub(crate) fn lifetime_of_attributes(data: &[u8]) -> Option<u32> {
     None
 }
 
-fn explain(phase: &str, offered: &str, wanted: &str, reasons: &[Option<String>]) -> String {
+fn explain(
+    phase: &str,
+    offered: String,
+    wanted: String,
+    origin: &str,
+    reasons: &[Option<String>],
+) -> Mismatch {
     let mut text = format!("nothing acceptable in {phase}: the peer offers {offered}; we want {wanted}");
     let mut told: Vec<&String> = reasons.iter().flatten().collect();
     told.dedup();
     for reason in told {
         let _ = write!(text, "; {reason}");
     }
-    text
+    let origin = (!origin.is_empty()).then(|| origin.to_owned());
+    Mismatch { explanation: text, origin, ours: Some(wanted), theirs: Some(offered) }
 }
 
 /// Not more than a handful: the list comes from the network.
@@ -558,11 +638,13 @@ fn describe_phase1(transform: &Transform) -> String {
         Some(6) => "sha512".into(),
         other => format!("hash {}", unknown(other)),
     };
-    let method = match number(phase1::AUTHENTICATION) {
-        Some(AUTHENTICATION_PSK) => "pre_shared_key".into(),
-        Some(3) => "rsasig".into(),
-        other => format!("authentication method {}", unknown(other)),
-    };
+    let method = number(phase1::AUTHENTICATION);
+    // Named as we would have to write it to answer this offer.
+    let known = AuthMethod::ALL.into_iter().find(|known| Some(u32::from(known.number(false))) == method);
+    let method = known.map_or_else(
+        || format!("authentication method {}", unknown(method)),
+        |known| known.name().to_owned(),
+    );
     let life = seconds(transform, phase1::LIFE_TYPE, phase1::LIFE_DURATION);
     format!("{cipher}, {hash}, {method}, dh_group {}, {life} s", group(number(phase1::GROUP)))
 }
@@ -593,6 +675,16 @@ fn describe_phase2(transform: &Transform) -> String {
         number(phase2::GROUP).map_or("no PFS".into(), |number| format!("pfs_group {}", group(Some(number))));
     let life = seconds(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION);
     format!("{cipher}, {auth}, {pfs}, {life} s")
+}
+
+fn encapsulation_name(transform: &Transform) -> &'static str {
+    match transform.number_of(phase2::ENCAPSULATION) {
+        Some(1) => "tunnel mode",
+        Some(2) => "transport mode",
+        Some(3 | 61_443) => "tunnel mode inside UDP",
+        Some(4 | 61_444) => "transport mode inside UDP",
+        _ => "another mode",
+    }
 }
 
 fn group(number: Option<u32>) -> String {

@@ -18,33 +18,34 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
-use coati_sadb::{
-    AuthAlgorithm, Lifetime, Prefix, ReqId, Request, Sa, SaId, SaProto, SaState, Secret, Selector, Spi,
-    Upper, Usage,
-};
+use coati_sadb::{Mode, Prefix, Request, SaId, SaProto, Spi, Upper};
 use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, kind};
 
 use super::informational;
+use super::install::{
+    ask_to_install, encapsulation, install, negotiated, original, original_addresses, pair,
+};
 use super::message;
+use super::negotiation;
 use super::phase1::Phase1;
+use super::policy::{as_seen, generate_policies, policy_for, wanted};
 use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
-use crate::config::{EndpointId, Peer, SaInfo};
+use super::selector::{describe, endpoint, endpoints, identity};
+use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo};
 use crate::core::{Core, Purpose, Timer};
 use crate::event::Event;
+use crate::failure::{Cause, Failure, Mismatch, Stage};
 use crate::job::{Job, JobDone};
-use crate::pair::{Pair, Want};
+use crate::pair::Want;
 use crate::retransmission::Retransmission;
 
 /// Quick modes under one ISAKMP SA at one time.
 const MAX_EXCHANGES: usize = 32;
 /// How long repeated messages of one that is done are answered.
 const MEMORY: Duration = Duration::from_secs(40);
-/// Window for replayed packets of negotiated SAs, in packets.
-const REPLAY_WINDOW: u32 = 64;
-
 /// Where the exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     /// The data plane is asked for an SPI.
     SpiWanted,
     /// The own half of PFS is computed.
@@ -62,28 +63,30 @@ enum State {
 /// One quick mode.
 #[derive(Debug)]
 pub(crate) struct Quick {
-    message_id: u32,
-    initiator: bool,
-    state: State,
+    pub(crate) message_id: u32,
+    pub(crate) initiator: bool,
+    pub(crate) state: State,
     pub(crate) want: Want,
-    info: SaInfo,
-    iv: Vec<u8>,
+    pub(crate) info: SaInfo,
+    pub(crate) iv: Vec<u8>,
     /// Identities as on the wire, the initiator's first.
-    ids: [Vec<u8>; 2],
+    pub(crate) ids: [Vec<u8>; 2],
     /// Whether the peer gave identities: the answer repeats them.
-    ids_given: bool,
+    pub(crate) ids_given: bool,
     /// Initiator's, responder's.
-    nonces: [Vec<u8>; 2],
-    private: Option<Box<PrivateKey>>,
-    shared: Option<coati_crypto::Zeroizing<Vec<u8>>>,
+    pub(crate) nonces: [Vec<u8>; 2],
+    pub(crate) private: Option<Box<PrivateKey>>,
+    pub(crate) shared: Option<coati_crypto::Zeroizing<Vec<u8>>>,
     /// The peer's half of PFS.
-    peer_public: Option<Vec<u8>>,
-    spi_in: Spi,
-    spi_out: Spi,
-    choice: Option<EspChoice>,
-    answer: Option<Phase2Choice>,
-    last_sent: Option<Retransmission>,
-    last_received: Vec<u8>,
+    pub(crate) peer_public: Option<Vec<u8>>,
+    pub(crate) spi_in: Spi,
+    pub(crate) spi_out: Spi,
+    pub(crate) choice: Option<EspChoice>,
+    pub(crate) answer: Option<Phase2Choice>,
+    /// The peer's own address, when a NAT has put another one in its place.
+    pub(crate) original: Option<IpAddr>,
+    pub(crate) last_sent: Option<Retransmission>,
+    pub(crate) last_received: Vec<u8>,
 }
 
 /// What a step of the exchange leads to.
@@ -107,11 +110,11 @@ impl Quick {
         usize::from(!self.initiator)
     }
 
-    fn inbound(&self) -> SaId {
+    pub(crate) fn inbound(&self) -> SaId {
         SaId { source: self.want.remote, destination: self.want.local, proto: SaProto::Esp, spi: self.spi_in }
     }
 
-    fn outbound(&self) -> SaId {
+    pub(crate) fn outbound(&self) -> SaId {
         SaId {
             source: self.want.local,
             destination: self.want.remote,
@@ -129,14 +132,14 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
         return;
     }
     let (ours, theirs) = endpoints(&want.selector);
-    let Some(info) = core.config.sainfo_of(&ours, &theirs).cloned() else {
+    let ph1id = core.peer(sa.peer).map_or(0, |peer| peer.ph1id);
+    let Some(info) = core.config.sainfo_of(&ours, &theirs, ph1id).cloned() else {
         let explanation = format!(
-            "{}: no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
-            sa.remote,
+            "no sainfo section fits {} to {}: write `sainfo anonymous` or one for these addresses",
             describe(&ours),
             describe(&theirs)
         );
-        core.fail(sa.remote.ip(), explanation);
+        core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::Configuration, explanation));
         return;
     };
     let mut message_id = 0;
@@ -184,6 +187,7 @@ fn new_quick(
         spi_out: Spi(0),
         choice: None,
         answer: None,
+        original: None,
         last_sent: None,
         last_received: Vec::new(),
     }
@@ -227,8 +231,8 @@ pub(crate) fn handle_job(
     match done.shared {
         Some(Ok(shared)) => quick.shared = Some(shared),
         Some(Err(error)) => {
-            let explanation = format!("{}: its Diffie-Hellman value for PFS is refused: {error}", sa.remote);
-            core.fail(sa.remote.ip(), explanation);
+            let explanation = format!("its Diffie-Hellman value for PFS is refused: {error}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::Protocol, explanation));
             return Outcome::Failed;
         }
         None => {}
@@ -261,13 +265,14 @@ fn ready_with(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32, p
     }
     let sa_payload = match (&quick.answer, quick.initiator) {
         (Some(answer), false) => answer.answer(quick.spi_in.0),
-        _ => proposal::offer_phase2(&quick.info, quick.want.mode, quick.spi_in.0),
+        _ => proposal::offer_phase2(&quick.info, encapsulation(sa, quick.want.mode), quick.spi_in.0),
     };
     let mut list = vec![(kind::SA, sa_payload), (kind::NONCE, nonce)];
     list.extend(public.map(|public| (kind::KE, public)));
     if quick.ids_given {
         list.extend(quick.ids.iter().map(|id| (kind::ID, id.clone())));
     }
+    list.extend(original_addresses(sa, &quick));
     if let Some(seconds) = quick.answer.as_ref().and_then(|answer| answer.claim) {
         let claim = Notification {
             doi: 1,
@@ -350,27 +355,36 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
         return;
     }
     let next_iv = next_iv.clone();
-    let began = match consider(core, sa, &list) {
-        Ok(began) => began,
-        Err((what, explanation)) => {
-            informational::notify_esp(core, sa, what, &[]);
-            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
-            // Its repetitions get no further answer.
-            sa.remember(message_id);
-            return;
-        }
-    };
+    // What was recorded cannot be played back, nor asks a refused offer twice.
     if !sa.remember(message_id) {
         core.drop_datagram("message id used before");
         return;
     }
-    let Began { want, info, ids, ids_given, nonce, public, answer } = began;
+    let began = match consider(core, sa, &list) {
+        Ok(began) => began,
+        Err((what, why)) => {
+            informational::notify_esp(core, sa, what, &[]);
+            let cause = match what {
+                Notification::NO_PROPOSAL_CHOSEN => Cause::NoProposal,
+                Notification::INVALID_ID_INFORMATION => Cause::Policy,
+                _ => Cause::Protocol,
+            };
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, why));
+            return;
+        }
+    };
+    let Began { want, info, ids, ids_given, nonce, public, answer, generated } = began;
+    let original = original(sa, &list, false);
+    if generated {
+        generate_policies(core, &want);
+    }
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: false });
     let mut quick = new_quick(core, sa, message_id, false, want, info, ids);
     let [initiator_nonce, _] = &mut quick.nonces;
     *initiator_nonce = nonce;
     quick.iv = next_iv;
     quick.ids_given = ids_given;
+    quick.original = original;
     quick.peer_public = public;
     quick.spi_out = Spi(answer.spi);
     quick.choice = Some(answer.choice.clone());
@@ -388,11 +402,15 @@ struct Began {
     nonce: Vec<u8>,
     public: Option<Vec<u8>>,
     answer: Phase2Choice,
+    /// No policy is there yet: it is made.
+    generated: bool,
 }
 
 /// Policy, sainfo and proposal for the peer's offer, or the notification and explanation of why there are none.
-fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, String)> {
-    let malformed = |what: &str| (Notification::PAYLOAD_MALFORMED, format!("its quick mode offer {what}"));
+fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u16, Mismatch)> {
+    let malformed = |what: &str| {
+        (Notification::PAYLOAD_MALFORMED, Mismatch::from(format!("its quick mode offer {what}")))
+    };
     let offer = message::find(list, kind::SA).ok_or_else(|| malformed("has no proposals"))?;
     let nonce = message::nonce(list).ok_or_else(|| malformed("has no nonce of an allowed length"))?;
     let given: Vec<&[u8]> =
@@ -403,7 +421,7 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
                 Identity::parse(body).ok().as_ref().and_then(endpoint).ok_or_else(|| {
                     (
                         Notification::INVALID_ID_INFORMATION,
-                        "its identities are of a kind not supported".to_owned(),
+                        Mismatch::from("its identities are of a kind not supported"),
                     )
                 })
             };
@@ -416,7 +434,18 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
         }
         _ => return Err(malformed("has one identity where two belong")),
     };
-    let want = policy_for(core, &ours, &theirs, ids_given).ok_or_else(|| {
+    let peer: Peer = core.peer(sa.peer).cloned().ok_or_else(|| malformed("comes from nobody known"))?;
+    // Behind a NAT a host knows itself by another address than we do (RFC 3947 section 5.2).
+    let (seen_ours, seen_theirs) = as_seen(sa, &ours, &theirs);
+    let found = policy_for(core, &ours, &theirs, ids_given)
+        .or_else(|| policy_for(core, &seen_ours, &seen_theirs, ids_given));
+    let generated = found.is_none() && peer.generate_policy != GeneratePolicy::Off;
+    let made = generated.then(|| {
+        let mode = proposal::offered_mode(offer)?;
+        let (ours, theirs) = if mode == Mode::Tunnel { (&ours, &theirs) } else { (&seen_ours, &seen_theirs) };
+        Some(wanted(core, sa, &peer, mode, ours, theirs))
+    });
+    let want = found.or(made.flatten()).ok_or_else(|| {
         let have: Vec<String> = core
             .policies
             .iter()
@@ -434,40 +463,25 @@ fn consider(core: &Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began, (u1
             describe(&theirs),
             if have.is_empty() { "nothing".into() } else { have.join(", ") }
         );
-        (Notification::INVALID_ID_INFORMATION, text)
+        (Notification::INVALID_ID_INFORMATION, text.into())
     })?;
     if want.remote != sa.remote.ip() {
         let text = format!("it wants SAs for {}, which is somebody else's address", want.remote);
-        return Err((Notification::INVALID_ID_INFORMATION, text));
+        return Err((Notification::INVALID_ID_INFORMATION, text.into()));
     }
     let (local_id, remote_id) = endpoints(&want.selector);
-    let info = core.config.sainfo_of(&local_id, &remote_id).ok_or_else(|| {
+    let info = core.config.sainfo_of(&local_id, &remote_id, peer.ph1id).ok_or_else(|| {
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
-        (Notification::NO_PROPOSAL_CHOSEN, text)
+        (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
-    let peer: &Peer = core.peer(sa.peer).ok_or_else(|| malformed("comes from nobody known"))?;
-    let answer = proposal::choose_phase2(peer, info, want.mode, offer)
+    let answer = proposal::choose_phase2(&peer, info, encapsulation(sa, want.mode), offer)
         .map_err(|explanation| (Notification::NO_PROPOSAL_CHOSEN, explanation))?;
     let public = match (answer.choice.group, message::find(list, kind::KE)) {
         (None, None) => None,
         (Some(group), Some(public)) if public.len() == group.public_len() => Some(public.to_vec()),
         _ => return Err(malformed("has a key exchange that does not fit its PFS group")),
     };
-    Ok(Began { want, info: info.clone(), ids, ids_given, nonce, public, answer })
-}
-
-/// The policy with exactly these identities, or for any protocol between them.
-fn policy_for(core: &Core, ours: &EndpointId, theirs: &EndpointId, exact: bool) -> Option<Want> {
-    let out = core.policies.iter().filter(|policy| policy.direction == coati_sadb::Direction::Out);
-    let fitting = out.filter(|policy| {
-        let (local, remote) = endpoints(&policy.selector);
-        if exact {
-            local == *ours && remote == *theirs
-        } else {
-            local.prefix == ours.prefix && remote.prefix == theirs.prefix
-        }
-    });
-    fitting.filter_map(|policy| core.want_of(&policy.selector)).next()
+    Ok(Began { want, info: info.clone(), ids, ids_given, nonce, public, answer, generated })
 }
 
 /// Message 2.
@@ -493,8 +507,8 @@ fn accept(
         sa.quicks.insert(message_id, quick);
         return Outcome::Continues;
     };
-    sa.heard = now;
-    let taken = take_answer(&mut quick, &list);
+    negotiation::heard(core, now, sa);
+    let taken = take_answer(sa, &mut quick, &list);
     quick.iv.clone_from(next_iv);
     quick.last_received = digest.to_vec();
     if let Some(last) = &mut quick.last_sent {
@@ -502,9 +516,9 @@ fn accept(
     }
     let public = match taken {
         Ok(public) => public,
-        Err(explanation) => {
+        Err(why) => {
             sa.quicks.insert(message_id, quick);
-            core.fail(sa.remote.ip(), format!("{}: {explanation}", sa.remote));
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::Protocol, why));
             return Outcome::Failed;
         }
     };
@@ -525,7 +539,7 @@ fn accept(
 }
 
 /// Takes what message 2 says; returns the peer's half of PFS.
-fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>>, String> {
+fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>>, String> {
     let answer = message::find(list, kind::SA).ok_or("its quick mode answer has no proposal")?;
     let nonce = message::nonce(list).ok_or("its quick mode answer has no nonce of an allowed length")?;
     let ids: Vec<&[u8]> =
@@ -542,7 +556,7 @@ fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>
     if !same {
         return Err("its quick mode answer changes the identities".into());
     }
-    let (mut choice, spi) = proposal::accept_phase2(&quick.info, quick.want.mode, answer)?;
+    let (mut choice, spi) = proposal::accept_phase2(&quick.info, encapsulation(sa, quick.want.mode), answer)?;
     if Spi(spi).is_reserved() {
         return Err(format!("its SPI {spi:#x} is reserved"));
     }
@@ -559,6 +573,7 @@ fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>
         (Some(group), Some(public)) if public.len() == group.public_len() => Some(public.to_vec()),
         (Some(_), _) => return Err("its quick mode answer has no key exchange for PFS".into()),
     };
+    quick.original = original(sa, list, quick.initiator);
     let [_, responder_nonce] = &mut quick.nonces;
     *responder_nonce = nonce;
     quick.spi_out = Spi(spi);
@@ -566,11 +581,18 @@ fn take_answer(quick: &mut Quick, list: &[Payload<'_>]) -> Result<Option<Vec<u8>
     Ok(public)
 }
 
-/// The initiator installs both SAs, then says so.
+/// The initiator installs both SAs, then says so. Where another pair is in use, that one stays in use until the peer
+/// has shown that it knows the new one.
 fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
     let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
     install(core, sa, &quick, true);
-    install(core, sa, &quick, false);
+    let outbound = negotiated(core, sa, &quick, false).map(Box::new);
+    let held = if core.live_pair(&quick.want.selector).is_some_and(|(_, pair)| !pair.flushed) {
+        outbound
+    } else {
+        ask_to_install(core, sa, outbound.map(Request::Add));
+        None
+    };
     quick.state = State::Done;
     let Some(keys) = &sa.keys else { return Outcome::Continues };
     let [ni, nr] = &quick.nonces;
@@ -579,7 +601,7 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
     let bytes = message::sealed(sa, keys, &mut quick.iv, exchange::QUICK, message_id, chain);
     core.send(sa.local, sa.remote, bytes.clone());
     quick.last_sent = Some(Retransmission::new(now, vec![bytes], false));
-    let id = pair(core, now, sa, &quick);
+    let id = pair(core, now, sa, &quick, held);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)
@@ -606,87 +628,17 @@ fn conclude(
         core.drop_datagram("quick mode message with a wrong hash");
         return Outcome::Continues;
     }
-    sa.heard = now;
+    negotiation::heard(core, now, sa);
     let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
     quick.state = State::Done;
     quick.last_received = digest.to_vec();
     // Nothing answers the third message.
     quick.last_sent = None;
     install(core, sa, &quick, false);
-    let id = pair(core, now, sa, &quick);
+    let id = pair(core, now, sa, &quick, None);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)
-}
-
-/// Hands one SA to the data plane.
-fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
-    let (Some(keys), Some(choice)) = (&sa.keys, &quick.choice) else { return };
-    let (id, reqid) = if inbound {
-        (quick.inbound(), quick.want.reqid_in)
-    } else {
-        (quick.outbound(), quick.want.reqid_out)
-    };
-    let [ni, nr] = &quick.nonces;
-    let (enc_len, auth_len) = (choice.enc_key_len(), choice.auth.key_len());
-    let shared = quick.shared.as_ref().map(|shared| shared.as_slice());
-    let keymat = keys.keymat(shared, PROTO_ESP, id.spi.0, [ni, nr], enc_len + auth_len);
-    let (enc_key, auth_key) = keymat.split_at(enc_len);
-    let soft_share = 80 - u64::from(core.random.below(5));
-    let seconds = u64::from(choice.lifetime);
-    let hard =
-        Lifetime { add_seconds: seconds, bytes: u64::from(choice.kilobytes) * 1024, ..Lifetime::default() };
-    let soft = Lifetime {
-        add_seconds: (seconds * soft_share / 100).max(1),
-        bytes: hard.bytes * soft_share / 100,
-        ..Lifetime::default()
-    };
-    let new = Sa {
-        id,
-        mode: quick.want.mode,
-        reqid,
-        enc: choice.enc,
-        enc_key: Secret::new(enc_key.to_vec()),
-        auth: choice.auth,
-        auth_key: Secret::new(if choice.auth == AuthAlgorithm::None {
-            Vec::new()
-        } else {
-            auth_key.to_vec()
-        }),
-        replay_window: REPLAY_WINDOW,
-        nat_t: None,
-        soft,
-        hard,
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
-    };
-    let request = if inbound { Request::Update(Box::new(new)) } else { Request::Add(Box::new(new)) };
-    core.ask(request, Some(Purpose::Install(sa.remote.ip())));
-}
-
-fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick) -> u64 {
-    let renewal = core.live_pair(&quick.want.selector).is_some();
-    let lifetime = quick.choice.as_ref().map_or(0, |choice| choice.lifetime);
-    let (inbound, outbound) = (quick.inbound(), quick.outbound());
-    let reqid: ReqId = quick.want.reqid_out;
-    core.failures.remove(&sa.remote.ip());
-    core.events.push_back(Event::PairEstablished { inbound, outbound, reqid, renewal });
-    let id = core.next_id();
-    let pair = Pair {
-        want: quick.want.clone(),
-        inbound,
-        outbound,
-        initiator: quick.initiator,
-        phase1: sa.id,
-        phase1_began: sa.began,
-        established: now,
-        lifetime: Duration::from_secs(u64::from(lifetime)),
-        retired: false,
-        packets_seen: 0,
-    };
-    core.pairs.insert(id, pair);
-    id
 }
 
 /// Ends an exchange that came to nothing: its reserved SPI, and an inbound SA without a partner, are given back.
@@ -696,6 +648,7 @@ pub(crate) fn abandon(core: &mut Core, sa: &mut Phase1, message_id: u32) {
         && quick.spi_in != Spi(0)
     {
         core.ask(Request::Delete(quick.inbound()), None);
+        core.remove_generated(&quick.want);
     }
 }
 
@@ -739,56 +692,4 @@ pub(crate) fn handle_timeout(core: &mut Core, now: Instant, sa: &mut Phase1, mes
         }
         Due::GiveUp => Outcome::Failed,
     }
-}
-
-/// The identities of a policy: ours, theirs.
-pub(crate) fn endpoints(selector: &Selector) -> (EndpointId, EndpointId) {
-    (
-        EndpointId { prefix: selector.source, upper: selector.upper },
-        EndpointId { prefix: selector.destination, upper: selector.upper },
-    )
-}
-
-fn identity(endpoint: &EndpointId) -> Identity {
-    let protocol = match endpoint.upper {
-        Upper::Any => 0,
-        Upper::Proto(number) => number,
-    };
-    let (kind, data) = match endpoint.prefix.address {
-        IpAddr::V4(address) if endpoint.prefix.is_host() => (Identity::IPV4, address.octets().to_vec()),
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(endpoint.prefix.length)).unwrap_or(0);
-            (Identity::IPV4_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
-        }
-        IpAddr::V6(address) => (Identity::IPV6, address.octets().to_vec()),
-    };
-    Identity { kind, protocol, port: 0, data }
-}
-
-/// The endpoint an identity is about, when it is of a kind that policies have.
-fn endpoint(id: &Identity) -> Option<EndpointId> {
-    let upper = if id.protocol == 0 { Upper::Any } else { Upper::Proto(id.protocol) };
-    let prefix = match (id.kind, id.data.as_slice()) {
-        (Identity::IPV4, data) => Prefix::host(IpAddr::from(<[u8; 4]>::try_from(data).ok()?)),
-        (Identity::IPV6, data) => Prefix::host(IpAddr::from(<[u8; 16]>::try_from(data).ok()?)),
-        (Identity::IPV4_SUBNET, [a, b, c, d, mask @ ..]) => {
-            let mask = u32::from_be_bytes(mask.try_into().ok()?);
-            if mask.leading_ones() + mask.trailing_zeros().min(32) != 32 {
-                return None;
-            }
-            let length = u8::try_from(mask.leading_ones()).ok()?;
-            Prefix::new(IpAddr::from([*a, *b, *c, *d]), length).ok()?
-        }
-        _ => return None,
-    };
-    Some(EndpointId { prefix, upper })
-}
-
-fn describe(endpoint: &EndpointId) -> String {
-    let upper = match endpoint.upper {
-        Upper::Any => "any".to_owned(),
-        Upper::Proto(47) => "gre".to_owned(),
-        Upper::Proto(number) => format!("protocol {number}"),
-    };
-    format!("{}[{upper}]", endpoint.prefix)
 }

@@ -48,6 +48,33 @@ fn through_loss() {
     }
 }
 
+/// A capture of racoon's for the how-to's configuration has frames of 170, 170, 222 and 222 bytes; 42 of them are headers
+/// of Ethernet, IP and UDP.
+#[test]
+fn messages_are_as_long_as_racoons() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    let lengths: Vec<usize> = world.log.iter().map(|(_, bytes)| bytes.len()).take(4).collect();
+    assert_eq!(lengths, [170 - 42, 170 - 42, 222 - 42, 222 - 42]);
+}
+
+#[test]
+fn through_loss_and_copies() {
+    for seed in 0..100 {
+        let mut world = World::new(seed);
+        (world.loss, world.copies) = (15, 30);
+        world.acquire(0);
+        if seed % 2 == 0 {
+            world.acquire(1);
+        }
+        assert!(world.run_until(Duration::from_secs(30), World::is_up), "seed {seed} {}", world.story());
+        world.loss = 0;
+        world.run(Duration::from_secs(45));
+        assert!(world.is_up() && world.outbound_spis(0).len() == 1, "seed {seed} {}", world.story());
+    }
+}
+
 #[test]
 fn every_algorithm() {
     let hashes = [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];

@@ -18,7 +18,7 @@ fn renewal_of_both_phases_leaves_no_gap() {
         assert!(world.run_until(Duration::from_secs(2), World::is_up));
         let end = world.now + Duration::from_secs(3600);
         while world.step(end) {
-            assert!(world.is_up(), "seed {seed}, after {:?}", world.now - world.start);
+            assert!(world.is_up(), "seed {seed} {}", world.story());
         }
         let renewals = |host: &Host| {
             let renewal = |event: &&Event| matches!(event, Event::PairEstablished { renewal: true, .. });
@@ -27,8 +27,12 @@ fn renewal_of_both_phases_leaves_no_gap() {
         assert!((70..100).contains(&renewals(&world.hosts[0])), "{}", renewals(&world.hosts[0]));
         let established = |event: &&Event| matches!(event, Event::IsakmpEstablished { .. });
         assert!(world.hosts[1].events.iter().filter(established).count() >= 12);
-        // Not more than the pair in use and one that is on its way out.
-        assert!(world.outbound_spis(0).len() == 1 && world.hosts[0].sas(world.now).len() <= 3);
+        // Between two renewals there is one pair and nothing else.
+        let one_pair = |world: &mut World| {
+            let now = world.now;
+            world.outbound_spis(0).len() == 1 && world.hosts[0].sas(now).len() == 2
+        };
+        assert!(world.run_until(Duration::from_secs(60), one_pair), "seed {seed} {}", world.story());
     }
 }
 
@@ -44,21 +48,56 @@ fn no_isakmp_sa_is_deleted_under_a_living_pair() {
     let mut world = World::with(1, a, b);
     world.acquire(0);
     let end = world.now + Duration::from_secs(3600);
-    let mut under: HashMap<String, usize> = HashMap::new();
+    let mut under: [HashMap<String, usize>; 2] = Default::default();
     let mut superfluous = 0;
     while world.step(end) {
-        for event in world.hosts[0].events.drain(..) {
-            if let Event::IsakmpDeleted { spi, why: "another one has taken over", .. } = event {
-                assert_eq!(under.get(&spi), Some(&0), "after {:?}", world.now - world.start);
-                superfluous += 1;
+        for (host, under) in world.hosts.iter_mut().zip(&mut under) {
+            for event in host.events.drain(..) {
+                if let Event::IsakmpDeleted { spi, why: EndReason::Replaced, .. } = event {
+                    assert_eq!(under.get(&spi), Some(&0), "after {:?}", world.now - world.start);
+                    superfluous += 1;
+                }
             }
+            // As it was before the step that ends one.
+            let all = host.engine.isakmp_sas().into_iter();
+            *under = all
+                .map(|sa| (format!("{}:{}", sa.initiator_cookie, sa.responder_cookie), sa.phase2))
+                .collect();
         }
-        // As it was before the step that ends one.
-        let all = world.hosts[0].engine.isakmp_sas().into_iter();
-        under =
-            all.map(|sa| (format!("{}:{}", sa.initiator_cookie, sa.responder_cookie), sa.phase2)).collect();
     }
     assert!(superfluous > 3, "{superfluous}");
+}
+
+/// A responder installs its inbound SA when the third message comes: packets that overtake it, or that it gets without
+/// ever seeing that message, would be lost.
+#[test]
+fn the_old_pair_is_used_until_the_peer_uses_the_new_one() {
+    let [a, b] = [B, A].map(|peer| {
+        let mut config = config(peer);
+        config.sainfos[0].lifetime = 60;
+        config
+    });
+    let mut world = World::with(1, a, b);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    let first = world.outbound_spis(0);
+    let renewed = |world: &mut World| {
+        world.hosts[0]
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::PairEstablished { renewal: true, .. }))
+    };
+    assert!(world.run_until(Duration::from_secs(60), renewed));
+    assert_eq!(world.outbound_spis(0), first, "the peer has not shown that it has the new one");
+    world.run(Duration::from_millis(30));
+    world.packet_from_b();
+    assert!(world.run_until(Duration::from_millis(300), |world| world.outbound_spis(0) != first));
+    assert!(world.is_up() && world.outbound_spis(0).len() == 1);
+    // Without such a sign it takes its time, not for ever; and a packet that finds no SA is sign enough.
+    world.run(Duration::from_secs(20));
+    let second = world.outbound_spis(0);
+    assert!(world.run_until(Duration::from_secs(60), |world| world.outbound_spis(0) != second));
+    assert!(world.is_up());
 }
 
 #[test]
@@ -68,6 +107,8 @@ fn renewal_through_loss() {
             let mut config = config(peer);
             config.peers[0].proposals[0].lifetime = 600;
             config.sainfos[0].lifetime = 120;
+            // Its questions get lost too; what a death by mistake costs is another subject.
+            config.peers[0].dpd = None;
             config
         });
         let mut world = World::with(seed, a, b);
@@ -84,7 +125,7 @@ fn renewal_through_loss() {
             }
             last = world.now;
         }
-        assert!(down < Duration::from_secs(40), "seed {seed}: down for {down:?}");
+        assert!(down < Duration::from_secs(5), "seed {seed}: down for {down:?}");
     }
 }
 

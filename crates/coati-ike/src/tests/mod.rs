@@ -1,8 +1,16 @@
 //! Two engines with two real SADBs and a lossy network between them, in virtual time.
 
+mod admin;
+mod aggressive;
+mod certificates;
+mod cve;
 mod exchanges;
+mod flood;
 mod hostile;
 mod lifetimes;
+mod nat;
+mod road_warrior;
+mod selectors;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,8 +37,18 @@ struct Host {
     jobs: Vec<Job>,
 }
 
-/// A datagram under way: arrival, number, receiver, sender's address, bytes.
-type Flying = (Instant, u64, usize, SocketAddr, Vec<u8>);
+/// A datagram under way: arrival, number, receiver, sender's address, receiver's address, bytes.
+type Flying = (Instant, u64, usize, SocketAddr, SocketAddr, Vec<u8>);
+
+/// The public address of the NAT that may stand before the first host.
+const NAT: &str = "203.0.113.7";
+
+/// A NAT before the first host.
+struct NatBox {
+    public: IpAddr,
+    /// What is added to a port.
+    shift: u16,
+}
 
 /// Both hosts, and what is between them.
 struct World {
@@ -41,6 +59,9 @@ struct World {
     /// Chance of loss in percent.
     loss: u32,
     cut: bool,
+    /// Chance of a second copy in percent.
+    copies: u32,
+    nat: Option<NatBox>,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     /// Every datagram, with its sender.
@@ -52,13 +73,7 @@ fn config(peer: &str) -> Config {
         peers: vec![Peer {
             address: Some(peer.parse().unwrap()),
             port: 500,
-            proposals: vec![IkeProposal {
-                cipher: IkeCipher::Aes(128),
-                hash: HashAlgorithm::Sha1,
-                group: Group::Modp1024,
-                lifetime: 28_800,
-                origin: "racoon.conf:20:3".into(),
-            }],
+            proposals: vec![IkeProposal { origin: "racoon.conf:20:3".into(), ..IkeProposal::default() }],
             proposal_check: ProposalCheck::Strict,
             fragmentation: Fragmentation::On,
             dpd: Some(Dpd { delay: Duration::from_secs(20), retry: Duration::from_secs(5), max_failures: 2 }),
@@ -67,6 +82,7 @@ fn config(peer: &str) -> Config {
             nonce_len: 16,
             origin: "racoon.conf:10:1".into(),
             check_origin: "racoon.conf:12:3".into(),
+            ..Peer::default()
         }],
         sainfos: vec![SaInfo {
             ids: None,
@@ -75,12 +91,14 @@ fn config(peer: &str) -> Config {
             encryption: vec![(EncAlgorithm::AesCbc, 128), (EncAlgorithm::TripleDesCbc, 192)],
             authentication: vec![AuthAlgorithm::HmacSha1],
             origin: "racoon.conf:40:1".into(),
+            ..SaInfo::default()
         }],
         keys: vec![PreSharedKey {
             identity: peer.into(),
             key: Secret::new(b"correct horse battery staple".to_vec()),
             origin: "psk.txt:1".into(),
         }],
+        ..Config::default()
     }
 }
 
@@ -130,7 +148,7 @@ impl Host {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Failure { explanation, .. } => Some(explanation.as_str()),
+                Event::Failure(failure) => Some(failure.explanation.as_str()),
                 _ => None,
             })
             .collect::<Vec<_>>()
@@ -153,10 +171,20 @@ impl World {
             random: SeededRandom::new(seed),
             loss: 0,
             cut: false,
+            copies: 0,
+            nat: None,
             flying: BinaryHeap::new(),
             sent: 0,
             log: Vec::new(),
         }
+    }
+
+    /// The first host is behind a NAT; the second one knows it by the NAT's address.
+    fn behind_nat(seed: u64, a: Config, b: Config) -> Self {
+        let mut world = Self::with(seed, a, b.clone());
+        world.hosts[1] = Host::new(seed * 10 + 2000, B, NAT, b, world.now);
+        world.nat = Some(NatBox { public: NAT.parse().unwrap(), shift: 20_000 });
+        world
     }
 
     /// A packet of this host meets its policy.
@@ -208,10 +236,26 @@ impl World {
         let delay = Duration::from_millis(5 + u64::from(self.random.below(10)));
         let lost = self.random.below(100) < self.loss || self.cut;
         let other = 1 - from;
-        if !lost && transmit.remote.ip() == self.hosts[other].address {
+        let (mut source, mut destination) = (transmit.local, transmit.remote);
+        match &self.nat {
+            Some(nat) if from == 0 => source = SocketAddr::new(nat.public, source.port() + nat.shift),
+            Some(nat) if destination.ip() == nat.public => {
+                // What was let through before and is not any more reaches nobody.
+                let port =
+                    destination.port().checked_sub(nat.shift).filter(|port| [500, 4500].contains(port));
+                let Some(port) = port else { return };
+                destination = SocketAddr::new(self.hosts[0].address, port);
+            }
+            _ => {}
+        }
+        if lost || destination.ip() != self.hosts[other].address {
+            return;
+        }
+        let copies = 1 + u64::from(self.random.below(100) < self.copies);
+        for copy in 0..copies {
             self.sent += 1;
-            let arrival = (self.now + delay, self.sent, other, transmit.local, transmit.payload);
-            self.flying.push(Reverse(arrival));
+            let at = self.now + delay * (1 + 7 * u32::try_from(copy).unwrap());
+            self.flying.push(Reverse((at, self.sent, other, source, destination, transmit.payload.clone())));
         }
     }
 
@@ -227,8 +271,7 @@ impl World {
         while let Some(Reverse((at, ..))) = self.flying.peek()
             && *at <= self.now
         {
-            let Reverse((_, _, to, from, bytes)) = self.flying.pop().unwrap();
-            let local = SocketAddr::new(self.hosts[to].address, 500);
+            let Reverse((_, _, to, from, local, bytes)) = self.flying.pop().unwrap();
             self.hosts[to].engine.handle_input(self.now, local, from, &bytes);
         }
         for host in &mut self.hosts {
@@ -264,9 +307,30 @@ impl World {
         let usable = |from: &[Sa], to: &[Sa], source: IpAddr| {
             let mut out = from.iter().filter(|sa| sa.id.source == source && sa.state != SaState::Larval);
             let newest = out.next_back();
-            newest.is_some_and(|sa| to.iter().any(|other| other.id == sa.id && other.enc_key == sa.enc_key))
+            let same = |sa: &Sa, other: &Sa| other.id.spi == sa.id.spi && other.enc_key == sa.enc_key;
+            newest.is_some_and(|sa| to.iter().any(|other| same(sa, other)))
         };
         usable(&a_sas, &b_sas, a.address) && usable(&b_sas, &a_sas, b.address)
+    }
+
+    /// A GRE packet from host b to host a, as the policies want it.
+    fn packet_from_b(&mut self) {
+        let header = coati_wire::ipv4::Repr {
+            tos: 0,
+            id: 1,
+            dont_fragment: false,
+            ttl: 64,
+            protocol: 47,
+            source: B.parse().unwrap(),
+            destination: A.parse().unwrap(),
+            payload_len: 24,
+        };
+        let mut batch = [coati_ipsec::Packet::new(&[&header.emit()[..], &[0; 24]].concat())];
+        let mut verdicts = Vec::new();
+        let [a, b] = &self.hosts;
+        b.sadb.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut self.random);
+        assert_eq!(verdicts, [coati_ipsec::Outbound::Sealed]);
+        assert_eq!(a.sadb.snapshot().inbound(&mut batch[0], 0), Ok(()));
     }
 
     /// For the message of a failed assertion.

@@ -2,6 +2,7 @@
 
 pub mod namespace;
 pub mod netlink;
+mod offload;
 pub mod process;
 pub mod raw;
 pub mod tun;

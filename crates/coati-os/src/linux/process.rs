@@ -1,7 +1,7 @@
 //! Processes: no core dumps, death of the parent, waiting for descriptors.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// No core dump of this process, and no look into its memory by others of the same user: it holds keys.
@@ -14,10 +14,91 @@ pub fn forbid_core_dumps() {
     }
 }
 
+/// A process in the background that has not said yet that it is ready.
+#[derive(Debug)]
+pub struct Background {
+    ready: OwnedFd,
+}
+
+/// Goes on in a new process that belongs to no terminal. The calling process waits until that one is
+/// [`Background::ready`] or has ended, and exits with 0 or 1, so that what goes wrong at a start is seen by whoever
+/// started it. Only while there is no other thread.
+pub fn go_to_background() -> io::Result<Background> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(io::Error::other("a program with threads cannot go to the background"));
+    }
+    let (reader, writer) = std::io::pipe()?;
+    // SAFETY: this process has no other thread, so that the child finds all locks free.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            drop(reader);
+            // SAFETY: setsid takes nothing. It fails only for a leader of a process group, which a child is not.
+            unsafe { libc::setsid() };
+            // A second one, so that it never gets a terminal by opening one.
+            // SAFETY: as above.
+            match unsafe { libc::fork() } {
+                -1 => Err(io::Error::last_os_error()),
+                0 => Ok(Background { ready: writer.into() }),
+                _ => std::process::exit(0),
+            }
+        }
+        _ => {
+            drop(writer);
+            let mut byte = [0];
+            let ready = std::io::Read::read_exact(&mut { reader }, &mut byte).is_ok();
+            std::process::exit(i32::from(!ready));
+        }
+    }
+}
+
+impl Background {
+    /// Lets the starting process end with success, and leaves its terminal and its folder.
+    pub fn ready(self) -> io::Result<()> {
+        std::env::set_current_dir("/")?;
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        for fd in 0..3 {
+            // SAFETY: both descriptors are valid; 0 to 2 are not owned by anything in this program.
+            if unsafe { libc::dup2(null.as_raw_fd(), fd) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        std::io::Write::write_all(&mut std::fs::File::from(self.ready), &[1])
+    }
+}
+
+/// The number of a user by name.
+pub fn user_by_name(name: &str) -> Option<u32> {
+    number_in("/etc/passwd", name)
+}
+
+/// The number of a group by name.
+pub fn group_by_name(name: &str) -> Option<u32> {
+    number_in("/etc/group", name)
+}
+
+/// Both files have the number in their third field.
+fn number_in(file: &str, name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
 /// This process is ended when its parent is.
 pub fn die_with_parent() {
     // SAFETY: prctl with PR_SET_PDEATHSIG takes integers only.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+}
+
+/// Lets go of the pipes or the terminal behind standard output and standard error, so that whoever reads them sees
+/// their end although this process goes on.
+pub fn let_go_of_output() -> io::Result<()> {
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
 }
 
 /// A reader that goes away, such as `head`, ends this process without a word, as it ends any command. Not for daemons.
@@ -81,4 +162,23 @@ fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()
 pub fn user() -> u32 {
     // SAFETY: geteuid takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_by_name() {
+        assert_eq!(user_by_name("root"), Some(0));
+        assert_eq!(group_by_name("root").or_else(|| group_by_name("wheel")), Some(0));
+        assert_eq!(user_by_name("no such user"), None);
+        assert_eq!(user_by_name(""), None);
+    }
+
+    #[test]
+    fn a_program_with_threads_stays() {
+        let refused = std::thread::spawn(go_to_background).join().unwrap();
+        assert!(refused.unwrap_err().to_string().contains("threads"));
+    }
 }

@@ -23,8 +23,11 @@ impl RawSocket {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
         socket.set_nonblocking(true)?;
         socket.set_header_included_v4(true)?;
-        // As large as the system allows: less is no error.
-        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        // With CAP_NET_ADMIN beyond net.core.rmem_max, whose default is some 90 packets; else as large as the system
+        // allows: less is no error.
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        }
         let _ = socket.set_send_buffer_size(RECEIVE_BUFFER);
         Ok(Self(socket))
     }

@@ -82,6 +82,27 @@ fn a_cut_of_a_minute() {
     assert!(world.run_until(Duration::from_secs(15), World::converged));
 }
 
+/// An adjacency that breaks and comes back before the own LSA is originated anew leaves it as it was; paths are computed
+/// all the same. Found by fuzzing: the route stayed away until something else changed.
+#[test]
+fn paths_follow_the_adjacency_also_when_no_lsa_changes() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(60));
+    let moment = Duration::from_millis(100);
+    let peer = Peer { interface: 10, key: world.routers[1].router_id() };
+    let engine = &mut world.routers[0];
+    engine.set_state(world.now, peer, State::Exchange, "test");
+    // Origination has to wait for its interval, and meanwhile paths are computed.
+    engine.own_due.clear();
+    engine.handle_timeout(world.now + moment);
+    assert!(world.route(0, 1).is_none());
+    let engine = &mut world.routers[0];
+    engine.set_state(world.now + moment, peer, State::Full, "test");
+    engine.own_due.clear();
+    assert!(world.run_until(Duration::from_secs(10), World::converged), "{}", world.story());
+}
+
 #[test]
 fn a_dead_tunnel_takes_its_neighbour_at_once() {
     let mut world = World::row(2, 1);

@@ -5,9 +5,13 @@
 //!  20..24 message id  24..28 length;  then payloads: next payload (1), reserved (1), length (2), body
 //! ```
 
+mod certificate;
+mod configuration;
 mod payload;
 mod sa;
 
+pub use certificate::Certificate;
+pub use configuration::Configuration;
 pub use payload::{Delete, Fragment, Identity, Notification};
 pub use sa::{Attribute, AttributeValue, Proposal, SecurityAssociation, Transform};
 
@@ -55,6 +59,10 @@ pub mod kind {
     pub const NAT_D: u8 = 20;
     /// NAT original address (RFC 3947).
     pub const NAT_OA: u8 = 21;
+    /// NAT discovery, as the drafts before RFC 3947 number it.
+    pub const NAT_D_DRAFT: u8 = 130;
+    /// NAT original address, as the drafts number it.
+    pub const NAT_OA_DRAFT: u8 = 131;
     /// A piece of a message.
     pub const FRAGMENT: u8 = 132;
 }

@@ -19,10 +19,24 @@ pub struct Identity {
 impl Identity {
     /// Kind of an IPv4 address.
     pub const IPV4: u8 = 1;
+    /// Kind of a domain name.
+    pub const FQDN: u8 = 2;
+    /// Kind of a mail address.
+    pub const USER_FQDN: u8 = 3;
     /// Kind of an IPv4 network.
     pub const IPV4_SUBNET: u8 = 4;
     /// Kind of an IPv6 address.
     pub const IPV6: u8 = 5;
+    /// Kind of an IPv6 network.
+    pub const IPV6_SUBNET: u8 = 6;
+    /// Kind of a range of IPv4 addresses.
+    pub const IPV4_RANGE: u8 = 7;
+    /// Kind of a range of IPv6 addresses.
+    pub const IPV6_RANGE: u8 = 8;
+    /// Kind of a distinguished name in DER.
+    pub const DER_ASN1_DN: u8 = 9;
+    /// Kind of bytes that both sides know.
+    pub const KEY_ID: u8 = 11;
 
     /// Reads the body of the payload.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
@@ -30,6 +44,15 @@ impl Identity {
         let [kind, protocol] = array(WHAT, body, 0)?;
         let port = u16_at(WHAT, body, 2)?;
         Ok(Self { kind, protocol, port, data: body.get(4..).unwrap_or(&[]).to_vec() })
+    }
+
+    /// The address, when it is one.
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        match self.kind {
+            Self::IPV4 => <[u8; 4]>::try_from(self.data.as_slice()).ok().map(Into::into),
+            Self::IPV6 => <[u8; 16]>::try_from(self.data.as_slice()).ok().map(Into::into),
+            _ => None,
+        }
     }
 
     /// The body of the payload.
@@ -157,7 +180,7 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// Reads the body of the payload; number and length of the SPIs must fill it exactly.
+    /// Reads the body of the payload; number and length of the SPIs, neither of them 0, must fill it exactly.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         const WHAT: &str = "delete";
         let doi = u32_at(WHAT, body, 0)?;
@@ -165,7 +188,7 @@ impl Delete {
         let count = usize::from(u16_at(WHAT, body, 6)?);
         let rest = body.get(8..).unwrap_or(&[]);
         let spi_len = usize::from(spi_len);
-        if spi_len == 0 || Some(rest.len()) != count.checked_mul(spi_len) {
+        if spi_len == 0 || count == 0 || Some(rest.len()) != count.checked_mul(spi_len) {
             return Err(WireError::Length { what: "number of SPIs", found: count });
         }
         Ok(Self { doi, protocol, spis: rest.chunks_exact(spi_len).map(<[u8]>::to_vec).collect() })
@@ -222,6 +245,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Found by fuzzing: what says nothing was read, and written as something that could not be read again.
+    #[test]
+    fn a_delete_of_nothing_is_none() {
+        assert!(Delete::parse(&[0, 0, 0, 1, 3, 4, 0, 0]).is_err());
+        assert!(Delete::parse(&[0, 0, 0, 1, 3, 0, 0, 1]).is_err());
+    }
 
     proptest! {
         #[test]

@@ -140,42 +140,51 @@ impl Transform {
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         const WHAT: &str = "transform";
         let [number, id, _, _] = array(WHAT, body, 0)?;
-        let mut rest = body.get(4..).unwrap_or(&[]);
-        let mut attributes = Vec::new();
-        while !rest.is_empty() {
-            if attributes.len() == MAX_ATTRIBUTES {
-                return Err(WireError::TooMany { what: "attributes", limit: MAX_ATTRIBUTES });
-            }
-            let (class, value) = (u16_at("attribute", rest, 0)?, u16_at("attribute", rest, 2)?);
-            let (value, length) = if class & 0x8000 != 0 {
-                (AttributeValue::Short(value), 4)
-            } else {
-                let length = 4 + usize::from(value);
-                let wrong = WireError::Length { what: "attribute length", found: usize::from(value) };
-                (AttributeValue::Long(rest.get(4..length).ok_or(wrong)?.to_vec()), length)
-            };
-            attributes.push(Attribute { class: class & 0x7fff, value });
-            rest = rest.get(length..).unwrap_or(&[]);
-        }
+        let attributes = parse_attributes(body.get(4..).unwrap_or(&[]), MAX_ATTRIBUTES)?;
         Ok(Self { number, id, attributes })
     }
 
     fn emit(&self) -> Vec<u8> {
         let mut bytes = vec![self.number, self.id, 0, 0];
-        for attribute in &self.attributes {
-            match &attribute.value {
-                AttributeValue::Short(value) => {
-                    bytes.extend_from_slice(&(attribute.class | 0x8000).to_be_bytes());
-                    bytes.extend_from_slice(&value.to_be_bytes());
-                }
-                AttributeValue::Long(value) => {
-                    bytes.extend_from_slice(&attribute.class.to_be_bytes());
-                    bytes.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
-                    bytes.extend_from_slice(value);
-                }
+        emit_attributes(&mut bytes, &self.attributes);
+        bytes
+    }
+}
+
+/// Attributes (RFC 2408 section 3.3) up to the end of `rest`.
+pub(super) fn parse_attributes(mut rest: &[u8], limit: usize) -> Result<Vec<Attribute>, WireError> {
+    let mut attributes = Vec::new();
+    while !rest.is_empty() {
+        if attributes.len() == limit {
+            return Err(WireError::TooMany { what: "attributes", limit });
+        }
+        let (class, value) = (u16_at("attribute", rest, 0)?, u16_at("attribute", rest, 2)?);
+        let (value, length) = if class & 0x8000 != 0 {
+            (AttributeValue::Short(value), 4)
+        } else {
+            let length = 4 + usize::from(value);
+            let wrong = WireError::Length { what: "attribute length", found: usize::from(value) };
+            (AttributeValue::Long(rest.get(4..length).ok_or(wrong)?.to_vec()), length)
+        };
+        attributes.push(Attribute { class: class & 0x7fff, value });
+        rest = rest.get(length..).unwrap_or(&[]);
+    }
+    Ok(attributes)
+}
+
+pub(super) fn emit_attributes(bytes: &mut Vec<u8>, attributes: &[Attribute]) {
+    for attribute in attributes {
+        match &attribute.value {
+            AttributeValue::Short(value) => {
+                bytes.extend_from_slice(&(attribute.class | 0x8000).to_be_bytes());
+                bytes.extend_from_slice(&value.to_be_bytes());
+            }
+            AttributeValue::Long(value) => {
+                bytes.extend_from_slice(&attribute.class.to_be_bytes());
+                bytes.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
+                bytes.extend_from_slice(value);
             }
         }
-        bytes
     }
 }
 

@@ -1,26 +1,31 @@
-//! `coati up`: one router, in the foreground.
+//! `coati up` and `racoon`: one router.
 //!
 //! Order matters for safety: policies first, then the sockets that see clear packets, then the tunnel. So nothing can
 //! leave or enter in clear at any moment of a start.
 
 mod admin;
+mod hooks;
 mod kernel;
 mod log;
+mod racoon;
+mod reload;
 mod run;
 mod threads;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::time::Instant;
 
 use clap::Args;
+use coati_config::racoon::{Account, Adminsock, LogLevel, UdpEndpoint};
 use coati_config::rc_conf::GreTunnel;
 use coati_config::site::Site;
+use coati_config::{Diagnostic, Origin};
 use coati_crypto::{RandomSource, SystemRandom};
 use coati_os::netlink::{Address, Netlink};
 use coati_os::raw::RawSocket;
@@ -28,12 +33,16 @@ use coati_os::tun::Tun;
 use coati_router::{Control, Forwarder, Plane, Tunnel};
 use coati_sadb::{Refusal, Reply};
 
+pub use racoon::run as racoon;
+
+use crate::client::SOCKET_PATHS;
 use crate::clock::unix_seconds;
-use crate::files;
-use admin::AdminServer;
+use crate::files::{self, Place, Purpose};
+use admin::{AdminServer, AdminSocket};
+use hooks::Hooks;
 use kernel::Kernel;
-use log::RacoonLog;
-use run::Daemon;
+use log::{Level, Log, LogForm, LogTarget};
+use run::{Daemon, Parts};
 use threads::ToControl;
 
 /// Arguments of `coati up`.
@@ -42,34 +51,146 @@ pub struct UpArgs {
     /// The folder with rc.conf, racoon.conf, psk.txt, setkey.conf, ospfd.conf; what is not there is done without.
     #[arg(default_value = "/usr/local/etc/racoon")]
     dir: PathBuf,
-    /// Where to listen for commands; may be given more than once.
-    #[arg(short, long = "socket", value_name = "PATH", default_values = ["/var/run/coati.sock", "/var/run/racoon.sock"])]
+    /// Where to listen for commands; may be given more than once. Without it /var/run/coati.sock and what racoon.conf
+    /// says of adminsock, or /var/run/racoon.sock.
+    #[arg(short, long = "socket", value_name = "PATH")]
     sockets: Vec<PathBuf>,
     /// Where to log; without it the file behind -l in rc.conf's racoon_flags, else standard error.
     #[arg(short, long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// What lines of the log look like.
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    log_format: LogForm,
+}
+
+/// What a start is told by the command line.
+#[derive(Clone, Debug)]
+struct Start {
+    place: Place,
+    /// Instead of the usual ones.
+    sockets: Vec<PathBuf>,
+    /// `None` is what rc.conf says, else standard error.
+    log: Option<LogTarget>,
+    form: LogForm,
+    /// How much more is logged than racoon.conf says.
+    more: usize,
+    /// IKE's port, where `listen` names none.
+    port: u16,
+    /// Address families that IKE uses: IPv4, IPv6.
+    families: (bool, bool),
+    /// Whether to write the file with the number of the process.
+    pid_file: bool,
 }
 
 /// Runs the router until a signal ends it.
 pub fn up(args: &UpArgs) -> ExitCode {
     coati_os::process::forbid_core_dumps();
-    let (site, remarks) = match files::read(&args.dir, files::Purpose::Start) {
-        Ok(read) => read,
-        Err(error) => return fail(&error),
+    let start = Start {
+        place: Place { dir: args.dir.clone(), racoon_conf: None },
+        sockets: args.sockets.clone(),
+        log: args.log.clone().map(|path| LogTarget::File(path, false)),
+        form: args.log_format,
+        more: 0,
+        port: IKE_PORT,
+        families: (true, true),
+        pid_file: false,
     };
-    if files::report(&remarks) {
-        eprintln!("coati: not started, because of the errors above; nothing was touched");
-        return ExitCode::FAILURE;
-    }
-    match start(args, site).and_then(Daemon::run) {
+    let site = match start.read("coati") {
+        Ok(site) => site,
+        Err(code) => return code,
+    };
+    match start.begin(site).and_then(Daemon::run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail("coati", &error),
     }
 }
 
-fn fail(error: &io::Error) -> ExitCode {
-    eprintln!("coati: {error}");
+fn fail(program: &str, error: &io::Error) -> ExitCode {
+    eprintln!("{program}: {error}");
     ExitCode::FAILURE
+}
+
+impl Start {
+    /// The files, their remarks printed; the exit code when they do not do.
+    fn read(&self, program: &str) -> Result<Site, ExitCode> {
+        let (site, remarks) = self.read_files().map_err(|error| fail(program, &error))?;
+        if files::report(&remarks) {
+            eprintln!("{program}: not started, because of the errors above; nothing was touched");
+            return Err(ExitCode::FAILURE);
+        }
+        Ok(site)
+    }
+
+    /// The files, with what the command line says beside them.
+    fn read_files(&self) -> io::Result<(Site, Vec<Diagnostic>)> {
+        let (mut site, remarks) = self.place.read(Purpose::Start)?;
+        if self.port != IKE_PORT {
+            let addresses = self.ike_addresses(&site);
+            if let Some(racoon) = site.racoon.as_mut().filter(|racoon| racoon.listen.isakmp.is_empty()) {
+                let endpoint =
+                    |(address, port)| (UdpEndpoint { address, zone: None, port }, Origin::default());
+                racoon.listen.isakmp = addresses.into_iter().map(endpoint).collect();
+            }
+        }
+        Ok((site, remarks))
+    }
+
+    /// Where to listen for commands, and where besides when that is possible.
+    fn sockets(&self, site: &Site) -> io::Result<(Vec<AdminSocket>, Vec<AdminSocket>)> {
+        if !self.sockets.is_empty() {
+            return Ok((self.sockets.iter().cloned().map(AdminSocket::private).collect(), Vec::new()));
+        }
+        let [own, classic, others @ ..] = SOCKET_PATHS.map(|path| AdminSocket::private(path.into()));
+        let adminsock =
+            site.racoon.as_ref().map(|racoon| racoon.listen.adminsock.clone()).unwrap_or_default();
+        match adminsock {
+            Adminsock::Usual => {
+                let has_folder = |socket: &AdminSocket| socket.path.parent().is_some_and(Path::is_dir);
+                Ok((vec![own, classic], others.into_iter().filter(has_folder).collect()))
+            }
+            Adminsock::Disabled => Ok((vec![own], Vec::new())),
+            Adminsock::At { path, owner, group, mode } => {
+                let us = coati_os::process::user();
+                let owner = user(&owner)?;
+                // Root's is ours as it is; only root could give it to somebody else.
+                let owner = Some(owner).filter(|owner| *owner != us && us == 0);
+                let group = Some(self::group(&group)?).filter(|group| *group != 0);
+                Ok((vec![own, AdminSocket { path: path.into(), owner, group, mode }], Vec::new()))
+            }
+        }
+    }
+
+    fn level(&self, site: &Site) -> Level {
+        let levels = [Level::Error, Level::Warning, Level::Notify, Level::Info, Level::Debug];
+        let index = match site.racoon.as_ref().map_or(LogLevel::Info, |racoon| racoon.log) {
+            LogLevel::Error => 0,
+            LogLevel::Warning => 1,
+            LogLevel::Notify => 2,
+            LogLevel::Info => 3,
+            LogLevel::Debug | LogLevel::Debug2 => 4,
+        };
+        levels.get(index + self.more).copied().unwrap_or(Level::Debug)
+    }
+}
+
+/// The number of a user.
+fn user(account: &Account) -> io::Result<u32> {
+    match account {
+        Account::Id(id) => Ok(*id),
+        Account::Name(name) => coati_os::process::user_by_name(name).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("racoon.conf: no user `{name}` here"))
+        }),
+    }
+}
+
+/// The number of a group.
+fn group(account: &Account) -> io::Result<u32> {
+    match account {
+        Account::Id(id) => Ok(*id),
+        Account::Name(name) => coati_os::process::group_by_name(name).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("racoon.conf: no group `{name}` here"))
+        }),
+    }
 }
 
 /// Says what was being done when `error` came.
@@ -88,54 +209,94 @@ fn randomness() -> Box<dyn RandomSource> {
     Box::new(SystemRandom::new())
 }
 
-fn start(args: &UpArgs, site: Site) -> io::Result<Daemon> {
-    // Before anything is touched, so that a second daemon cannot disturb the first.
-    let admin = AdminServer::bind(&args.sockets)?;
-    let log_path = args.log.clone().or_else(|| log_of_flags(site.rc.racoon_flags.as_deref()));
-    let log = RacoonLog::open(log_path.as_deref()).map_err(while_doing("the log file"))?;
-    let tunnels = site.rc.tunnels.iter().map(|tunnel| Tunnel {
-        name: tunnel.name.clone(),
-        local: tunnel.local,
-        remote: tunnel.remote,
-        key: tunnel.key,
-    });
-    let mut plane = Plane::new(randomness);
-    apply_statements(&mut plane, &site)?;
-    plane.add_tunnels(tunnels);
-    let raw =
-        |protocol, name| RawSocket::new(protocol).map_err(while_doing(format!("a raw socket for {name}")));
-    let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
-    let gre = Arc::new(raw(47, "GRE (protocol 47)")?);
-    let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
-    let ike = ike_sockets(&site)?;
-    let mut tuns = Vec::new();
-    for tunnel in &site.rc.tunnels {
-        tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel)?));
+impl Start {
+    fn begin(self, site: Site) -> io::Result<Daemon> {
+        // Before anything is touched, so that a second daemon cannot disturb the first.
+        let (sockets, besides) = self.sockets(&site)?;
+        let mut admin = AdminServer::bind(&sockets)?;
+        let target = self.log.clone().or_else(|| {
+            log_of_flags(site.rc.racoon_flags.as_deref()).map(|path| LogTarget::File(path, false))
+        });
+        let target = target.unwrap_or(LogTarget::Stderr);
+        let mut log = Log::open(target, self.form, self.level(&site)).map_err(while_doing("the log file"))?;
+        for socket in &besides {
+            if let Err(error) = admin.also(socket) {
+                log.line(Level::Warning, &format!("not listened at: {error}"));
+            }
+        }
+        let tunnels = site.rc.tunnels.iter().map(|tunnel| Tunnel {
+            name: tunnel.name.clone(),
+            local: tunnel.local,
+            remote: tunnel.remote,
+            key: tunnel.key,
+        });
+        let mut plane = Plane::new(randomness);
+        apply_statements(&mut plane, &site)?;
+        plane.add_tunnels(tunnels);
+        let raw = |protocol, name| {
+            RawSocket::new(protocol).map_err(while_doing(format!("a raw socket for {name}")))
+        };
+        let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
+        let gre = Arc::new(raw(47, "GRE (protocol 47)")?);
+        let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
+        let (ike, natt) = ike_sockets(self.ike_addresses(&site), &mut log)?;
+        let natt_receiving = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
+        let mut tuns = Vec::new();
+        for tunnel in &site.rc.tunnels {
+            tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel)?));
+        }
+        if !tuns.is_empty() {
+            // gateway_enable's work; files::read said so when rc.conf does not have it.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+                .map_err(while_doing("net.ipv4.ip_forward=1"))?;
+        }
+        let (sender, from_threads) = sync_channel(threads::MAX_WAITING);
+        let (wake_reader, wake) = UnixStream::pair()?;
+        wake_reader.set_nonblocking(true)?;
+        wake.set_nonblocking(true)?;
+        let (stop, stop_reader) = UnixStream::pair()?;
+        let to_control = ToControl { sender, wake };
+        let forwarder = || Forwarder::new(plane.tables(), randomness().as_mut());
+        let mut joins = Vec::new();
+        for (index, tun) in tuns.iter().enumerate() {
+            let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
+            joins.push(threads::outgoing(index, tun.clone(), esp.clone(), forwarder(), control, stop)?);
+        }
+        let to_exponentiate = to_control.another()?;
+        let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
+        let sockets = [esp.clone(), gre];
+        joins.push(threads::incoming(
+            sockets,
+            natt_receiving,
+            tuns.clone(),
+            forwarder(),
+            to_control,
+            stop_reader,
+        )?);
+        let (jobs, jobs_receiver) = channel();
+        joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
+        let control = Control::new(&site, plane, randomness);
+        let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
+        let pid_file = if self.pid_file { Some(reload::PidFile::write(&site)?) } else { None };
+        Ok(Daemon::new(Parts {
+            start: self,
+            site,
+            control,
+            wire: esp,
+            ike,
+            natt,
+            jobs,
+            kernel,
+            admin,
+            hooks,
+            from_threads,
+            wake: wake_reader,
+            stop,
+            joins,
+            log,
+            pid_file,
+        }))
     }
-    if !tuns.is_empty() {
-        // gateway_enable's work; files::read said so when rc.conf does not have it.
-        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(while_doing("net.ipv4.ip_forward=1"))?;
-    }
-    let (sender, from_threads) = channel();
-    let (wake_reader, wake) = UnixStream::pair()?;
-    wake_reader.set_nonblocking(true)?;
-    wake.set_nonblocking(true)?;
-    let (stop, stop_reader) = UnixStream::pair()?;
-    let to_control = ToControl { sender, wake };
-    let forwarder = || Forwarder::new(plane.tables(), randomness().as_mut());
-    let mut joins = Vec::new();
-    for (index, tun) in tuns.iter().enumerate() {
-        let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
-        joins.push(threads::outgoing(index, tun.clone(), esp.clone(), forwarder(), control, stop)?);
-    }
-    let to_exponentiate = to_control.another()?;
-    let sockets = [esp.clone(), gre];
-    joins.push(threads::incoming(sockets, tuns.clone(), forwarder(), to_control, stop_reader)?);
-    let (jobs, jobs_receiver) = channel();
-    joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
-    let control = Control::new(&site, plane, randomness);
-    let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
-    Ok(Daemon::new(site, control, esp, ike, jobs, kernel, admin, from_threads, wake_reader, stop, joins, log))
 }
 
 /// The file behind -l in the flags of racoon(8).
@@ -202,32 +363,56 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The addresses IKE speaks from: those `listen` names, else the near ends of tunnels and policies.
-fn ike_addresses(site: &Site) -> Vec<(IpAddr, u16)> {
-    let Some(racoon) = &site.racoon else { return Vec::new() };
-    let mut addresses = racoon.listen.clone();
-    if addresses.is_empty() {
-        let near = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
-        let near = near.map(|(policy, _)| policy.selector.source).filter(coati_sadb::Prefix::is_host);
-        addresses.extend(near.map(|prefix| (prefix.address, 500)));
-        addresses.extend(site.rc.tunnels.iter().map(|tunnel| (IpAddr::V4(tunnel.local), 500)));
+/// IKE's port.
+const IKE_PORT: u16 = 500;
+/// The port that IKE shares with ESP (RFC 3947).
+const NATT_PORT: u16 = 4500;
+
+impl Start {
+    /// The addresses IKE speaks from: those `listen` names, else the near ends of tunnels and policies.
+    fn ike_addresses(&self, site: &Site) -> Vec<(IpAddr, u16)> {
+        let Some(racoon) = &site.racoon else { return Vec::new() };
+        let listen = racoon.listen.isakmp.iter().chain(&racoon.listen.isakmp_natt);
+        let mut addresses: Vec<_> = listen.map(|(endpoint, _)| (endpoint.address, endpoint.port)).collect();
+        if addresses.is_empty() {
+            let near = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
+            let near = near.map(|(policy, _)| policy.selector.source).filter(coati_sadb::Prefix::is_host);
+            addresses.extend(near.map(|prefix| (prefix.address, self.port)));
+            addresses.extend(site.rc.tunnels.iter().map(|tunnel| (IpAddr::V4(tunnel.local), self.port)));
+        }
+        let (v4, v6) = self.families;
+        addresses.retain(|(address, _)| if address.is_ipv4() { v4 } else { v6 });
         addresses.sort_unstable();
         addresses.dedup();
+        addresses
     }
-    addresses
 }
 
-fn ike_sockets(site: &Site) -> io::Result<Vec<std::net::UdpSocket>> {
-    let open = |(address, port): (IpAddr, u16)| {
-        coati_os::raw::ike_socket(address, port).map_err(|error| {
-            let advice = match error.kind() {
-                io::ErrorKind::AddrInUse => "another IKE daemon has it: stop racoon, charon or pluto first",
-                io::ErrorKind::AddrNotAvailable => "no interface has this address",
-                io::ErrorKind::PermissionDenied => "ports below 1024 need root",
-                _ => "IKE needs it",
-            };
-            io::Error::new(error.kind(), format!("UDP {address} port {port}: {error} ({advice})"))
-        })
-    };
-    ike_addresses(site).into_iter().map(open).collect()
+fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<UdpSocket> {
+    coati_os::raw::ike_socket(address, port).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "another IKE daemon has it: stop racoon, charon or pluto first",
+            io::ErrorKind::AddrNotAvailable => "no interface has this address",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need root",
+            _ => "IKE needs it",
+        };
+        io::Error::new(error.kind(), format!("UDP {address} port {port}: {error} ({advice})"))
+    })
+}
+
+/// The sockets for IKE alone, and those it shares with ESP.
+fn ike_sockets(addresses: Vec<(IpAddr, u16)>, log: &mut Log) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
+    let (shared, alone): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|(_, port)| *port == NATT_PORT);
+    let ike: Vec<UdpSocket> = alone.iter().copied().map(ike_socket).collect::<io::Result<_>>()?;
+    let mut natt: Vec<UdpSocket> = shared.iter().copied().map(ike_socket).collect::<io::Result<_>>()?;
+    for (address, _) in alone.iter().filter(|_| shared.is_empty()) {
+        match ike_socket((*address, NATT_PORT)) {
+            Ok(socket) => natt.push(socket),
+            // Nobody asked for it by name: without it there is no way through a NAT, and everything else works.
+            Err(error) => {
+                log.line(Level::Warning, &format!("no NAT traversal on {address}: {error}"));
+            }
+        }
+    }
+    Ok((ike, natt))
 }

@@ -1,7 +1,8 @@
 //! The control thread: one poll(2) loop over everything but packets.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
-use std::net::UdpSocket;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -9,95 +10,154 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use coati_config::racoon::ScriptEvent;
 use coati_config::site::Site;
-use coati_ike::Job;
+use coati_ike::{EndReason, Event, Job};
 use coati_ipsec::Packet;
 use coati_os::process::wait_readable;
 use coati_os::raw::RawSocket;
-use coati_router::admin::{AdminReply, AdminRequest, Milestone, MilestoneStatus, MonitorLine, Status};
-use coati_router::{Arrival, Control, ControlEvent, Now};
+use coati_router::admin::{
+    AdminReply, AdminRequest, Cause, Establish, EventKind, EventStatus, IsakmpStatus, Milestone,
+    MilestoneStatus, MonitorLine, Refused, Status,
+};
+use coati_router::{Arrival, Control, ControlEvent, Now, event_status};
 use coati_sadb::Request;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use super::Start;
 use super::admin::AdminServer;
+use super::hooks::{Hook, Hooks};
 use super::kernel::Kernel;
-use super::log::RacoonLog;
-use super::threads::FromThreads;
+use super::log::{Level, Log};
+use super::reload::PidFile;
+use super::threads::{FromThreads, IkeDatagram};
 use crate::clock::{unix_micros, unix_seconds};
 
 /// A running router.
 pub struct Daemon {
-    site: Site,
-    control: Control,
+    pub(super) start: Start,
+    pub(super) site: Site,
+    pub(super) control: Control,
     wire: Arc<RawSocket>,
-    ike: Vec<UdpSocket>,
+    pub(super) ike: Vec<UdpSocket>,
+    /// For sending only: the packet thread receives, since ESP comes there too.
+    natt: Vec<UdpSocket>,
     jobs: Sender<Job>,
     kernel: Kernel,
     admin: AdminServer,
+    hooks: Hooks,
     from_threads: Receiver<FromThreads>,
     wake: UnixStream,
     stop: Option<UnixStream>,
     joins: Vec<JoinHandle<()>>,
-    started: u64,
+    started: (Instant, u64),
     milestones: Vec<MilestoneStatus>,
-    log: RacoonLog,
+    /// Who the peers of established ISAKMP SAs are, by both cookies.
+    identities: HashMap<String, String>,
+    pub(super) log: Log,
+    _pid_file: Option<PidFile>,
+}
+
+/// What a start has made.
+pub(super) struct Parts {
+    pub(super) start: Start,
+    pub(super) site: Site,
+    pub(super) control: Control,
+    pub(super) wire: Arc<RawSocket>,
+    pub(super) ike: Vec<UdpSocket>,
+    pub(super) natt: Vec<UdpSocket>,
+    pub(super) jobs: Sender<Job>,
+    pub(super) kernel: Kernel,
+    pub(super) admin: AdminServer,
+    pub(super) hooks: Hooks,
+    pub(super) from_threads: Receiver<FromThreads>,
+    pub(super) wake: UnixStream,
+    pub(super) stop: UnixStream,
+    pub(super) joins: Vec<JoinHandle<()>>,
+    pub(super) log: Log,
+    pub(super) pid_file: Option<PidFile>,
+}
+
+/// Signals, each with a pipe of its own.
+struct SignalPipes {
+    end: UnixStream,
+    reload: UnixStream,
+    user: UnixStream,
+}
+
+impl SignalPipes {
+    fn new() -> io::Result<Self> {
+        let pipe = |signals: &[i32]| -> io::Result<UnixStream> {
+            let (reader, writer) = UnixStream::pair()?;
+            reader.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
+            }
+            Ok(reader)
+        };
+        Ok(Self {
+            end: pipe(&[SIGTERM, SIGINT])?,
+            reload: pipe(&[SIGHUP])?,
+            user: pipe(&[SIGUSR1, SIGUSR2])?,
+        })
+    }
 }
 
 impl Daemon {
-    #[expect(clippy::too_many_arguments, reason = "the parts that start() made, handed over once")]
-    pub(super) fn new(
-        site: Site,
-        control: Control,
-        wire: Arc<RawSocket>,
-        ike: Vec<UdpSocket>,
-        jobs: Sender<Job>,
-        kernel: Kernel,
-        admin: AdminServer,
-        from_threads: Receiver<FromThreads>,
-        wake: UnixStream,
-        stop: UnixStream,
-        joins: Vec<JoinHandle<()>>,
-        log: RacoonLog,
-    ) -> Self {
-        let stop = Some(stop);
-        let (started, milestones) = (unix_micros(), Vec::new());
+    pub(super) fn new(parts: Parts) -> Self {
         Self {
-            site,
-            control,
-            wire,
-            ike,
-            jobs,
-            kernel,
-            admin,
-            from_threads,
-            wake,
-            stop,
-            joins,
-            started,
-            milestones,
-            log,
+            start: parts.start,
+            site: parts.site,
+            control: parts.control,
+            wire: parts.wire,
+            ike: parts.ike,
+            natt: parts.natt,
+            jobs: parts.jobs,
+            kernel: parts.kernel,
+            admin: parts.admin,
+            hooks: parts.hooks,
+            from_threads: parts.from_threads,
+            wake: parts.wake,
+            stop: Some(parts.stop),
+            joins: parts.joins,
+            started: (Instant::now(), unix_micros()),
+            milestones: Vec::new(),
+            identities: HashMap::new(),
+            log: parts.log,
+            _pid_file: parts.pid_file,
         }
     }
 
     /// Runs until SIGTERM or SIGINT.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let (signals, signal_writer) = UnixStream::pair()?;
-        signals.set_nonblocking(true)?;
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::low_level::pipe::register(signal, signal_writer.try_clone()?)?;
-        }
+        let signals = SignalPipes::new()?;
         self.look_at_interfaces();
         loop {
             self.work();
             let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = if self.admin.is_behind() { Some(Duration::from_millis(20)) } else { timeout };
-            let mut descriptors: Vec<BorrowedFd<'_>> = vec![signals.as_fd(), self.wake.as_fd()];
+            let mut descriptors: Vec<BorrowedFd<'_>> =
+                vec![signals.end.as_fd(), signals.reload.as_fd(), signals.user.as_fd(), self.wake.as_fd()];
             descriptors.extend(self.ike.iter().map(AsFd::as_fd));
             descriptors.extend(self.kernel.descriptors());
             descriptors.extend(self.admin.descriptors());
             let ready = wait_readable(&descriptors, timeout)?;
-            if ready.first() == Some(&true) {
-                return self.shut_down();
+            if let [end, reload, user, ..] = ready[..] {
+                if end {
+                    return self.shut_down();
+                }
+                if reload {
+                    drain(&signals.reload);
+                    if let Err(error) = self.log.reopen() {
+                        self.log.line(Level::Error, &format!("the log is not opened anew: {error}"));
+                    }
+                    // What came of it is in the log.
+                    let _ = self.reload();
+                }
+                if user {
+                    drain(&signals.user);
+                    self.log.line(Level::Info, "caught signal USR1 or USR2: it means nothing here");
+                }
             }
         }
     }
@@ -108,9 +168,21 @@ impl Daemon {
         self.drain_tunnels();
         self.control.shutdown_ike(now());
         self.carry_out();
+        self.admin.tell_event(&EventStatus {
+            kind: EventKind::Quit,
+            at: unix_seconds(),
+            local: None,
+            remote: None,
+            address: None,
+            banner: None,
+            why: "the daemon was told to end".to_owned(),
+        });
+        self.log.line(Level::Info, "racoon process shutdown");
         // Ends the packet threads and the computing one.
         self.stop = None;
         drop(self.jobs);
+        // Nobody waits for room in it any more.
+        drop(self.from_threads);
         for join in self.joins.drain(..) {
             let _ = join.join();
         }
@@ -123,19 +195,19 @@ impl Daemon {
         let _ = wait_readable(&descriptors, Some(Duration::from_millis(20)));
     }
 
-    fn look_at_interfaces(&mut self) {
+    pub(super) fn look_at_interfaces(&mut self) {
         match self.kernel.links() {
             Ok(links) => self.control.handle_interfaces(now(), links),
-            Err(error) => self.log.line("ERROR", &format!("reading the interfaces: {error}")),
+            Err(error) => self.log.line(Level::Error, &format!("reading the interfaces: {error}")),
         }
         if self.control.wants_kernel_routes() {
             match self.kernel.routes_of_others() {
                 Ok(routes) => self.control.handle_kernel_routes(now(), routes),
-                Err(error) => self.log.line("ERROR", &format!("reading the kernel's routes: {error}")),
+                Err(error) => self.log.line(Level::Error, &format!("reading the kernel's routes: {error}")),
             }
         }
         for error in self.kernel.speak_on(self.control.ospf_links()) {
-            self.log.line("ERROR", &error.to_string());
+            self.log.line(Level::Error, &error.to_string());
         }
     }
 
@@ -165,9 +237,15 @@ impl Daemon {
                 self.control.handle_unknown_spi(now(), source, destination, spi);
             }
             FromThreads::UnknownSpi(_) => {}
+            FromThreads::Ike(IkeDatagram { local, remote, payload, .. }) => {
+                self.control.handle_ike(now(), local, remote, &payload);
+            }
             FromThreads::JobDone(done) => self.control.handle_job(now(), done),
             FromThreads::FirstInbound => self.reached(Milestone::FirstInbound),
-            FromThreads::SendError(error) => tracing::warn!(%error, "sending to the internet failed"),
+            FromThreads::SendError(error) => {
+                self.log.line(Level::Warning, &format!("sending to the internet failed: {error}"));
+            }
+            FromThreads::Hook(peer, level, text) => self.log.of_peer(peer, level, &text),
         }
     }
 
@@ -192,14 +270,18 @@ impl Daemon {
             let _ = self.jobs.send(job);
         }
         while let Some(transmit) = self.control.poll_ike() {
-            let socket =
-                self.ike.iter().find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
+            let mut sockets = self.ike.iter().chain(&self.natt);
+            let socket = sockets.find(|socket| socket.local_addr().is_ok_and(|a| a == transmit.local));
             let sent = socket.map(|socket| socket.send_to(&transmit.payload, transmit.remote));
             match sent {
                 Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(remote = %transmit.remote, %error, "IKE: sending failed"),
+                Some(Err(error)) => {
+                    let text = format!("IKE: sending to {} failed: {error}", transmit.remote);
+                    self.log.line(Level::Warning, &text);
+                }
                 None => {
-                    tracing::warn!(local = %transmit.local, "IKE: no socket has this address; add it to listen")
+                    let text = format!("IKE: no socket has the address {}; add it to listen", transmit.local);
+                    self.log.line(Level::Warning, &text);
                 }
             }
         }
@@ -207,15 +289,15 @@ impl Daemon {
         if !released.is_empty() {
             let (_, failed) = self.wire.send_batch(released.iter().map(Packet::bytes));
             if let Some(error) = failed {
-                tracing::warn!(%error, "sending to the internet failed");
+                self.log.line(Level::Warning, &format!("sending to the internet failed: {error}"));
             }
         }
         for error in self.kernel.set_designated(&self.control.ospf_designated()) {
-            self.log.line("ERROR", &format!("joining AllDRouters: {error}"));
+            self.log.line(Level::Error, &format!("joining AllDRouters: {error}"));
         }
         while let Some(transmit) = self.control.poll_ospf() {
             if let Err(error) = self.kernel.send(&transmit) {
-                tracing::debug!(%error, "OSPF: sending failed");
+                self.log.line(Level::Debug, &format!("OSPF: sending failed: {error}"));
             }
         }
         while let Some(event) = self.control.poll_event() {
@@ -225,7 +307,7 @@ impl Daemon {
 
     fn set_routes(&mut self) {
         for error in self.kernel.set_routes(self.control.kernel_routes()) {
-            self.log.line("ERROR", &error.to_string());
+            self.log.line(Level::Error, &error.to_string());
         }
         if self.kernel.installed() > 0 {
             self.reached(Milestone::Routes);
@@ -236,10 +318,13 @@ impl Daemon {
         match event {
             ControlEvent::Reached(milestone) => self.reached(milestone),
             ControlEvent::Tunnel { index, up } => {
-                let name = self.site.rc.tunnels.get(index).map_or("?", |tunnel| tunnel.name.as_str());
-                tracing::info!(tunnel = name, up, "tunnel");
+                let name =
+                    self.site.rc.tunnels.get(index).map_or("?", |tunnel| tunnel.name.as_str()).to_owned();
+                let text =
+                    format!("tunnel {name} is {}", if up { "up" } else { "down: it has no outbound SA" });
+                self.log.line(Level::Info, &text);
             }
-            ControlEvent::Ike(event) => self.log.ike(&event),
+            ControlEvent::Ike(event) => self.ike_event(&event),
             ControlEvent::Ospf(event) => {
                 self.log.ospf(&event);
                 if event == coati_ospf::Event::RoutesChanged {
@@ -271,29 +356,132 @@ impl Daemon {
         }
     }
 
+    fn ike_event(&mut self, event: &Event) {
+        self.log.ike(event);
+        for status in event_status(unix_seconds(), event) {
+            self.admin.tell_event(&status);
+        }
+        match event {
+            Event::IsakmpEstablished { local, remote, spi } => {
+                let with_peer = self.established_with(remote.ip());
+                if let Some(identity) = with_peer.iter().rev().find_map(|sa| sa.identity.clone()) {
+                    self.identities.insert(spi.clone(), identity);
+                }
+                // A renewal is neither up nor down.
+                if with_peer.len() == 1 {
+                    self.run_hook(ScriptEvent::Phase1Up, *local, *remote, spi);
+                }
+            }
+            Event::IsakmpDeleted { local, remote, spi, why } => {
+                let last = self.established_with(remote.ip()).is_empty();
+                if last && *why == EndReason::PeerDead {
+                    self.run_hook(ScriptEvent::Phase1Dead, *local, *remote, spi);
+                }
+                if last {
+                    self.run_hook(ScriptEvent::Phase1Down, *local, *remote, spi);
+                }
+                self.identities.remove(spi);
+            }
+            _ => {}
+        }
+    }
+
+    fn established_with(&self, peer: IpAddr) -> Vec<IsakmpStatus> {
+        let mut list = self.control.isakmp(now());
+        list.retain(|sa| sa.remote.ip() == peer && sa.state >= 9);
+        list
+    }
+
+    fn run_hook(&mut self, event: ScriptEvent, local: SocketAddr, remote: SocketAddr, spi: &str) {
+        let Some(mut hook) = self.hook(remote.ip(), event) else { return };
+        let address = remote.ip().to_string();
+        let identity = self.identities.get(spi).unwrap_or(&address);
+        hook.environment = Hook::environment(local, remote, bare(identity), spi);
+        let text = format!("{} {} is not run: too many wait", hook.program.display(), hook.event);
+        if !self.hooks.run(hook) {
+            self.log.of_peer(remote.ip(), Level::Error, &text);
+        }
+    }
+
     fn serve_admin(&mut self) {
-        let Self { admin, control, site, started, milestones, .. } = self;
         let mut seen = Vec::new();
-        admin.serve(|request| match request {
-            AdminRequest::Sadb(request) => {
-                seen.push(request.clone());
-                AdminReply::Sadb(control.request(now(), request))
+        let mut admin = std::mem::take(&mut self.admin);
+        let remarks = admin.serve(|request| {
+            match &request {
+                AdminRequest::Sadb(request) => seen.push(request.clone()),
+                AdminRequest::SadbFile(list) => seen.extend_from_slice(list),
+                _ => {}
             }
-            AdminRequest::Isakmp => AdminReply::Isakmp(control.isakmp(now())),
-            AdminRequest::Status => AdminReply::Status(Box::new(status(control, site, *started, milestones))),
-            AdminRequest::Show(words) => {
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                control.show(now(), &words).map_or_else(AdminReply::Error, AdminReply::Text)
-            }
-            AdminRequest::Monitor => AdminReply::Text(String::new()),
+            self.answer(request)
         });
+        self.admin = admin;
+        for remark in remarks {
+            self.log.line(Level::Warning, &remark);
+        }
         for request in seen {
             self.tell_monitors(MonitorLine::Request(request));
         }
     }
+
+    fn answer(&mut self, request: AdminRequest) -> AdminReply {
+        match &request {
+            AdminRequest::DeleteIsakmp { local, remote } => {
+                self.log.line(Level::Info, &format!("admin delete-sa {local} {remote}"));
+            }
+            AdminRequest::Disconnect(peer) => {
+                self.log.of_peer(*peer, Level::Info, &format!("Flushing all SAs for peer {peer}"));
+            }
+            AdminRequest::Establish(Establish::Isakmp { remote, .. }) => {
+                let text = format!("accept a request to establish IKE-SA: {remote}");
+                self.log.of_peer(*remote, Level::Info, &text);
+            }
+            _ => {}
+        }
+        match self.control.carry_out(now(), &self.site, self.started.0, request) {
+            Ok(reply) => reply,
+            Err(AdminRequest::Status) => AdminReply::Status(Box::new(self.status())),
+            Err(AdminRequest::Reload) => match self.reload() {
+                Ok(text) => AdminReply::Text(text + "\n"),
+                Err(text) => AdminReply::Refused(Refused::new(Cause::Failed, text)),
+            },
+            // What is watched begins where the connection is.
+            Err(_) => AdminReply::Done,
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        let Self { control, site, started, milestones, .. } = self;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: started.1,
+            isakmp: control.isakmp(now()),
+            tunnels: control.tunnels(now(), site),
+            milestones: milestones.clone(),
+            neighbours: control.neighbours(),
+            routes: control.routes(),
+            problems: control.problems(),
+            failures: control.failures(),
+            counters: control.counters(),
+        }
+    }
 }
 
-fn now() -> Now {
+/// An identity without the word that says its kind, as racoon's hooks get it.
+fn bare(identity: &str) -> &str {
+    match identity.split_once(' ') {
+        Some(("address" | "fqdn" | "user_fqdn" | "keyid", name)) => name,
+        _ => identity,
+    }
+}
+
+/// Forgets how often a signal came.
+fn drain(mut pipe: &UnixStream) {
+    let mut bytes = [0; 64];
+    while pipe.read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+}
+
+pub(super) fn now() -> Now {
     Now { at: Instant::now(), wall: unix_seconds() }
 }
 
@@ -304,20 +492,4 @@ fn masked(mut request: Request) -> Request {
         sa.auth_key = coati_sadb::Secret::default();
     }
     request
-}
-
-fn status(control: &mut Control, site: &Site, started: u64, milestones: &[MilestoneStatus]) -> Status {
-    Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        started,
-        isakmp: control.isakmp(now()),
-        tunnels: control.tunnels(now(), site),
-        milestones: milestones.to_vec(),
-        neighbours: control.neighbours(),
-        routes: control.routes(),
-        problems: control.problems(),
-        failures: control.failures(),
-        counters: control.counters(),
-    }
 }

@@ -1,24 +1,27 @@
 //! The threads that carry packets, one for each tunnel's outgoing side and one for everything that comes in, and the
 //! one that computes for IKE.
 //!
-//! The packet threads work in batches and never wait for the control thread; what that must see goes to it by a channel, and a byte
-//! in a socket pair wakes it.
+//! The packet threads work in batches and never wait for the control thread; what that must see goes to it by a channel,
+//! and a byte in a socket pair wakes it. The channel is bounded: a flood that it cannot keep up with is dropped and
+//! counted, and costs no memory.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
 
 use coati_ike::{Job, JobDone};
-use coati_ipsec::Packet;
+use coati_ipsec::{Drop, Packet};
 use coati_os::process::wait_readable;
 use coati_os::raw::{BATCH, RawSocket};
-use coati_os::tun::Tun;
+use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Forwarder};
 use coati_sadb::PolicyId;
 
+use super::log::Level;
 use crate::clock::unix_seconds;
 
 /// What the packet threads hand to the control thread.
@@ -28,19 +31,37 @@ pub enum FromThreads {
     Waiting(PolicyId, Packet),
     /// An SPI that nobody has.
     UnknownSpi(Arrival),
+    /// A message of IKE that came to the port it shares with ESP.
+    Ike(IkeDatagram),
     /// An exponentiation is done.
     JobDone(JobDone),
     /// The first packet has come out of a tunnel.
     FirstInbound,
+    /// A hook about this peer has something for the log.
+    Hook(IpAddr, Level, String),
     /// Sending failed: the first time, and then each time the error changes.
     SendError(io::Error),
 }
+
+/// A UDP payload with both its ends.
+#[derive(Debug)]
+pub struct IkeDatagram {
+    /// Where it came to.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// What waits for the control thread at the most.
+pub const MAX_WAITING: usize = 1024;
 
 /// How a thread reaches the control thread.
 #[derive(Debug)]
 pub struct ToControl {
     /// What to say.
-    pub sender: Sender<FromThreads>,
+    pub sender: SyncSender<FromThreads>,
     /// Wakes it.
     pub wake: UnixStream,
 }
@@ -51,15 +72,30 @@ impl ToControl {
         Ok(Self { sender: self.sender.clone(), wake: self.wake.try_clone()? })
     }
 
-    fn send(&self, message: FromThreads) {
+    /// Tells the control thread what must not be lost; waits for room.
+    pub fn send(&self, message: FromThreads) {
         if self.sender.send(message).is_ok() {
-            // A full pipe means that a wake-up is on its way already.
-            let _ = (&self.wake).write(&[1]);
+            self.wake_up();
         }
+    }
+
+    /// Tells the control thread what anybody may cause, unless it has too much to do; whether it was told.
+    fn offer(&self, message: FromThreads) -> bool {
+        let told = self.sender.try_send(message).is_ok();
+        self.wake_up();
+        told
+    }
+
+    fn wake_up(&self) {
+        // A full pipe means that a wake-up is on its way already.
+        let _ = (&self.wake).write(&[1]);
     }
 }
 
-/// Longest packet that is read at once.
+/// Buffers kept for the next batch: a full one, and what a super-packet of usual size adds to it.
+const POOL: usize = 2 * BATCH;
+
+/// Longest packet that comes from the internet.
 const MAX_PACKET: usize = 65_536;
 
 /// From the tunnel of this index to the internet. Ends when the other end of `stop` is closed.
@@ -72,7 +108,7 @@ pub fn outgoing(
     stop: UnixStream,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("out-{index}")).spawn(move || {
-        let mut buffer = vec![0; MAX_PACKET];
+        let mut buffer = vec![0; READ_LEN];
         let (mut batch, mut waiting) = (Vec::with_capacity(BATCH), Vec::new());
         let mut pool: Vec<Packet> = Vec::new();
         let mut last_error = None;
@@ -82,22 +118,33 @@ pub fn outgoing(
                 _ => return,
             }
             while batch.len() < BATCH {
-                let Ok(length) = tun.read(&mut buffer) else { break };
-                let bytes = buffer.get(..length).unwrap_or(&[]);
-                let mut packet = pool.pop().unwrap_or_else(|| Packet::new(&[]));
-                packet.refill(bytes);
-                batch.push(packet);
+                let read = tun.read(&mut buffer, |head, payload| {
+                    let mut packet = pool.pop().unwrap_or_else(|| Packet::new(&[]));
+                    packet.refill_parts(&[head, payload]);
+                    batch.push(packet);
+                });
+                if read.is_err() {
+                    break;
+                }
             }
             forwarder.encapsulate(index, &mut batch, &mut waiting, unix_seconds());
             for (policy, packet) in waiting.drain(..) {
-                control.send(FromThreads::Waiting(policy, packet));
+                if !control.offer(FromThreads::Waiting(policy, packet)) {
+                    forwarder.counters().dropped(Drop::HoldFull);
+                }
             }
             let (_, failed) = wire.send_batch(batch.iter().map(Packet::bytes));
             report(&control, failed, &mut last_error);
             pool.append(&mut batch);
-            pool.truncate(BATCH);
+            pool.truncate(POOL);
         }
     })
+}
+
+/// Of what comes to the port that IKE and ESP share, IKE begins with four zero bytes, and what keeps a NAT's mapping
+/// alive is a single byte (RFC 3948 section 2).
+fn is_esp(payload: &[u8]) -> bool {
+    payload.len() > 4 && !payload.starts_with(&[0; 4])
 }
 
 /// Does IKE's exponentiations, one after the other. Ends when nobody can send any more.
@@ -119,9 +166,11 @@ fn report(control: &ToControl, failed: Option<io::Error>, last: &mut Option<io::
     }
 }
 
-/// From the internet, protocols 50 and 47, to the tunnels. Ends when the other end of `stop` is closed.
+/// From the internet, protocols 50 and 47 and ESP inside UDP, to the tunnels. Ends when the other end of `stop` is
+/// closed.
 pub fn incoming(
     sockets: [Arc<RawSocket>; 2],
+    natt: Vec<UdpSocket>,
     tuns: Vec<Arc<Tun>>,
     mut forwarder: Forwarder,
     control: ToControl,
@@ -131,13 +180,48 @@ pub fn incoming(
         let mut buffers: Vec<Vec<u8>> = (0..BATCH).map(|_| vec![0; MAX_PACKET]).collect();
         let mut lengths = Vec::new();
         let mut packet = Packet::new(&[]);
+        let mut tuns: Vec<TunWriter> = tuns.into_iter().map(TunWriter::new).collect();
         let mut any = false;
+        let mut deliver = |arrival: Arrival, packet: &Packet, tuns: &mut Vec<TunWriter>| match arrival {
+            Arrival::Tunnel(index) => {
+                if let Some(tun) = tuns.get_mut(index) {
+                    tun.write(packet.bytes());
+                }
+                if !std::mem::replace(&mut any, true) {
+                    control.send(FromThreads::FirstInbound);
+                }
+            }
+            arrival @ Arrival::UnknownSpi { .. } => {
+                // It was counted; whoever sends with a dead SA sends again.
+                control.offer(FromThreads::UnknownSpi(arrival));
+            }
+            Arrival::Dropped(_) => {}
+        };
         loop {
             let [esp, gre] = &sockets;
-            let ready = match wait_readable(&[esp.as_fd(), gre.as_fd(), stop.as_fd()], None) {
+            let mut descriptors = vec![esp.as_fd(), gre.as_fd(), stop.as_fd()];
+            descriptors.extend(natt.iter().map(AsFd::as_fd));
+            let ready = match wait_readable(&descriptors, None) {
                 Ok(ready) if ready.get(2) == Some(&false) => ready,
                 _ => return,
             };
+            for (socket, _) in natt.iter().zip(ready.iter().skip(3)).filter(|(_, ready)| **ready) {
+                let (Ok(local), Some(buffer)) = (socket.local_addr(), buffers.first_mut()) else { continue };
+                let wall = unix_seconds();
+                for _ in 0..BATCH {
+                    let Ok((length, remote)) = socket.recv_from(buffer) else { break };
+                    let payload = buffer.get(..length).unwrap_or(&[]);
+                    if is_esp(payload) {
+                        let arrival = forwarder.decapsulate_udp(&mut packet, local, remote, payload, wall);
+                        deliver(arrival, &packet, &mut tuns);
+                    } else {
+                        // Lost in a flood as in a full socket: IKE repeats what is not answered.
+                        let payload = payload.to_vec();
+                        control.offer(FromThreads::Ike(IkeDatagram { local, remote, payload }));
+                    }
+                }
+                tuns.iter_mut().for_each(TunWriter::flush);
+            }
             for (socket, ready) in sockets.iter().zip(ready) {
                 if !ready || socket.receive_batch(&mut buffers, &mut lengths).is_err() {
                     continue;
@@ -145,22 +229,10 @@ pub fn incoming(
                 let wall = unix_seconds();
                 for (buffer, length) in buffers.iter().zip(&lengths) {
                     packet.refill(buffer.get(..*length).unwrap_or(&[]));
-                    match forwarder.decapsulate(&mut packet, wall) {
-                        Arrival::Tunnel(index) => {
-                            if let Some(tun) = tuns.get(index) {
-                                // A full queue drops the packet, as in any router.
-                                let _ = tun.write(packet.bytes());
-                            }
-                            if !std::mem::replace(&mut any, true) {
-                                control.send(FromThreads::FirstInbound);
-                            }
-                        }
-                        arrival @ Arrival::UnknownSpi { .. } => {
-                            control.send(FromThreads::UnknownSpi(arrival))
-                        }
-                        Arrival::Dropped(_) => {}
-                    }
+                    let arrival = forwarder.decapsulate(&mut packet, wall);
+                    deliver(arrival, &packet, &mut tuns);
                 }
+                tuns.iter_mut().for_each(TunWriter::flush);
             }
         }
     })

@@ -23,7 +23,9 @@ pub struct Seen {
     pub udp: AtomicU64,
 }
 
-/// Starts counting on the interface of this index, in a thread that ends with the process.
+/// Starts counting on the interface of this index, in a thread that ends with the process; without a file already when
+/// nobody holds the counters any more, since looking at each packet costs whoever measures in the lab a good part of the
+/// machine.
 pub fn start(index: u32, pcap: Option<&Path>) -> io::Result<Arc<Seen>> {
     let socket = CaptureSocket::new(index)?;
     let mut file = pcap.map(create).transpose()?;
@@ -31,7 +33,7 @@ pub fn start(index: u32, pcap: Option<&Path>) -> io::Result<Arc<Seen>> {
     let counting = seen.clone();
     std::thread::Builder::new().name("capture".into()).spawn(move || {
         let mut buffer = vec![0; 65_536];
-        loop {
+        while file.is_some() || Arc::strong_count(&counting) > 1 {
             match socket.receive(&mut buffer, Duration::from_millis(50)) {
                 Ok(length) => {
                     let frame = buffer.get(..length).unwrap_or(&[]);

@@ -42,6 +42,8 @@ pub fn run(_args: &[String]) -> io::Result<ExitCode> {
     };
     set_up(&setup)?;
     say("up")?;
+    // From here on it only waits; it may be left running.
+    coati_os::process::let_go_of_output()?;
     for line in lines {
         line?;
     }
@@ -101,7 +103,7 @@ fn install(files: &Path) -> io::Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
     let program = std::env::current_exe()?;
-    for name in ["coati", "setkey", "racoonctl"] {
+    for name in ["coati", "setkey", "racoonctl", "racoon"] {
         symlink(&program, Path::new("/usr/local/sbin").join(name))?;
     }
     Ok(())

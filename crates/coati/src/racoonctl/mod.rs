@@ -1,49 +1,40 @@
 //! racoonctl(8) on a running Coati: its arguments, its tables, its exit codes. The SAs of the data plane are printed
 //! by `setkey`'s own dump, as racoonctl does it too.
 
+mod command;
+mod password;
+mod requests;
 mod tables;
 
-use std::io;
-use std::path::Path;
 use std::process::ExitCode;
-
-use coati_router::admin::{AdminReply, AdminRequest, IsakmpStatus};
-use coati_sadb::{Reply, Request, Sa, SaProto};
-
-use crate::client::Client;
-use crate::clock::unix_seconds;
-use crate::setkey::sas_text;
-use crate::status;
-
-use tables::{Width, isakmp_text};
 
 const USAGE: &str = "\
 usage: racoonctl [-d] [-l [-l]] [-s SOCKET] COMMAND
-  show-sa | ss   isakmp|esp|ah|ipsec    the SAs of IKE | of the data plane
-  flush-sa | fs  esp|ah|ipsec           remove the SAs of the data plane; traffic makes new ones
-  status | st                           the chain at a glance, as `coati status` shows it
+  reload-config | rc                         read the files again; SAs whose settings are the same go on
+  show-schedule | sc                         the timers of IKE
+  show-sa | ss   isakmp|esp|ah|ipsec         the SAs of IKE | of the data plane
+  flush-sa | fs  isakmp|esp|ah|ipsec         remove them; traffic makes new ones
+  delete-sa | ds SA                          remove those between two addresses, and tell the peer
+  establish-sa | es [-u LOGIN] [-n NAME] [-w] SA   negotiate now; -w waits for the outcome
+  vpn-connect | vc [-u LOGIN] GATEWAY        establish-sa -w isakmp from here to GATEWAY
+  vpn-disconnect | vd GATEWAY                remove all that there is with GATEWAY
+  show-event | se                            print what happens, until interrupted; -l says why
+  get-cert | gc [inet|inet6] SRC DST         the peer's certificate (DER) to standard output
+  logout-user | lu LOGIN                     remove what this user of XAUTH has
+  status | st [-v] [-f text|json]            the chain at a glance, as `coati status` shows it; -v adds the peers
+SA:
+  isakmp inet|inet6 SRC DST
+  esp|ah inet|inet6 SRC[/BITS[[PORT]]] DST[/BITS[[PORT]]] any|icmp|icmp6|tcp|udp|gre|NUMBER
 Options:
   -l             state, side, version, exchange, number of phase 2 SAs; twice: the source address too
   -s SOCKET      the daemon's socket, where it is not found by itself
-  -d             print the request too
+  -d             print the requests too
 Coati's: --json prints JSON, --mask-keys hides keys, --help prints this text.
 Examples:
   racoonctl -ll ss isakmp
   racoonctl ss esp
+  racoonctl es -w esp inet 192.0.2.1 198.51.100.1 gre
   racoonctl --json ss isakmp";
-
-/// Commands of racoonctl(8) that exist there and not yet here.
-const NOT_YET: [(&str, &str); 9] = [
-    ("reload-config", "rc"),
-    ("show-schedule", "sc"),
-    ("show-event", "se"),
-    ("get-cert", "gc"),
-    ("delete-sa", "ds"),
-    ("establish-sa", "es"),
-    ("vpn-connect", "vc"),
-    ("vpn-disconnect", "vd"),
-    ("logout-user", "lu"),
-];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
@@ -54,15 +45,6 @@ struct Options {
     help: bool,
     socket: Option<String>,
     words: Vec<String>,
-}
-
-/// What is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Command {
-    Isakmp,
-    Show(Option<SaProto>),
-    Flush(Option<SaProto>),
-    Status,
 }
 
 /// Runs racoonctl with `args`, the program's name not among them.
@@ -78,8 +60,10 @@ pub fn run(args: &[String]) -> ExitCode {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    let result =
-        command(&options.words).map_err(io::Error::other).and_then(|command| carry_out(&options, command));
+    let words: Vec<&str> = options.words.iter().map(String::as_str).collect();
+    let result = command::parse(&words)
+        .map_err(std::io::Error::other)
+        .and_then(|command| requests::carry_out(&options, command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -101,106 +85,32 @@ fn options(args: &[String]) -> Result<Options, String> {
             word if !options.words.is_empty() => options.words.push(word.to_owned()),
             _ => match arg.strip_prefix('-').filter(|letters| !letters.is_empty()) {
                 None => options.words.push(arg.clone()),
-                Some(letters) => {
-                    for letter in letters.chars() {
-                        match letter {
-                            'l' => options.detail += 1,
-                            'd' => options.debug = true,
-                            'h' => options.help = true,
-                            's' => options.socket = Some(args.next().ok_or("-s needs a socket")?.clone()),
-                            _ => return Err(format!("unknown option -{letter}")),
-                        }
-                    }
-                }
+                Some(letters) => flags(letters, &mut options, &mut args)?,
             },
         }
     }
     Ok(options)
 }
 
-fn command(words: &[String]) -> Result<Command, String> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
-        ["show-sa" | "ss" | "flush-sa" | "fs"] => {
-            Err("insufficient arguments: name isakmp, esp, ah or ipsec".to_owned())
-        }
-        ["show-sa" | "ss", "isakmp"] => Ok(Command::Isakmp),
-        ["show-sa" | "ss", name] => proto(name).map(Command::Show),
-        ["flush-sa" | "fs", "isakmp"] => Err("flush-sa isakmp is not supported yet".to_owned()),
-        ["flush-sa" | "fs", name] => proto(name).map(Command::Flush),
-        ["status" | "st", ..] => Ok(Command::Status),
-        ["show-sa" | "ss" | "flush-sa" | "fs", _, extra, ..] => {
-            Err(format!("`{extra}` is one word too many"))
-        }
-        [word, ..] if NOT_YET.iter().any(|(long, short)| word == *long || word == *short) => {
-            Err(format!("{word} is not supported yet"))
-        }
-        [word, ..] => Err(format!("Invalid command [{word}]")),
-        [] => Err("insufficient arguments".to_owned()),
-    }
-}
-
-/// The protocol of a name; `None` is all of them.
-fn proto(name: &str) -> Result<Option<SaProto>, String> {
-    match name {
-        "esp" => Ok(Some(SaProto::Esp)),
-        "ah" => Ok(Some(SaProto::Ah)),
-        "ipsec" => Ok(None),
-        _ => Err(format!("unknown protocol `{name}`: it is isakmp, esp, ah or ipsec")),
-    }
-}
-
-fn carry_out(options: &Options, command: Command) -> io::Result<()> {
-    let mut client = Client::connect(options.socket.as_deref().map(Path::new))?;
-    let mut call = |request: AdminRequest| {
-        if options.debug {
-            eprintln!("{}", serde_json::to_string(&request)?);
-        }
-        client.call(&request)
-    };
-    match command {
-        Command::Isakmp => match call(AdminRequest::Isakmp)? {
-            AdminReply::Isakmp(list) => show_isakmp(options, &list),
-            _ => Err(unexpected()),
-        },
-        Command::Show(proto) => {
-            let AdminReply::Status(status) = call(AdminRequest::Status)? else { return Err(unexpected()) };
-            match call(AdminRequest::Sadb(Request::Dump(proto)))? {
-                AdminReply::Sadb(Reply::Sas { sas }) => show_sas(options, &sas, status.pid),
-                AdminReply::Sadb(Reply::Refused { refusal }) => Err(io::Error::other(refusal.to_string())),
-                _ => Err(unexpected()),
+/// Letters behind one dash, as getopt(3) takes them: `-lls SOCKET`, `-sSOCKET`.
+fn flags<'a>(
+    letters: &str,
+    options: &mut Options,
+    rest: &mut impl Iterator<Item = &'a String>,
+) -> Result<(), String> {
+    for (at, letter) in letters.char_indices() {
+        match letter {
+            'l' => options.detail += 1,
+            'd' => options.debug = true,
+            'h' => options.help = true,
+            's' => {
+                let attached = letters.get(at + 1..).filter(|text| !text.is_empty()).map(str::to_owned);
+                let socket = attached.or_else(|| rest.next().cloned());
+                options.socket = Some(socket.ok_or("-s needs a socket")?);
+                return Ok(());
             }
+            _ => return Err(format!("unknown option -{letter}")),
         }
-        Command::Flush(proto) => match call(AdminRequest::Sadb(Request::Flush(proto)))? {
-            AdminReply::Sadb(Reply::Refused { refusal }) => Err(io::Error::other(refusal.to_string())),
-            AdminReply::Sadb(_) => Ok(()),
-            _ => Err(unexpected()),
-        },
-        Command::Status => match call(AdminRequest::Status)? {
-            AdminReply::Status(status) => status::print(&status, options.json),
-            _ => Err(unexpected()),
-        },
-    }
-}
-
-fn unexpected() -> io::Error {
-    io::Error::other("the daemon gave an answer of another kind")
-}
-
-fn show_isakmp(options: &Options, list: &[IsakmpStatus]) -> io::Result<()> {
-    if options.json {
-        println!("{}", serde_json::to_string(list)?);
-    } else {
-        print!("{}", isakmp_text(list, Width::of(options.detail)));
-    }
-    Ok(())
-}
-
-fn show_sas(options: &Options, sas: &[Sa], pid: u32) -> io::Result<()> {
-    if options.json {
-        println!("{}", serde_json::to_string(sas)?);
-    } else {
-        print!("{}", sas_text(sas, unix_seconds(), pid, options.mask_keys));
     }
     Ok(())
 }
@@ -217,24 +127,15 @@ mod tests {
     fn the_command_lines_of_the_how_to() {
         let read = options(&words("-s /var/run/racoon.sock -ll ss isakmp")).unwrap();
         assert_eq!((read.detail, read.socket.as_deref()), (2, Some("/var/run/racoon.sock")));
-        assert_eq!(command(&read.words), Ok(Command::Isakmp));
-        assert_eq!(command(&words("ss esp")), Ok(Command::Show(Some(SaProto::Esp))));
-        assert_eq!(command(&words("show-sa ipsec")), Ok(Command::Show(None)));
+        assert_eq!(read.words, ["ss", "isakmp"]);
         assert_eq!(options(&words("-l -l ss isakmp --json")).unwrap().detail, 2);
+        assert_eq!(options(&words("-ls/run/x ss esp")).unwrap().socket.as_deref(), Some("/run/x"));
+        // Letters behind the command are the command's.
+        assert_eq!(options(&words("es -w isakmp")).unwrap().words, ["es", "-w", "isakmp"]);
     }
 
     #[test]
     fn what_is_not_understood_is_said() {
-        for (line, wanted) in [
-            ("ss", "insufficient arguments"),
-            ("ss esp4", "unknown protocol `esp4`"),
-            ("ss esp now", "one word too many"),
-            ("bogus", "Invalid command [bogus]"),
-            ("vc 192.0.2.1", "vc is not supported yet"),
-        ] {
-            let error = command(&words(line)).unwrap_err();
-            assert!(error.contains(wanted), "{line}: {error}");
-        }
         assert!(options(&words("-z ss esp")).unwrap_err().contains("unknown option -z"));
         assert!(options(&words("-s")).unwrap_err().contains("needs a socket"));
     }

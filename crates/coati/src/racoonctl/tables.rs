@@ -1,9 +1,10 @@
-//! `racoonctl show-sa isakmp`, character by character as racoon's own prints it, in its three widths.
+//! racoonctl's tables and lines, character by character as racoon's own prints them: `show-sa isakmp` in its three
+//! widths, `show-schedule`, `show-event`.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use coati_router::admin::IsakmpStatus;
+use coati_router::admin::{EventStatus, IsakmpStatus, TimerStatus};
 
 use crate::clock::local;
 
@@ -48,6 +49,52 @@ pub fn isakmp_text(list: &[IsakmpStatus], width: Width) -> String {
     });
     for sa in list {
         let _ = row(&mut text, sa, width);
+    }
+    text
+}
+
+/// The timers with their heading; `names` says what they are for.
+pub fn schedule_text(list: &[TimerStatus], names: bool) -> String {
+    let mut text = "index    tick     xtime    created\n".to_owned();
+    for timer in list {
+        let created = local(timer.created, "%Y-%m-%d %H:%M:%S");
+        let _ = write!(text, "{:<8} {:<8} {:<8} {created}", timer.id, timer.tick, timer.fires);
+        if names {
+            let _ = write!(text, "  {}", timer.what);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// One event; `detail` adds when and why.
+pub fn event_text(event: &EventStatus, detail: bool) -> String {
+    let end = |address: Option<SocketAddr>| {
+        address.map_or("unknown".to_owned(), |address| format!("{}[{}]", address.ip(), address.port()))
+    };
+    let (from, to) = (end(event.local), end(event.remote));
+    let mut text = match event.kind.text() {
+        Some(what) => format!("{what} : {from} -> {to}\n"),
+        None => format!("Event {}: {from} -> {to}\n", event.kind.number()),
+    };
+    if detail {
+        let _ = writeln!(text, "\t{} {}", local(event.at, "%Y-%m-%d %H:%M:%S"), event.why);
+    }
+    text
+}
+
+/// The end of `vpn-connect`; the banner is framed in the width of the terminal.
+pub fn mode_cfg_text(event: &EventStatus, columns: usize) -> String {
+    let mut text = match event.address {
+        Some(address) => format!("Bound to address {address}\n"),
+        None => "VPN connexion established\n".to_owned(),
+    };
+    if let Some(banner) = &event.banner {
+        let line = "=".repeat(columns);
+        // It comes from the peer: nothing in it may command the terminal.
+        let shown: String =
+            banner.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+        let _ = write!(text, "{line}\n{shown}\n{line}\n");
     }
     text
 }
@@ -98,6 +145,7 @@ fn exchange_letter(exchange: u8) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use chrono::{Local, NaiveDateTime, TimeZone};
+    use coati_router::admin::EventKind;
 
     use super::*;
 
@@ -126,6 +174,7 @@ mod tests {
             exchange: 2,
             created: Local.from_local_datetime(&created).unwrap().timestamp().try_into().unwrap(),
             phase2: phase2.parse().unwrap(),
+            identity: None,
         }
     }
 
@@ -140,6 +189,51 @@ mod tests {
             assert_eq!(isakmp_text(&list, width), golden);
             assert_eq!(isakmp_text(&[], width), golden.lines().next().unwrap().to_owned() + "\n");
         }
+    }
+
+    #[test]
+    fn timers_as_a_real_racoon_prints_them() {
+        let golden = include_str!("../../golden/racoon/racoonctl-a-show-schedule.txt");
+        let timer = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [id, tick, fires, date, time] = words[..] else { panic!("{line}") };
+            let created =
+                NaiveDateTime::parse_from_str(&format!("{date} {time}"), "%Y-%m-%d %H:%M:%S").unwrap();
+            let created = Local.from_local_datetime(&created).unwrap().timestamp();
+            let number = |text: &str| text.parse().unwrap();
+            TimerStatus {
+                id: number(id),
+                what: "DPD".into(),
+                tick: number(tick),
+                fires: number(fires),
+                created: created.try_into().unwrap(),
+            }
+        };
+        let list: Vec<TimerStatus> = golden.lines().skip(1).map(timer).collect();
+        assert_eq!(schedule_text(&list, false), golden);
+        assert!(schedule_text(&list, true).lines().nth(1).unwrap().ends_with("  DPD"));
+    }
+
+    #[test]
+    fn events_in_racoonctls_words() {
+        let mut event = EventStatus {
+            kind: EventKind::Phase1Up,
+            at: 0,
+            local: Some("192.0.2.1:500".parse().unwrap()),
+            remote: Some("192.0.2.2:4500".parse().unwrap()),
+            address: None,
+            banner: None,
+            why: "because".into(),
+        };
+        assert_eq!(event_text(&event, false), "Phase 1 established : 192.0.2.1[500] -> 192.0.2.2[4500]\n");
+        assert!(event_text(&event, true).ends_with(" because\n"));
+        event.kind = EventKind::Phase1PeerDeleted;
+        event.local = None;
+        assert_eq!(event_text(&event, false), "Event 262: unknown -> 192.0.2.2[4500]\n");
+        assert_eq!(mode_cfg_text(&event, 80), "VPN connexion established\n");
+        event.address = Some("10.9.9.9".parse().unwrap());
+        event.banner = Some("Welcome\u{1b}[2J\nhome".into());
+        assert_eq!(mode_cfg_text(&event, 3), "Bound to address 10.9.9.9\n===\nWelcome [2J\nhome\n===\n");
     }
 
     #[test]

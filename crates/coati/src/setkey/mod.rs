@@ -114,7 +114,8 @@ fn options(args: &[String]) -> Result<Options, String> {
     Ok(options)
 }
 
-/// Reads the whole text first, so that a mistake in line 9 leaves nothing half done; then goes on after refusals.
+/// Reads the whole text first, so that a mistake in line 9 leaves nothing half done. Then all of it happens at one
+/// moment: between `spdflush` and `spdadd` no packet finds no policy. A refusal keeps the rest from nothing.
 fn execute(options: &Options, file: &str) -> io::Result<bool> {
     let (name, text) = if file == "-" {
         let mut text = String::new();
@@ -139,8 +140,13 @@ fn execute(options: &Options, file: &str) -> io::Result<bool> {
     }
     let mut client = connect(options)?;
     let mut all_done = true;
-    for Statement { request, place } in statements {
-        if let Err(refusal) = one(&mut client, options, request)? {
+    let (requests, places): (Vec<Request>, Vec<_>) =
+        statements.into_iter().map(|Statement { request, place }| (request, place)).unzip();
+    let AdminReply::SadbFile(replies) = client.call(&AdminRequest::SadbFile(requests))? else {
+        return Err(another_kind());
+    };
+    for (reply, place) in replies.into_iter().zip(places) {
+        if let Err(refusal) = show(options, reply)? {
             eprintln!("setkey: {place}: {refusal}{}", advice(&refusal));
             all_done = false;
         }
@@ -172,8 +178,16 @@ fn ask(options: &Options, request: Request) -> io::Result<bool> {
 
 fn one(client: &mut Client, options: &Options, request: Request) -> io::Result<Result<(), Refusal>> {
     let AdminReply::Sadb(reply) = client.call(&AdminRequest::Sadb(request))? else {
-        return Err(io::Error::other("the daemon gave an answer of another kind"));
+        return Err(another_kind());
     };
+    show(options, reply)
+}
+
+fn another_kind() -> io::Error {
+    io::Error::other("the daemon gave an answer of another kind")
+}
+
+fn show(options: &Options, reply: Reply) -> io::Result<Result<(), Refusal>> {
     match reply {
         Reply::Refused { refusal } => return Ok(Err(refusal)),
         reply if options.json => println!("{}", serde_json::to_string(&reply)?),

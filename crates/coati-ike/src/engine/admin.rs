@@ -1,0 +1,225 @@
+//! What a person asks for at the control socket: racoonctl's commands, and the tables behind them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use coati_sadb::{SaId, Selector};
+use thiserror::Error;
+
+use super::Engine;
+use crate::config::ExchangeMode;
+use crate::event::EndReason;
+use crate::ikev1::identity;
+use crate::ikev1::phase1::{Phase1, State, hex};
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotDone {
+    /// It is there already (EEXIST; racoonctl takes that for success).
+    #[error("there is one already")]
+    Exists,
+    /// Nothing fits the command.
+    #[error("there is none")]
+    Nothing,
+    /// No remote section for the address, or none of this name.
+    #[error("no remote section fits {0}")]
+    NoRemote(String),
+    /// No outbound policy with this selector.
+    #[error("no outbound policy has this selector; add it with setkey first")]
+    NoPolicy,
+    /// It could not begin; [`Engine::failures`] says why.
+    #[error("it could not begin: {0}")]
+    Failed(String),
+}
+
+/// One ISAKMP SA, for `racoonctl show-sa isakmp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsakmpSa {
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// Initiator's cookie in hexadecimal.
+    pub initiator_cookie: String,
+    /// Responder's cookie.
+    pub responder_cookie: String,
+    /// racoon's number of the state: 9 is established, 10 dying.
+    pub state: u8,
+    /// Whether we began it.
+    pub initiator: bool,
+    /// How it was or is brought up.
+    pub exchange: ExchangeMode,
+    /// When it was established.
+    pub established: Option<Instant>,
+    /// How long it lasts from then on.
+    pub lifetime: Duration,
+    /// Who the peer is, once it is established.
+    pub identity: Option<String>,
+    /// Whether NAT traversal is in use.
+    pub nat: bool,
+    /// SA pairs and quick modes under it.
+    pub phase2: usize,
+}
+
+/// One SA pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairInfo {
+    /// From the peer to us.
+    pub inbound: SaId,
+    /// From us to the peer.
+    pub outbound: SaId,
+    /// What it protects, seen from here.
+    pub selector: Selector,
+    /// When it was installed.
+    pub established: Instant,
+    /// How long it lasts from then on.
+    pub lifetime: Duration,
+    /// Whether another one has taken over.
+    pub retired: bool,
+}
+
+impl Engine {
+    /// Brings up an ISAKMP SA, also with a `passive` peer. `name` chooses a named remote section.
+    pub fn establish(
+        &mut self,
+        now: Instant,
+        local: IpAddr,
+        remote: IpAddr,
+        name: Option<&str>,
+    ) -> Result<(), NotDone> {
+        if self.best(remote).is_some() {
+            return Err(NotDone::Exists);
+        }
+        if self.under_way(remote).is_some() {
+            return Ok(());
+        }
+        let index = match name {
+            None => self.core.config.peer_of(remote),
+            Some(name) => self.core.config.peers.iter().position(|peer| peer.name.as_deref() == Some(name)),
+        };
+        let what = || name.map_or_else(|| remote.to_string(), str::to_owned);
+        let index = index.ok_or_else(|| NotDone::NoRemote(what()))?;
+        // Who waits for the outcome hears of a failure also when it is the same as before.
+        self.core.failures.remove(&remote);
+        if self.begin_phase1_with(now, index, local, remote, Vec::new()) {
+            return Ok(());
+        }
+        let why = self.core.failures.get(&remote).map_or(String::new(), ToString::to_string);
+        Err(NotDone::Failed(why))
+    }
+
+    /// Brings up an SA pair for the outbound policy with this selector, and an ISAKMP SA before it.
+    pub fn establish_pair(&mut self, now: Instant, selector: &Selector) -> Result<(), NotDone> {
+        let want = self.core.want_of(selector).ok_or(NotDone::NoPolicy)?;
+        if self.core.live_pair(selector).is_some() {
+            return Err(NotDone::Exists);
+        }
+        let (local, remote) = (want.local, want.remote);
+        self.core.failures.remove(&remote);
+        if self.best(remote).is_none() && self.under_way(remote).is_none() {
+            self.establish(now, local, remote, None)?;
+        }
+        self.negotiate(now, want);
+        Ok(())
+    }
+
+    /// Ends the ISAKMP SAs with this peer and tells it; SA pairs stay. Returns how many there were.
+    pub fn delete_isakmp(&mut self, remote: IpAddr) -> usize {
+        let list: Vec<u64> =
+            self.phase1.values().filter(|sa| sa.remote.ip() == remote).map(|sa| sa.id).collect();
+        for id in &list {
+            self.end_phase1(*id, EndReason::Asked, true);
+        }
+        list.len()
+    }
+
+    /// Ends all SAs with this peer and tells it, as `racoonctl vpn-disconnect`. Returns how many there were.
+    pub fn delete_peer(&mut self, remote: IpAddr) -> usize {
+        self.take_leave(remote, EndReason::Asked)
+    }
+
+    /// Ends the SA pairs that protect this selector and tells the peer. Returns how many there were.
+    pub fn delete_pairs(&mut self, selector: &Selector) -> usize {
+        let fitting = self.core.pairs.iter().filter(|(_, pair)| pair.want.selector == *selector);
+        let pairs: Vec<u64> = fitting.map(|(id, _)| *id).collect();
+        for pair in &pairs {
+            self.end_pair(*pair, EndReason::Asked);
+        }
+        pairs.len()
+    }
+
+    /// Somebody removes this SA from the data plane: its pair ends, and the peer is told.
+    pub fn delete_pair_of(&mut self, id: &SaId) {
+        let of = |(_, pair): &(&u64, &crate::pair::Pair)| pair.inbound == *id || pair.outbound == *id;
+        if let Some(pair) = self.core.pairs.iter().find(of).map(|(pair, _)| *pair) {
+            self.end_pair(pair, EndReason::Asked);
+        }
+    }
+
+    /// Ends all ISAKMP SAs and tells the peers; SA pairs stay.
+    pub fn flush_isakmp(&mut self) {
+        let list: Vec<u64> = self.phase1.keys().copied().collect();
+        for id in list {
+            self.end_phase1(id, EndReason::Asked, true);
+        }
+    }
+
+    /// Ends all SA pairs and tells the peers.
+    pub fn flush_pairs(&mut self) {
+        let pairs: Vec<u64> = self.core.pairs.keys().copied().collect();
+        for pair in pairs {
+            self.end_pair(pair, EndReason::Asked);
+        }
+    }
+
+    /// All SA pairs, oldest first.
+    pub fn pairs(&self) -> Vec<PairInfo> {
+        let info = |pair: &crate::pair::Pair| PairInfo {
+            inbound: pair.inbound,
+            outbound: pair.outbound,
+            selector: pair.want.selector,
+            established: pair.established,
+            lifetime: pair.lifetime,
+            retired: pair.retired,
+        };
+        self.core.pairs.values().map(info).collect()
+    }
+
+    /// All ISAKMP SAs, also those that are not established yet.
+    pub fn isakmp_sas(&self) -> Vec<IsakmpSa> {
+        self.phase1.values().map(|sa| self.describe(sa)).collect()
+    }
+
+    fn describe(&self, sa: &Phase1) -> IsakmpSa {
+        let [initiator, responder] = sa.cookies;
+        let state = match (sa.state, sa.initiator) {
+            (State::SaSent, true) => 4,
+            (State::SaSent | State::KeComputing, false) => 6,
+            (State::KeComputing, true) => 5,
+            (State::KeSent, true) => 6,
+            (State::KeSent, false) | (State::SharedComputing, _) => 7,
+            (State::AuthSent | State::Proving, _) => 8,
+            (State::Established, _) => 9,
+            (State::Dying, _) => 10,
+        };
+        let remote = sa.remote.ip();
+        let pairs =
+            self.core.pairs.values().filter(|pair| pair.want.remote == remote && pair.phase1 == sa.id);
+        let open = sa.quicks.values().filter(|quick| quick.is_open());
+        let proved = sa.peer_identity.as_ref().filter(|_| sa.is_established());
+        IsakmpSa {
+            local: sa.local,
+            remote: sa.remote,
+            initiator_cookie: hex(&initiator),
+            responder_cookie: hex(&responder),
+            state,
+            initiator: sa.initiator,
+            exchange: sa.exchange,
+            established: sa.established,
+            lifetime: sa.lifetime,
+            identity: proved.map(identity::describe),
+            nat: sa.nat.found(),
+            phase2: pairs.count() + open.count(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A new configuration for a running engine: what changed applies, SAs whose settings did not change stay.
+
+use std::time::Instant;
+
+use super::Engine;
+use crate::config::{Config, Peer};
+use crate::event::EndReason;
+use crate::ikev1::selector;
+
+impl Engine {
+    /// Takes a new configuration. ISAKMP SAs and SA pairs of a peer whose section is gone, or says something else
+    /// about who it is, how it proves that or what protects phase 1, end and are told; so do SAs whose key changed.
+    /// SA pairs whose sainfo section changed are negotiated again. Everything else stays.
+    pub fn reconfigure(&mut self, now: Instant, config: Config) {
+        let old = std::mem::replace(&mut self.core.config, config);
+        // They point into the old one; their peers ask again.
+        self.greetings.clear();
+        let mut ended = Vec::new();
+        for sa in self.phase1.values_mut() {
+            let name = sa.key_name();
+            let before = old.peers.get(sa.peer);
+            let same_key = |remote| {
+                let key = |config: &Config| config.key_of(remote, name.as_deref()).map(|key| key.key.clone());
+                key(&old) == key(&self.core.config)
+            };
+            let after = before.and_then(|before| {
+                self.core.config.peers.iter().position(|after| is_same_peer(before, after))
+            });
+            match after.filter(|_| !sa.method().has_psk() || same_key(sa.remote.ip())) {
+                Some(index) => sa.peer = index,
+                None => ended.push((sa.id, sa.remote.ip())),
+            }
+        }
+        for (id, remote) in ended {
+            let kept =
+                self.phase1.values().any(|sa| sa.remote.ip() == remote && sa.id != id && sa.is_established());
+            if kept {
+                self.end_phase1(id, EndReason::Reconfigured, true);
+            } else {
+                self.take_leave(remote, EndReason::Reconfigured);
+            }
+        }
+        self.renegotiate_changed(now, &old);
+    }
+
+    fn renegotiate_changed(&mut self, now: Instant, old: &Config) {
+        let mut gone = Vec::new();
+        let mut changed = Vec::new();
+        for (id, pair) in self.core.pairs.iter().filter(|(_, pair)| !pair.retired) {
+            let (ours, theirs) = selector::endpoints(&pair.want.selector);
+            let ph1id = |config: &Config| {
+                let peer = config.peer_of(pair.want.remote).and_then(|index| config.peers.get(index));
+                peer.map_or(0, |peer| peer.ph1id)
+            };
+            let before = old.sainfo_of(&ours, &theirs, ph1id(old));
+            let after = self.core.config.sainfo_of(&ours, &theirs, ph1id(&self.core.config));
+            match (before, after) {
+                (_, None) => gone.push(*id),
+                (Some(before), Some(after)) if before.is_like(after) => {}
+                _ => changed.push(pair.want.clone()),
+            }
+        }
+        for pair in gone {
+            self.end_pair(pair, EndReason::Reconfigured);
+        }
+        for want in changed {
+            self.negotiate(now, want);
+        }
+    }
+}
+
+/// Whether an SA under one section could have come up under the other one.
+fn is_same_peer(before: &Peer, after: &Peer) -> bool {
+    let proposals = |peer: &Peer| {
+        let plain = peer
+            .proposals
+            .iter()
+            .map(|proposal| crate::config::IkeProposal { origin: String::new(), ..proposal.clone() });
+        plain.collect::<Vec<_>>()
+    };
+    (&before.name, before.address, before.port) == (&after.name, after.address, after.port)
+        && before.exchange_modes == after.exchange_modes
+        && before.my_identifier == after.my_identifier
+        && before.peers_identifiers == after.peers_identifiers
+        && before.verify_identifier == after.verify_identifier
+        && before.nat_traversal == after.nat_traversal
+        && before.generate_policy == after.generate_policy
+        && before.support_proxy == after.support_proxy
+        && proposals(before) == proposals(after)
+}

@@ -1,0 +1,65 @@
+//! What lies between phase 1 and phase 2 for road warriors: login and settings.
+
+use std::time::Instant;
+
+use coati_wire::isakmp::Header;
+
+use super::Engine;
+use super::demand::RESPONDER_WAITS;
+use crate::core::Timer;
+use crate::event::EndReason;
+use crate::ikev1::transaction::{self, Outcome};
+
+impl Engine {
+    /// The verdict on a login that [`Engine::poll_login`] gave.
+    pub fn handle_login(&mut self, now: Instant, id: u64, passed: bool) {
+        let Some(sa) = self.phase1.get_mut(&id) else { return };
+        let outcome = transaction::decide(&mut self.core, now, sa, passed);
+        self.transaction_outcome(now, id, outcome);
+    }
+
+    /// Phase 1 is done: phase 2 begins at once, or after login and settings.
+    pub(super) fn begin_access(&mut self, now: Instant, id: u64) {
+        let Some(sa) = self.phase1.get_mut(&id) else { return };
+        let outcome = transaction::begin(&mut self.core, now, sa);
+        self.transaction_outcome(now, id, outcome);
+    }
+
+    pub(super) fn handle_transaction(
+        &mut self,
+        now: Instant,
+        id: u64,
+        header: &Header,
+        body: &[u8],
+        digest: &[u8],
+    ) {
+        let Some(sa) = self.phase1.get_mut(&id) else { return };
+        let outcome = transaction::handle_message(&mut self.core, now, sa, header, body, digest);
+        self.transaction_outcome(now, id, outcome);
+    }
+
+    pub(super) fn transaction_due(&mut self, now: Instant, id: u64, message_id: u32) {
+        let Some(sa) = self.phase1.get_mut(&id) else { return };
+        let outcome = transaction::handle_timeout(&mut self.core, now, sa, message_id);
+        self.transaction_outcome(now, id, outcome);
+    }
+
+    pub(super) fn login_due(&mut self, now: Instant, id: u64) {
+        let Some(sa) = self.phase1.get_mut(&id) else { return };
+        let outcome = transaction::login_due(&mut self.core, now, sa);
+        self.transaction_outcome(now, id, outcome);
+    }
+
+    fn transaction_outcome(&mut self, now: Instant, id: u64, outcome: Outcome) {
+        match outcome {
+            Outcome::Continues => {}
+            Outcome::Refused => {
+                self.end_phase1(id, EndReason::LoginRefused, true);
+            }
+            Outcome::Ready if self.phase1.get(&id).is_some_and(|sa| sa.initiator) => {
+                self.begin_waiting(now, id);
+            }
+            Outcome::Ready => self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id)),
+        }
+    }
+}

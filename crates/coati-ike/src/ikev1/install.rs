@@ -1,0 +1,138 @@
+//! What quick mode hands to the data plane: SAs with their keys, limits and, through a NAT, ports.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use coati_sadb::{AuthAlgorithm, Lifetime, Mode, NatT, ReqId, Request, Sa, SaState, Secret, Usage};
+use coati_wire::isakmp::{Identity, Payload};
+
+use super::nat;
+use super::phase1::Phase1;
+use super::proposal::{Encapsulation, PROTO_ESP};
+use super::quick_mode::Quick;
+use crate::core::{Core, Purpose};
+use crate::event::Event;
+use crate::pair::Pair;
+
+/// Window for replayed packets of negotiated SAs, in packets.
+const REPLAY_WINDOW: u32 = 64;
+
+/// Hands one SA to the data plane.
+pub(crate) fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
+    let new = negotiated(core, sa, quick, inbound).map(Box::new);
+    ask_to_install(core, sa, new.map(if inbound { Request::Update } else { Request::Add }));
+}
+
+pub(crate) fn ask_to_install(core: &mut Core, sa: &Phase1, request: Option<Request>) {
+    if let Some(request) = request {
+        core.ask(request, Some(Purpose::Install(sa.remote.ip())));
+    }
+}
+
+/// One SA of the pair with its keys.
+pub(crate) fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) -> Option<Sa> {
+    let (Some(keys), Some(choice)) = (&sa.keys, &quick.choice) else { return None };
+    let (id, reqid) = if inbound {
+        (quick.inbound(), quick.want.reqid_in)
+    } else {
+        (quick.outbound(), quick.want.reqid_out)
+    };
+    let [ni, nr] = &quick.nonces;
+    let (enc_len, auth_len) = (choice.enc_key_len(), choice.auth.key_len());
+    let shared = quick.shared.as_ref().map(|shared| shared.as_slice());
+    let keymat = keys.keymat(shared, PROTO_ESP, id.spi.0, [ni, nr], enc_len + auth_len);
+    let (enc_key, auth_key) = keymat.split_at(enc_len);
+    let soft_share = 80 - u64::from(core.random.below(5));
+    let seconds = u64::from(choice.lifetime);
+    let hard =
+        Lifetime { add_seconds: seconds, bytes: u64::from(choice.kilobytes) * 1024, ..Lifetime::default() };
+    let soft = Lifetime {
+        add_seconds: (seconds * soft_share / 100).max(1),
+        bytes: hard.bytes * soft_share / 100,
+        ..Lifetime::default()
+    };
+    Some(Sa {
+        id,
+        mode: quick.want.mode,
+        reqid,
+        enc: choice.enc,
+        enc_key: Secret::new(enc_key.to_vec()),
+        auth: choice.auth,
+        auth_key: Secret::new(if choice.auth == AuthAlgorithm::None {
+            Vec::new()
+        } else {
+            auth_key.to_vec()
+        }),
+        replay_window: REPLAY_WINDOW,
+        nat_t: nat_t(sa, quick, inbound),
+        soft,
+        hard,
+        state: SaState::Mature,
+        usage: Usage::default(),
+        sequence: 0,
+    })
+}
+
+pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, held: Option<Box<Sa>>) -> u64 {
+    let renewal = core.live_pair(&quick.want.selector).is_some();
+    let lifetime = quick.choice.as_ref().map_or(0, |choice| choice.lifetime);
+    let (inbound, outbound) = (quick.inbound(), quick.outbound());
+    let reqid: ReqId = quick.want.reqid_out;
+    core.failures.remove(&sa.remote.ip());
+    core.events.push_back(Event::PairEstablished {
+        inbound,
+        outbound,
+        reqid,
+        selector: quick.want.selector,
+        renewal,
+    });
+    let id = core.next_id();
+    let pair = Pair {
+        want: quick.want.clone(),
+        identity: sa.peer_identity.as_ref().map_or(Vec::new(), Identity::emit),
+        inbound,
+        outbound,
+        initiator: quick.initiator,
+        phase1: sa.id,
+        phase1_began: sa.began,
+        established: now,
+        lifetime: Duration::from_secs(u64::from(lifetime)),
+        retired: false,
+        held,
+        flushed: false,
+        packets_seen: 0,
+    };
+    core.pairs.insert(id, pair);
+    id
+}
+
+/// How the SAs of this exchange wrap their packets.
+pub(crate) fn encapsulation(sa: &Phase1, mode: Mode) -> Encapsulation {
+    Encapsulation { mode, udp: sa.nat.version.filter(|_| sa.nat.found()) }
+}
+
+/// In transport mode through a NAT the peer is told the addresses as we see them (RFC 3947 section 5.2).
+pub(crate) fn original_addresses(sa: &Phase1, quick: &Quick) -> Vec<(u8, Vec<u8>)> {
+    let Some(version) = encapsulation(sa, quick.want.mode).udp.filter(|_| quick.want.mode != Mode::Tunnel)
+    else {
+        return Vec::new();
+    };
+    let (initiator, responder) = if quick.initiator { (sa.local, sa.remote) } else { (sa.remote, sa.local) };
+    [initiator, responder].map(|end| (version.nat_oa(), nat::original_address(end.ip()))).to_vec()
+}
+
+/// What the data plane has to know of the NAT: ports, source first, and the peer's own address.
+pub(crate) fn nat_t(sa: &Phase1, quick: &Quick, inbound: bool) -> Option<NatT> {
+    if !sa.nat.found() {
+        return None;
+    }
+    let (ours, theirs) = (sa.local.port(), sa.remote.port());
+    let (source_port, destination_port) = if inbound { (theirs, ours) } else { (ours, theirs) };
+    Some(NatT { source_port, destination_port, original: quick.original })
+}
+
+/// What the peer says its own address is: of the two NAT-OA payloads the first is the initiator's.
+pub(crate) fn original(sa: &Phase1, list: &[Payload<'_>], we_initiate: bool) -> Option<IpAddr> {
+    let given = nat::original_addresses(sa.nat.version?, list);
+    given.get(usize::from(we_initiate)).copied().filter(|address| *address != sa.remote.ip())
+}

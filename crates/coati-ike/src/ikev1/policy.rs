@@ -1,0 +1,95 @@
+//! Which policy a peer's quick mode is about, and the policies that are made for it (`generate_policy`).
+
+use std::net::IpAddr;
+
+use coati_sadb::{
+    Action, Direction, Level, Mode, Policy, PolicyId, Port, Prefix, Priority, ReqId, Request, Rule, SaProto,
+    Selector, Usage,
+};
+
+use super::phase1::Phase1;
+use super::selector::endpoints;
+use crate::config::{EndpointId, GeneratePolicy, Peer};
+use crate::core::{Core, Purpose};
+use crate::pair::Want;
+
+/// The policy with exactly these identities, or for any protocol between them.
+pub(crate) fn policy_for(core: &Core, ours: &EndpointId, theirs: &EndpointId, exact: bool) -> Option<Want> {
+    let out = core.policies.iter().filter(|policy| policy.direction == coati_sadb::Direction::Out);
+    let fitting = out.filter(|policy| {
+        let (local, remote) = endpoints(&policy.selector);
+        if exact {
+            local == *ours && remote == *theirs
+        } else {
+            local.prefix == ours.prefix && remote.prefix == theirs.prefix
+        }
+    });
+    fitting.filter_map(|policy| core.want_of(&policy.selector)).next()
+}
+
+/// The identities with the addresses that are in the packets here.
+pub(crate) fn as_seen(sa: &Phase1, ours: &EndpointId, theirs: &EndpointId) -> (EndpointId, EndpointId) {
+    let replace = |id: &EndpointId, address: IpAddr, nat: bool| {
+        let prefix = if nat && id.prefix.is_host() { Prefix::host(address) } else { id.prefix };
+        EndpointId { prefix, ..*id }
+    };
+    (
+        replace(ours, sa.local.ip(), sa.nat.found() && sa.nat.before_us),
+        replace(theirs, sa.remote.ip(), sa.nat.found() && sa.nat.before_peer),
+    )
+}
+
+/// What a policy would want that is made of the peer's identities.
+pub(crate) fn wanted(
+    core: &mut Core,
+    sa: &Phase1,
+    peer: &Peer,
+    mode: Mode,
+    ours: &EndpointId,
+    theirs: &EndpointId,
+) -> Want {
+    let (reqid_out, reqid_in) = match peer.generate_policy {
+        GeneratePolicy::Unique => (core.generated_reqid(), core.generated_reqid()),
+        _ => (ReqId(0), ReqId(0)),
+    };
+    Want {
+        selector: Selector {
+            source: ours.prefix,
+            source_port: Port::Any,
+            destination: theirs.prefix,
+            destination_port: Port::Any,
+            upper: ours.upper,
+        },
+        local: sa.local.ip(),
+        remote: sa.remote.ip(),
+        mode,
+        reqid_out,
+        reqid_in,
+        generated: true,
+    }
+}
+
+/// Makes both policies for a want that has none.
+pub(crate) fn generate_policies(core: &mut Core, want: &Want) {
+    core.generated.insert(want.selector);
+    for direction in [Direction::Out, Direction::In] {
+        let out = direction == Direction::Out;
+        let reqid = if out { want.reqid_out } else { want.reqid_in };
+        let ends = if out { (want.local, want.remote) } else { (want.remote, want.local) };
+        let policy = Policy {
+            id: PolicyId(0),
+            selector: if out { want.selector } else { want.selector.reversed() },
+            direction,
+            priority: Priority::default(),
+            action: Action::Ipsec(vec![Rule {
+                proto: SaProto::Esp,
+                mode: want.mode,
+                endpoints: (want.mode == Mode::Tunnel).then_some(ends),
+                level: if reqid == ReqId(0) { Level::Require } else { Level::Unique(reqid) },
+            }]),
+            usage: Usage::default(),
+        };
+        core.policies.push(policy.clone());
+        core.ask(Request::SpdAdd(Box::new(policy)), Some(Purpose::Install(want.remote)));
+    }
+}

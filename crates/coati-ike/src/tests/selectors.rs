@@ -1,0 +1,123 @@
+//! What quick mode protects: IPv6, networks, ranges, tunnel mode, limits in kilobytes.
+
+use coati_wire::isakmp::Identity;
+
+use super::*;
+use crate::ikev1::selector::{endpoint, identity};
+
+const A6: &str = "2001:db8:1::1";
+const B6: &str = "2001:db8:2::1";
+
+fn world(a: &str, b: &str) -> World {
+    let mut world = World::with(1, config(b), config(a));
+    world.hosts = [Host::new(1000, a, b, config(b), world.now), Host::new(2000, b, a, config(a), world.now)];
+    world
+}
+
+#[test]
+fn ipv6_like_ipv4() {
+    for seed in 0..4 {
+        let mut world = world(A6, B6);
+        world.acquire(seed % 2);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", world.story());
+        let sas = world.hosts[0].engine.isakmp_sas();
+        assert_eq!(sas[0].identity.as_deref(), Some("address 2001:db8:2::1"));
+    }
+}
+
+#[test]
+fn kilobytes_are_negotiated_and_reach_the_data_plane() {
+    for (check, ours, theirs, expected) in [
+        (ProposalCheck::Obey, 1000, 2000, 2000),
+        (ProposalCheck::Strict, 1000, 2000, 1000),
+        (ProposalCheck::Claim, 2000, 1000, 1000),
+        (ProposalCheck::Strict, 0, 1000, 1000),
+        (ProposalCheck::Strict, 1000, 0, 1000),
+    ] {
+        let (mut a, mut b) = (config(B), config(A));
+        a.sainfos[0].kilobytes = theirs;
+        b.sainfos[0].kilobytes = ours;
+        b.peers[0].proposal_check = check;
+        let mut world = World::with(1, a, b);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up));
+        let now = world.now;
+        assert!(
+            world.hosts[1].sas(now).iter().all(|sa| sa.hard.bytes == expected * 1024),
+            "{check:?} {ours}"
+        );
+    }
+}
+
+fn id(kind: u8, data: &[u8]) -> Identity {
+    Identity { kind, protocol: 0, port: 0, data: data.to_vec() }
+}
+
+#[test]
+fn networks_and_ranges_mean_the_same() {
+    let network = endpoint(&id(4, &[10, 1, 0, 0, 255, 255, 0, 0])).unwrap();
+    assert_eq!(network.prefix.to_string(), "10.1.0.0/16");
+    assert_eq!(endpoint(&id(7, &[10, 1, 0, 0, 10, 1, 255, 255])), Some(network));
+    assert_eq!(endpoint(&id(4, &[10, 1, 2, 3, 255, 255, 0, 0])), Some(network), "host bits do not count");
+    assert_eq!(endpoint(&id(4, &[10, 1, 0, 0, 255, 0, 255, 0])), None);
+    assert_eq!(endpoint(&id(7, &[10, 1, 0, 0, 10, 1, 255, 254])), None);
+    assert_eq!(endpoint(&id(7, &[10, 1, 0, 1, 10, 1, 0, 0])), None);
+    let host = endpoint(&id(1, &[192, 0, 2, 1])).unwrap();
+    assert_eq!(endpoint(&id(4, &[192, 0, 2, 1, 255, 255, 255, 255])), Some(host));
+    assert_eq!(endpoint(&id(7, &[192, 0, 2, 1, 192, 0, 2, 1])), Some(host));
+    let all = endpoint(&id(4, &[0; 8])).unwrap();
+    assert_eq!(all.prefix.length, 0);
+    assert_eq!(endpoint(&id(7, &[0, 0, 0, 0, 255, 255, 255, 255])), Some(all));
+    let first: std::net::Ipv6Addr = "2001:db8::".parse().unwrap();
+    let last: std::net::Ipv6Addr = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+    let range = endpoint(&id(8, &[first.octets(), last.octets()].concat())).unwrap();
+    assert_eq!(range.prefix.to_string(), "2001:db8::/32");
+    for endpoint_of in [network, host, all, range] {
+        assert_eq!(endpoint(&identity(&endpoint_of)), Some(endpoint_of));
+    }
+    for (kind, data) in
+        [(1, vec![1, 2, 3]), (4, vec![0; 7]), (6, vec![0; 31]), (7, vec![]), (2, b"a".to_vec())]
+    {
+        assert_eq!(endpoint(&id(kind, &data)), None);
+    }
+}
+
+/// The embedded data plane does no tunnels yet: the negotiation is seen from its requests.
+#[test]
+fn tunnel_mode_is_negotiated_between_networks() {
+    let mut world = World::new(1);
+    let selector = Selector {
+        source: "10.1.0.0/16".parse().unwrap(),
+        source_port: Port::Any,
+        destination: "10.2.0.0/16".parse().unwrap(),
+        destination_port: Port::Any,
+        upper: Upper::Any,
+    };
+    let ends: [IpAddr; 2] = [A, B].map(|end| end.parse().unwrap());
+    for host in 0..2 {
+        let (selector, local, remote) =
+            if host == 0 { (selector, ends[0], ends[1]) } else { (selector.reversed(), ends[1], ends[0]) };
+        let policy = Policy {
+            id: PolicyId(1),
+            selector,
+            direction: Direction::Out,
+            priority: Priority::default(),
+            action: Action::Ipsec(vec![Rule {
+                proto: SaProto::Esp,
+                mode: Mode::Tunnel,
+                endpoints: Some((local, remote)),
+                level: Level::Require,
+            }]),
+            usage: Usage::default(),
+        };
+        world.hosts[host].engine.handle_policies(&[policy]);
+    }
+    let now = world.now;
+    assert_eq!(world.hosts[0].engine.establish_pair(now, &selector), Ok(()));
+    world.settle();
+    world.run(Duration::from_secs(1));
+    for host in &world.hosts {
+        let up = host.events.iter().any(|event| matches!(event, Event::PairEstablished { .. }));
+        assert!(up, "{}", world.story());
+    }
+}

@@ -1,0 +1,145 @@
+//! ESP inside UDP through a NAT (RFC 3948), in transport mode: the ports, and checksums that hold the addresses of both
+//! sides of it.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use coati_crypto::SeededRandom;
+use coati_ipsec::{Outbound, Packet, Sadb};
+use coati_sadb::*;
+use coati_wire::{checksum, ipv4, udp};
+
+const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+const NAT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+fn sa(source: Ipv4Addr, destination: Ipv4Addr, ports: (u16, u16)) -> Sa {
+    Sa {
+        id: SaId {
+            source: source.into(),
+            destination: destination.into(),
+            proto: SaProto::Esp,
+            spi: Spi(0x1000),
+        },
+        mode: Mode::Transport,
+        reqid: ReqId(0),
+        enc: EncAlgorithm::AesCbc,
+        enc_key: Secret::new(vec![3; 16]),
+        auth: AuthAlgorithm::HmacSha1,
+        auth_key: Secret::new(vec![4; 20]),
+        replay_window: 64,
+        nat_t: Some(NatT { source_port: ports.0, destination_port: ports.1, original: None }),
+        soft: Lifetime::default(),
+        hard: Lifetime::default(),
+        state: SaState::Mature,
+        usage: Usage::default(),
+        sequence: 0,
+    }
+}
+
+fn host(local: Ipv4Addr, remote: Ipv4Addr, sa: Sa) -> Sadb {
+    let mut sadb = Sadb::new(Box::new(SeededRandom::new(1)));
+    for (direction, source, destination) in [(Direction::Out, local, remote), (Direction::In, remote, local)]
+    {
+        let policy = Policy {
+            id: PolicyId::default(),
+            selector: Selector {
+                source: Prefix::host(source.into()),
+                source_port: Port::Any,
+                destination: Prefix::host(destination.into()),
+                destination_port: Port::Any,
+                upper: Upper::Any,
+            },
+            direction,
+            priority: Priority::default(),
+            action: Action::Ipsec(vec![Rule {
+                proto: SaProto::Esp,
+                mode: Mode::Transport,
+                endpoints: None,
+                level: Level::Require,
+            }]),
+            usage: Usage::default(),
+        };
+        assert_eq!(sadb.request(Instant::now(), 0, Request::SpdAdd(Box::new(policy))), Reply::Done);
+    }
+    assert_eq!(sadb.request(Instant::now(), 0, Request::Add(Box::new(sa))), Reply::Done);
+    sadb
+}
+
+fn packet(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, payload: &[u8]) -> Packet {
+    let header = ipv4::Repr {
+        tos: 0,
+        id: 7,
+        dont_fragment: false,
+        ttl: 64,
+        protocol,
+        source,
+        destination,
+        payload_len: payload.len(),
+    };
+    Packet::new(&[&header.emit()[..], payload].concat())
+}
+
+fn pseudo(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    [&source.octets()[..], &destination.octets(), &[0, protocol], &length, payload].concat()
+}
+
+/// What arrives at the server of a packet that the host behind the NAT has sent.
+fn through(protocol: u8, payload: &[u8], ports: (u16, u16)) -> (Packet, (u16, u16)) {
+    let inside = host(INSIDE, SERVER, sa(INSIDE, SERVER, ports));
+    let mut sent = packet(INSIDE, SERVER, protocol, payload);
+    let mut verdicts = Vec::new();
+    let mut random = SeededRandom::new(2);
+    inside.snapshot().outbound(std::slice::from_mut(&mut sent), &mut verdicts, 0, &mut random);
+    assert_eq!(verdicts, [Outbound::Sealed]);
+    let outer = ipv4::Packet::new_checked(sent.bytes()).unwrap();
+    assert_eq!(outer.protocol(), 17);
+    let (header, esp) = udp::Repr::parse(outer.payload(), INSIDE.into(), SERVER.into()).unwrap();
+    let server = host(SERVER, NAT, sa(NAT, SERVER, (24_500, 4500)));
+    let mut arrived = packet(NAT, SERVER, 50, esp);
+    server.snapshot().inbound(&mut arrived, 0).unwrap();
+    (arrived, (header.source_port, header.destination_port))
+}
+
+#[test]
+fn checksums_of_tcp_and_udp_hold_the_addresses_of_the_receiver() {
+    for (protocol, at) in [(6u8, 16), (17, 6)] {
+        let mut payload = vec![9; 101];
+        payload[at..at + 2].copy_from_slice(&[0, 0]);
+        if protocol == 17 {
+            payload[4..6].copy_from_slice(&101u16.to_be_bytes());
+        }
+        let sum = checksum::internet(&[&pseudo(INSIDE, SERVER, protocol, &payload)]);
+        payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        let (arrived, ports) = through(protocol, &payload, (4500, 4500));
+        assert_eq!(ports, (4500, 4500));
+        let inner = ipv4::Packet::new_checked(arrived.bytes()).unwrap();
+        assert_eq!((inner.source(), inner.protocol()), (NAT, protocol));
+        assert!(checksum::is_intact(&[&pseudo(NAT, SERVER, protocol, inner.payload())]), "{protocol}");
+    }
+}
+
+#[test]
+fn udp_without_checksum_and_gre_stay_as_they_are() {
+    let mut payload = vec![1; 60];
+    payload[6..8].copy_from_slice(&[0, 0]);
+    for protocol in [17, 47] {
+        let (arrived, _) = through(protocol, &payload, (4500, 4500));
+        assert_eq!(ipv4::Packet::new_checked(arrived.bytes()).unwrap().payload(), payload);
+    }
+}
+
+#[test]
+fn another_port_of_the_peer_takes_effect_at_once() {
+    let mut sadb = host(SERVER, NAT, sa(SERVER, NAT, (4500, 24_500)));
+    let mut moved = sa(SERVER, NAT, (4500, 34_500));
+    moved.enc_key = Secret::default();
+    assert_eq!(sadb.request(Instant::now(), 0, Request::Update(Box::new(moved))), Reply::Done);
+    let mut sent = packet(SERVER, NAT, 47, &[0; 40]);
+    let mut verdicts = Vec::new();
+    sadb.snapshot().outbound(std::slice::from_mut(&mut sent), &mut verdicts, 0, &mut SeededRandom::new(2));
+    let outer = ipv4::Packet::new_checked(sent.bytes()).unwrap();
+    let (header, _) = udp::Repr::parse(outer.payload(), SERVER.into(), NAT.into()).unwrap();
+    assert_eq!((header.source_port, header.destination_port), (4500, 34_500));
+}

@@ -1,0 +1,38 @@
+//! Every part is usable alone, by what the folder holds.
+
+use super::*;
+
+/// Two daemons with nothing but an ospfd.conf, on the interfaces that exist: site a's LAN and the host on it.
+#[test]
+fn ospf_without_anything_else() {
+    let Some(lab) = Lab::start("ospf-alone") else { return };
+    let mut daemons = Vec::new();
+    for (node, interface, id) in [("a", "em1", "10.0.0.1"), ("host-a", "eth0", "10.0.0.2")] {
+        let dir = lab.dir.join(format!("only-ospf-{node}"));
+        fs::create_dir(&dir).unwrap();
+        let text = format!(
+            "interface {interface}\n ip ospf network point-to-point\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n!\n\
+             router ospf\n ospf router-id {id}\n network 10.1.0.0/24 area 0\n"
+        );
+        fs::write(dir.join("ospfd.conf"), text).unwrap();
+        let socket = dir.join("alone.sock");
+        let mut command = lab.coati();
+        command.args(["lab", "exec", node, "--", "/proc/self/exe", "up", "--socket"]);
+        command.arg(&socket).arg(&dir).stdout(Stdio::null()).stderr(Stdio::null());
+        daemons.push((node, socket, command.spawn().unwrap()));
+    }
+    let show = |node: &str, socket: &Path, words: &str| {
+        let socket = socket.display().to_string();
+        let mut args = vec!["/proc/self/exe", "show", "--socket", &socket];
+        args.extend(words.split(' '));
+        String::from_utf8_lossy(&lab.exec(node, &args).stdout).into_owned()
+    };
+    for (node, socket, _) in &daemons {
+        lab.wait("Full", || show(node, socket, "ip ospf neighbor").contains("Full/-"));
+        assert!(show(node, socket, "ip ospf database").contains("10.0.0.2"));
+    }
+    for (_, _, mut daemon) in daemons {
+        coati_os::process::end(daemon.id(), false).unwrap();
+        daemon.wait().unwrap();
+    }
+}

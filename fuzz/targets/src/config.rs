@@ -1,0 +1,101 @@
+//! The files of coati-config: no text panics, every remark can be shown, and its span lies inside the text.
+
+use std::sync::Arc;
+
+use coati_config::site::{Site, SiteFiles};
+use coati_config::{Diagnostic, Severity, Source, ospfd, psk, racoon, rc_conf as rc, setkey, sides};
+
+/// racoon.conf.
+pub fn racoon_conf(data: &[u8]) {
+    let source = source("racoon.conf", data);
+    let (conf, remarks) = racoon::parse(&source, &racoon::Included::default());
+    show(&remarks);
+    if remarks.iter().all(|remark| remark.severity < Severity::Error) {
+        // What is printed is read as what it was printed from.
+        let printed = Source::new("printed", conf.to_string());
+        assert_eq!(racoon::parse(&printed, &racoon::Included::default()).0, conf);
+    }
+}
+
+/// psk.txt. What is said about it never shows a key.
+pub fn psk_txt(data: &[u8]) {
+    let source = source("psk.txt", data);
+    let (keys, remarks) = psk::parse(&source);
+    show(&remarks);
+    for remark in &remarks {
+        let text = remark.render(false);
+        for key in &keys {
+            let Ok(secret) = std::str::from_utf8(key.key.expose()) else { continue };
+            // A short one may be a word of the remark.
+            assert!(secret.len() < 24 || !text.contains(secret), "a remark shows a key: {text}");
+        }
+    }
+}
+
+/// setkey.conf and what `setkey -f` and `setkey -c` read.
+pub fn setkey_conf(data: &[u8]) {
+    let source = source("setkey.conf", data);
+    match setkey::parse(&source) {
+        Ok(statements) => {
+            for statement in statements {
+                assert!(statement.place.line <= source.text.split('\n').count());
+            }
+        }
+        Err(error) => show(&[error]),
+    }
+}
+
+/// rc.conf.
+pub fn rc_conf(data: &[u8]) {
+    show(&rc::parse(&source("rc.conf", data)).1);
+}
+
+/// ospfd.conf and frr.conf.
+pub fn ospfd_conf(data: &[u8]) {
+    show(&ospfd::parse(&source("ospfd.conf", data)).1);
+}
+
+/// All files of two sites, one checked against the other: ten texts, separated by bytes of value 0; what is missing at
+/// the second site is there as at the first.
+pub fn site(data: &[u8]) {
+    const FILES: usize = 5;
+    let texts: Vec<&[u8]> = data.splitn(2 * FILES, |byte| *byte == 0).collect();
+    let files = |first: usize| {
+        let file = |index: usize, name: &str| {
+            let text = texts.get(first + index).or_else(|| texts.get(index)).filter(|text| !text.is_empty());
+            text.map(|text| source(name, text))
+        };
+        SiteFiles {
+            rc_conf: file(0, "rc.conf"),
+            racoon_conf: file(1, "racoon.conf"),
+            included: racoon::Included::default(),
+            psk_txt: file(2, "psk.txt"),
+            setkey_conf: file(3, "setkey.conf"),
+            ospfd_conf: file(4, "ospfd.conf"),
+        }
+    };
+    let (files_a, files_b) = (files(0), files(FILES));
+    let ((site_a, remarks_a), (site_b, remarks_b)) = (Site::read(&files_a), Site::read(&files_b));
+    show(&remarks_a);
+    show(&remarks_b);
+    show(&sides::compare((&files_a, &site_a), (&files_b, &site_b)));
+}
+
+fn source(name: &str, data: &[u8]) -> Arc<Source> {
+    Source::new(name, String::from_utf8_lossy(data))
+}
+
+fn show(remarks: &[Diagnostic]) {
+    for remark in remarks {
+        let (text, span) = (remark.source.text.as_str(), remark.span);
+        assert!(text.get(span.start..span.end).is_some(), "{span:?} is no piece of the text: {remark}");
+        assert!(!remark.message.is_empty());
+        let place = remark.place();
+        assert!(place.line <= text.split('\n').count() && place.column > 0);
+        let line = remark.source.line(place.line);
+        assert!(line.start <= span.start && span.start <= line.end);
+        for colour in [false, true] {
+            assert!(remark.render(colour).contains(&remark.message));
+        }
+    }
+}
