@@ -9,8 +9,7 @@ use crate::config::{AreaId, BACKBONE, BorderRule};
 use crate::engine::Engine;
 use crate::graph::{Graph, Node};
 use crate::interface::InterfaceState;
-use crate::lsdb::{Lsdb, Scope};
-use crate::neighbour::State;
+use crate::lsdb::{Entry, Lsdb, Scope};
 use crate::spf::Paths;
 
 /// One area.
@@ -68,14 +67,14 @@ impl Engine {
         }
         let Some(lsdb) = self.lsdb_mut(scope) else { return };
         let key = lsa.header.key;
-        let old = lsdb.install(now, lsa).filter(|old| !old.is_max_age(now));
+        let old = lsdb.install(now, lsa).filter(Entry::was_alive);
         self.reindex(now, scope, &key, old.map(|old| old.lsa));
     }
 
     /// Takes an LSA that has died out of its database.
     pub(crate) fn uninstall(&mut self, now: Instant, scope: Scope, key: &LsaKey) {
         let Some(old) = self.lsdb_mut(scope).and_then(|lsdb| lsdb.bury(now, key)) else { return };
-        let old = (!old.is_max_age(now)).then_some(old.lsa);
+        let old = old.was_alive().then_some(old.lsa);
         self.reindex(now, scope, key, old);
         if key.advertising_router == self.config.router_id {
             self.own_lsa_is_gone(now, (scope, *key));
@@ -93,6 +92,9 @@ impl Engine {
         };
         if same {
             return;
+        }
+        if !crate::exchange::is_opaque(key.kind) {
+            self.stop_helping_all(now, key);
         }
         let Scope::Area(area) = scope else {
             if scope == Scope::As && key.kind == lsa_kind::EXTERNAL {
@@ -167,6 +169,6 @@ impl Engine {
     /// Whether somebody in the backbone is adjacent.
     pub(crate) fn has_live_backbone(&self) -> bool {
         let mut backbone = self.interfaces.values().filter(|interface| interface.config.area == BACKBONE);
-        backbone.any(|interface| interface.neighbours.values().any(|n| n.state == State::Full))
+        backbone.any(|interface| interface.full().next().is_some())
     }
 }

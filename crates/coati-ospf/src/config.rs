@@ -33,6 +33,8 @@ pub struct Config {
     pub spf_times: SpfTimes,
     /// Whether others are kept from going through this router.
     pub stub_router: StubRouter,
+    /// Neighbours are helped through their graceful restarts (RFC 3623).
+    pub graceful_restart_helper: bool,
 }
 
 impl Config {
@@ -47,6 +49,7 @@ impl Config {
             maximum_paths: 16,
             spf_times: SpfTimes::default(),
             stub_router: StubRouter::default(),
+            graceful_restart_helper: true,
         }
     }
 }

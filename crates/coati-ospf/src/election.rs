@@ -40,7 +40,8 @@ impl Engine {
         let router_id = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         interface.elect = false;
-        if !interface.network.elects() || interface.wait_until.is_some() {
+        let restarting = interface.neighbours.values().any(|neighbour| neighbour.helped_until.is_some());
+        if !interface.network.elects() || interface.wait_until.is_some() || restarting {
             return;
         }
         let before = (interface.designated, interface.backup, interface.state);

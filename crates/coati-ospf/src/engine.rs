@@ -12,7 +12,7 @@ use crate::auth::{self, Refusal};
 use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId};
 use crate::interface::{Interface, InterfaceState, Topic, masked};
 use crate::lsdb::{Lsdb, Scope};
-use crate::neighbour::{Neighbour, Peer, State};
+use crate::neighbour::{Peer, State};
 use crate::originate::{Own, OwnKey};
 use crate::route::{Destination, Route, Sources, Table};
 use crate::spf;
@@ -221,9 +221,12 @@ impl Engine {
         for index in indexes {
             let Some(interface) = self.interfaces.get(&index) else { continue };
             let keys: Vec<Ipv4Addr> = interface.neighbours.keys().copied().collect();
-            let dead = |neighbour: &Neighbour| neighbour.state > State::Down && neighbour.dead_at <= now;
+            for key in &keys {
+                self.end_grace(now, Peer { interface: index, key: *key });
+            }
+            let Some(interface) = self.interfaces.get(&index) else { continue };
             let gone: Vec<Ipv4Addr> =
-                interface.neighbours.iter().filter(|(_, n)| dead(n)).map(|(key, _)| *key).collect();
+                interface.neighbours.iter().filter(|(_, n)| n.is_dead(now)).map(|(key, _)| *key).collect();
             for key in gone {
                 self.kill_neighbour(now, Peer { interface: index, key }, "its dead interval is over");
             }
@@ -283,10 +286,7 @@ impl Engine {
         }
         self.update_virtual_links(now);
         self.compute_area(BACKBONE);
-        let ranges = self.active_ranges();
-        let mut table = std::mem::take(&mut self.table);
-        let changed = table.update(&self.sources(ranges));
-        self.table = table;
+        let changed = self.update_table(false);
         let discards = self.discarded();
         let changed = changed || discards != self.discards;
         self.discards = discards;
@@ -301,6 +301,16 @@ impl Engine {
         if self.spf.due.is_some_and(|due| due <= now) {
             self.spf.due = Some(now + self.spf.hold);
         }
+    }
+
+    /// Looks at the routes whose advertisements have changed, or at all; whether any is another now.
+    pub(crate) fn update_table(&mut self, all: bool) -> bool {
+        let ranges = self.active_ranges();
+        let mut table = std::mem::take(&mut self.table);
+        table.stale |= all;
+        let changed = table.update(&self.sources(ranges));
+        self.table = table;
+        changed
     }
 
     fn compute_area(&mut self, id: AreaId) {

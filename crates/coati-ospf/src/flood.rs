@@ -102,6 +102,9 @@ impl Engine {
         let own = key.advertising_router == self.config.router_id
             || key.kind == lsa_kind::NETWORK && self.interfaces.values().any(|i| i.link.address == key.id);
         let back = self.flood(now, scope, &lsa, Some(peer));
+        if crate::restart::is_grace(&key) {
+            self.receive_grace(now, peer, &lsa);
+        }
         self.install(now, scope, lsa);
         if !back {
             self.acknowledge_later(peer, header);

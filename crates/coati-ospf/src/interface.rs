@@ -210,7 +210,7 @@ impl Interface {
 
     /// Neighbours with which the database is the same.
     pub(crate) fn full(&self) -> impl Iterator<Item = &Neighbour> {
-        self.neighbours.values().filter(|neighbour| neighbour.state == State::Full)
+        self.neighbours.values().filter(|neighbour| neighbour.counts_as_full())
     }
 
     /// Whether an adjacency is on its way.

@@ -19,6 +19,7 @@
 //! | `summary` | what areas hear of each other | 12.4.3 |
 //! | `external` | destinations outside, NSSAs | 12.4.4, RFC 3101 |
 //! | `virtual_link` | virtual links | 15 |
+//! | `restart` | helping through a graceful restart | RFC 3623 section 3 |
 //! | `graph`, `spf` | shortest paths | 16.1 |
 //! | `route` | routes | 16.2 to 16.6 |
 //! | `show` | what an operator sees, in FRR's forms | |
@@ -41,6 +42,7 @@ mod interface;
 mod lsdb;
 mod neighbour;
 mod originate;
+mod restart;
 mod route;
 mod router_lsa;
 pub mod show;

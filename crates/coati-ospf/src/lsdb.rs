@@ -62,6 +62,12 @@ impl Entry {
         self.age(now) & !DO_NOT_AGE >= MAX_AGE
     }
 
+    /// Whether it was alive when it was installed: then graph and table have it until it is replaced or taken out,
+    /// however old it has become.
+    pub(crate) fn was_alive(&self) -> bool {
+        self.lsa.header.seconds() < MAX_AGE
+    }
+
     fn expires(&self) -> Option<Instant> {
         let age = self.lsa.header.age;
         (age & DO_NOT_AGE == 0)

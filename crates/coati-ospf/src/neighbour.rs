@@ -124,6 +124,8 @@ pub(crate) struct Neighbour {
     pub(crate) retransmissions: BTreeMap<LsaKey, Repeated>,
     /// Nothing of it is due before this time.
     retransmission_due: Option<Instant>,
+    /// Until when it counts as adjacent while it restarts.
+    pub(crate) helped_until: Option<Instant>,
     /// When it gets its next hello while it is silent, on a network without multicast.
     pub(crate) poll_due: Option<Instant>,
     /// Times it fell back from Full.
@@ -158,6 +160,7 @@ impl Neighbour {
             held_requests: Vec::new(),
             retransmissions: BTreeMap::new(),
             retransmission_due: None,
+            helped_until: None,
             poll_due: None,
             state_changes: 0,
         }
@@ -166,6 +169,16 @@ impl Neighbour {
     /// Whether databases are being made the same, or are.
     pub(crate) fn is_adjacent(&self) -> bool {
         self.state >= State::Exchange
+    }
+
+    /// Whether the network is told that it is adjacent: it is, or it restarts.
+    pub(crate) fn counts_as_full(&self) -> bool {
+        self.state == State::Full || self.helped_until.is_some()
+    }
+
+    /// Whether its RouterDeadInterval is over.
+    pub(crate) fn is_dead(&self, now: Instant) -> bool {
+        self.state > State::Down && self.dead_at <= now && self.helped_until.is_none()
     }
 
     /// Whether it understands these options, as it said in its descriptions.
@@ -242,6 +255,7 @@ impl Neighbour {
     /// The earliest time at which something about it is due.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let dead = (self.state > State::Down).then_some(self.dead_at);
+        let dead = self.helped_until.or(dead);
         let description = self.description.as_ref().map(|repeated| repeated.due);
         let request = self.request.as_ref().map(|repeated| repeated.due);
         let updates = self.retransmission_due.filter(|_| !self.retransmissions.is_empty());

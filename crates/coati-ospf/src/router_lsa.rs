@@ -8,7 +8,7 @@ use crate::config::{AreaId, NetworkType};
 use crate::engine::Engine;
 use crate::graph::Node;
 use crate::interface::{Interface, InterfaceState};
-use crate::neighbour::{Neighbour, State};
+use crate::neighbour::Neighbour;
 use crate::spf::{NextHop, OwnLink};
 
 /// Links in one LSA at the most: more do not fit.
@@ -118,7 +118,7 @@ fn is_transit(interface: &Interface) -> bool {
 fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
     let (link, metric) = (&interface.link, interface.config.cost);
     let stub = RouterLink { id: link.network(), data: link.mask(), kind: RouterLink::STUB, metric };
-    let full = |n: &&Neighbour| n.state == State::Full;
+    let full = |n: &&Neighbour| n.counts_as_full();
     match interface.network {
         NetworkType::Broadcast | NetworkType::NonBroadcast if is_transit(interface) => {
             links.push(RouterLink {

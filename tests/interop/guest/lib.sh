@@ -189,10 +189,13 @@ stream_of_pings() {
 # What has to be true of every scenario, and the end of the guest.
 finish() {
     [ -z "$COATI_PID" ] || must "Coati still runs" kill -0 $COATI_PID
-    kill $TCPDUMP; wait $TCPDUMP
-    esp=$(tcpdump -n -r $WORK/internet.pcap ip proto 50 | wc -l)
-    clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 | wc -l)
-    must "on the internet: $esp ESP packets, $clear of GRE in clear" test "$clear" = 0 -a "$esp" -gt 0
+    # Scenarios on a LAN have no internet.
+    if [ -n "$TCPDUMP" ]; then
+        kill $TCPDUMP; wait $TCPDUMP
+        esp=$(tcpdump -n -r $WORK/internet.pcap ip proto 50 | wc -l)
+        clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 | wc -l)
+        must "on the internet: $esp ESP packets, $clear of GRE in clear" test "$clear" = 0 -a "$esp" -gt 0
+    fi
     echo "interop: end"
     echo o > /proc/sysrq-trigger
     sleep 10

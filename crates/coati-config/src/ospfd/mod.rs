@@ -407,6 +407,46 @@ mod tests {
         assert_eq!(conf.passive, ["em1"]);
     }
 
+    /// A file as people have it: nothing in it is an error, and what has no effect is said.
+    #[test]
+    fn a_whole_file() {
+        let text = "frr version 8.4.4\nfrr defaults traditional\nhostname r1\nlog file /var/log/frr/frr.log\nservice \
+                    integrated-vtysh-config\nno ip forwarding\n!\nkey chain K\n key 1\n  key-string a!b\n  cryptographic-algorithm \
+                    hmac-sha-256\n  accept-lifetime 08:00:00 1 January 2026 infinite\n exit\nexit\n!\nip prefix-list P seq 5 permit \
+                    10.0.0.0/8 ge 16 le 24\nip prefix-list P seq 10 deny any\nroute-map RM permit 10\n match ip address \
+                    prefix-list P\n set metric 30\nexit\n!\ninterface gre1\n ip address 10.9.9.1/30\n ip ospf authentication \
+                    message-digest\n ip ospf message-digest-key 1 md5 secret\n ip ospf cost 100\n ip ospf network \
+                    point-to-point\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf mtu-ignore\n ip ospf \
+                    bfd\nexit\ninterface eth0\n ip ospf area 0.0.0.1\n ip ospf dead-interval minimal hello-multiplier 4\n ip ospf \
+                    priority 0\n ip ospf authentication key-chain K\n ip ospf passive 10.1.0.1\nexit\n!\nrouter ospf\n ospf router-id \
+                    1.1.1.1\n log-adjacency-changes detail\n passive-interface default\n no passive-interface gre1\n \
+                    redistribute connected route-map RM metric 20 metric-type 1\n redistribute kernel\n default-information \
+                    originate always metric 20\n network 10.9.9.0/30 area 0\n area 1 range 192.168.0.0/16\n area 2 stub \
+                    no-summary\n area 3 nssa translate-always default-information-originate metric 5\n area 4 virtual-link 2.2.2.2 \
+                    hello-interval 5 dead-interval 20 message-digest-key 1 md5 x\n area 0 authentication message-digest\n \
+                    auto-cost reference-bandwidth 10000\n timers throttle spf 0 50 5000\n max-metric router-lsa on-startup \
+                    60\n neighbor 10.0.0.2 priority 1 poll-interval 30\n maximum-paths 8\nexit\n!\nline vty\n!\nend\n";
+        let (conf, remarks) = parse(&Source::new("frr.conf", text));
+        let texts: Vec<String> = remarks.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 1, "{texts:#?}");
+        assert!(
+            texts[0].contains("frr.conf:32:10: warning: BFD sessions of OSPF are not supported yet"),
+            "{texts:#?}"
+        );
+        assert_eq!(conf.areas.len(), 5);
+        assert_eq!(conf.areas[&Ipv4Addr::new(0, 0, 0, 4)].virtual_links[0].1.dead_interval, Some(20));
+        assert_eq!(conf.redistribute[0].route_map.as_deref(), Some("RM"));
+        assert_eq!(conf.key_chains["K"].keys[&1].secret.expose(), b"a!b");
+        assert!(conf.interfaces[1].passive && conf.interfaces[1].hello_multiplier == Some(4));
+        let permits = |network: &str| conf.prefix_lists["P"].permits(&network.parse().unwrap());
+        assert!(
+            permits("10.1.0.0/16")
+                && !permits("10.0.0.0/8")
+                && !permits("10.1.1.1/32")
+                && !permits("11.0.0.0/16")
+        );
+    }
+
     #[test]
     fn wrong_lines() {
         for (text, wanted) in [
@@ -419,6 +459,18 @@ mod tests {
             ("interface gre0\n ip ospf hello-intervall 3\n", "did you mean `hello-interval`"),
             ("interface gre0\n ip ospf hello-interval 0\n", "1 to 65535"),
             ("router bgp 1\n neighbor x\n", "not supported yet"),
+            ("router ospf\n area 0 stub\n", "ospfd.conf:2:9: error: the backbone cannot be a stub area"),
+            ("router ospf\n area 1 stubb\n", "did you mean `stub`"),
+            ("router ospf\n redistribute bgp\n", "cannot be redistributed"),
+            ("router ospf\n redistribute static route-map X\n", "there is no route-map `X` in this file"),
+            ("interface e\n ip ospf authentication key-chain X\n", "there is no key chain `X` in this file"),
+            ("interface e\n ip ospf message-digest-key 1 sha x\n", "unknown algorithm `sha`"),
+            ("interface e\n ip ospf mtu-ignore now\n", "`now` does not belong here"),
+            ("route-map M permit 5\n match community 7\n", "is not supported in route maps yet"),
+            (
+                "key chain K\n key 1\n  send-lifetime 25:00:00 1 May 2027 infinite\n",
+                "a time of day is needed",
+            ),
         ] {
             let (_, remarks) = parse(&Source::new("ospfd.conf", text));
             assert_eq!(remarks.len(), 1, "{text} {remarks:?}");

@@ -220,6 +220,8 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
         ["log-adjacency-changes" | "write-multiplier" | "socket" | "refresh", ..] => {}
         ["capability", "opaque"] | ["ospf", "opaque-lsa"] => {}
         ["distance", ..] => line.read_over(0, "distances"),
+        // Neighbours are helped in any case.
+        ["graceful-restart", "helper", "enable"] => {}
         ["graceful-restart", ..] => line.read_over(0, "settings of graceful restart"),
         ["summary-address" | "aggregation", ..] => line.read_over(0, "summary addresses"),
         ["distribute-list", ..] => line.read_over(0, "distribute lists"),

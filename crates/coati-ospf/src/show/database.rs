@@ -52,7 +52,63 @@ pub(super) fn kind_of(word: &str) -> Option<u8> {
     KINDS.iter().find(|kind| kind.4 == word).map(|kind| kind.0)
 }
 
+/// Which LSAs of a type are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Filter {
+    id: Option<Ipv4Addr>,
+    router: Option<Ipv4Addr>,
+}
+
+impl Filter {
+    /// `[ID] [self-originate | adv-router ID]`.
+    pub(super) fn parse(words: &[&str], own: Ipv4Addr) -> Result<Self, String> {
+        let address = |word: &str| word.parse().map_err(|_| format!("`{word}` is not an id: a dotted quad"));
+        let (id, rest) = match words {
+            [] => return Ok(Self::default()),
+            ["self-originate" | "adv-router", ..] => (None, words),
+            [id, rest @ ..] => (Some(address(id)?), rest),
+        };
+        let router = match rest {
+            [] => None,
+            ["self-originate"] => Some(own),
+            ["adv-router", router] => Some(address(router)?),
+            other => return Err(format!("`{}` is not `self-originate` or `adv-router ID`", other.join(" "))),
+        };
+        Ok(Self { id, router })
+    }
+
+    fn takes(self, key: &LsaKey) -> bool {
+        self.id.is_none_or(|id| id == key.id)
+            && self.router.is_none_or(|router| router == key.advertising_router)
+    }
+}
+
 impl View<'_> {
+    /// LSAs at MaxAge that have not been acknowledged by everybody yet.
+    pub(super) fn dying(&self) -> String {
+        let all = || {
+            let scopes = self.engine.scopes().filter_map(|scope| self.engine.lsdb(scope));
+            scopes.flat_map(|lsdb| lsdb.dying.iter())
+        };
+        let text = || {
+            let mut text = self.title() + "                MaxAge Link States:\n\n";
+            for key in all() {
+                let _ = writeln!(text, "  Link type: {}", key.kind);
+                let _ = writeln!(text, "  Link State ID: {}", key.id);
+                let _ = writeln!(text, "  Advertising Router: {}\n", key.advertising_router);
+            }
+            text
+        };
+        let value = || {
+            let row = |key: &LsaKey| {
+                json!({ "linkType": key.kind, "linkStateId": key.id.to_string(),
+                        "advertisingRouter": key.advertising_router.to_string() })
+            };
+            json!({ "maxAgeLinkStates": all().map(row).collect::<Vec<_>>() })
+        };
+        self.render(text, value)
+    }
+
     /// Those of one type, place by place.
     fn of_kind(&self, kind: u8) -> Vec<(Scope, Vec<(&LsaKey, &Entry)>)> {
         let engine = self.engine;
@@ -172,11 +228,11 @@ impl View<'_> {
     }
 
     /// All LSAs of one type, in full.
-    pub(super) fn lsas(&self, kind: u8) -> String {
-        self.render(|| self.lsas_text(kind), || self.lsas_json(kind))
+    pub(super) fn lsas(&self, kind: u8, filter: Filter) -> String {
+        self.render(|| self.lsas_text(kind, filter), || self.lsas_json(kind, filter))
     }
 
-    fn lsas_text(&self, kind: u8) -> String {
+    fn lsas_text(&self, kind: u8, filter: Filter) -> String {
         let mut text = self.title();
         let Some((_, heading, type_name, ..)) = KINDS.iter().find(|found| found.0 == kind) else {
             return text;
@@ -187,7 +243,7 @@ impl View<'_> {
                 scope => self.place(scope),
             };
             let _ = writeln!(text, "\n{:16}{heading}{place}\n", "");
-            for (key, entry) in list {
+            for (key, entry) in list.into_iter().filter(|(key, _)| filter.takes(key)) {
                 let header = entry.header(self.now);
                 let _ = writeln!(text, "  LS age: {}", header.seconds());
                 let _ = writeln!(text, "  Options: 0x{:<2x} : {}", header.options, options(header.options));
@@ -220,7 +276,7 @@ impl View<'_> {
         text
     }
 
-    fn lsas_json(&self, kind: u8) -> Value {
+    fn lsas_json(&self, kind: u8, filter: Filter) -> Value {
         let mut areas: Map<String, Value> = Map::new();
         let mut value = json!({ "routerId": self.engine.config.router_id.to_string() });
         let name = KINDS.iter().find(|found| found.0 == kind).map_or("", |found| found.3);
@@ -239,7 +295,8 @@ impl View<'_> {
                     "body": body_json(&entry.lsa.body),
                 })
             };
-            let rows: Vec<Value> = list.into_iter().map(row).collect();
+            let list = list.into_iter().filter(|(key, _)| filter.takes(key));
+            let rows: Vec<Value> = list.map(row).collect();
             match scope {
                 Scope::Area(area) => {
                     areas.insert(area.to_string(), Value::Array(rows));

@@ -15,7 +15,9 @@ use crate::engine::Engine;
 
 /// The views there are.
 const VIEWS: &str = "ip ospf, ip ospf neighbor [detail], ip ospf interface [NAME], ip ospf database \
-                     [router|network|summary|asbr-summary|external], ip ospf route, ip ospf border-routers; each also json";
+                     [max-age], ip ospf database \
+                     router|network|summary|asbr-summary|external|nssa-external|opaque-link|opaque-area|opaque-as [ID] \
+                     [self-originate|adv-router ID], ip ospf route, ip ospf border-routers; each also json";
 
 impl Engine {
     /// The view that these words name, the words behind `show`; an error says which views there are.
@@ -33,11 +35,13 @@ impl Engine {
             ["ip", "ospf", "interface"] => Ok(view.interfaces(None)),
             ["ip", "ospf", "interface", name] => Ok(view.interfaces(Some(name))),
             ["ip", "ospf", "database"] => Ok(view.database()),
-            ["ip", "ospf", "database", kind] => match database::kind_of(kind) {
-                Some(kind) => Ok(view.lsas(kind)),
-                None => Err(format!("no LSAs are called `{kind}`; there are: {VIEWS}")),
-            },
-            ["ip", "ospf", "route"] => Ok(view.routes()),
+            ["ip", "ospf", "database", "max-age"] => Ok(view.dying()),
+            ["ip", "ospf", "database", kind, filter @ ..] => {
+                let kind = database::kind_of(kind)
+                    .ok_or_else(|| format!("no LSAs are called `{kind}`; there are: {VIEWS}"))?;
+                Ok(view.lsas(kind, database::Filter::parse(filter, self.config.router_id)?))
+            }
+            ["ip", "ospf", "route"] | ["ip", "ospf", "route", "detail"] => Ok(view.routes()),
             ["ip", "ospf", "border-routers"] => Ok(view.border_routers()),
             other => Err(format!("no view is called `{}`; there are: {VIEWS}", other.join(" "))),
         }

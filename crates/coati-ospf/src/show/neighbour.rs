@@ -128,6 +128,9 @@ impl View<'_> {
     Thread Link State Request Retransmission {}
     Thread Link State Update Retransmission {}
 
+    Graceful Restart Helper info:
+      Graceful Restart HELPER Status : {}
+
 ",
                     neighbour.router_id,
                     neighbour.address,
@@ -148,6 +151,7 @@ impl View<'_> {
                     on(neighbour.description.is_some()),
                     on(neighbour.request.is_some()),
                     on(!neighbour.retransmissions.is_empty()),
+                    if neighbour.helped_until.is_some() { "Inprogress" } else { "None" },
                 );
             }
             text
@@ -173,6 +177,7 @@ impl View<'_> {
                     "threadInactivityTimer": "on",
                     "threadLinkStateRequestRetransmission": on(neighbour.request.is_some()),
                     "threadLinkStateUpdateRetransmission": on(!neighbour.retransmissions.is_empty()),
+                    "grHelperStatus": if neighbour.helped_until.is_some() { "Inprogress" } else { "None" },
                 }]);
                 (neighbour.router_id.to_string(), value)
             };

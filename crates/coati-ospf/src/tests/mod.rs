@@ -2,11 +2,14 @@
 
 mod adjacency;
 mod areas;
+mod attacks;
 mod authentication;
 mod broadcast;
 mod database;
 mod hostile;
 mod model;
+mod restart;
+mod scale;
 mod views;
 
 use std::cmp::Reverse;

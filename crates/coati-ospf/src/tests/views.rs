@@ -71,6 +71,20 @@ fn database() {
 }
 
 #[test]
+fn chosen_lsas() {
+    let world = converged();
+    let count = |words: &str| show(&world, words).matches("LS age").count();
+    assert_eq!(count("ip ospf database router"), 2);
+    assert_eq!(count("ip ospf database router 10.255.0.2"), 1);
+    assert_eq!(count("ip ospf database router self-originate"), 1);
+    assert_eq!(count("ip ospf database router adv-router 10.255.0.2"), 1);
+    assert_eq!(count("ip ospf database router 10.255.0.2 adv-router 10.255.0.1"), 0);
+    assert!(show(&world, "ip ospf database max-age").contains("MaxAge Link States"));
+    let error = world.routers[0].show(world.now, &["ip", "ospf", "database", "router", "x"]).unwrap_err();
+    assert!(error.contains("`x` is not an id"), "{error}");
+}
+
+#[test]
 fn interfaces() {
     let text = show(&converged(), "ip ospf interface gre0");
     for line in [

@@ -1,0 +1,101 @@
+//! Large networks: how long a computation takes. `cargo test --release -p coati-ospf scale -- --ignored --nocapture`.
+
+use coati_wire::ospf::*;
+
+use super::*;
+use crate::lsdb::Scope;
+
+/// A grid of routers with a stub network each; router 0 is in a corner, and its two neighbours are adjacent.
+fn grid(side: u32) -> Engine {
+    let now = Instant::now();
+    let id = |x: u32, y: u32| Ipv4Addr::from(0x0a00_0000 + y * side + x + 1);
+    let mut engine = Engine::new(Config::new(id(0, 0)), Box::new(SeededRandom::new(1)));
+    for y in 0..side {
+        for x in 0..side {
+            let next = [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
+            let next = next.into_iter().filter(|(x, y)| *x < side && *y < side);
+            let mut links: Vec<RouterLink> = next
+                .map(|(to_x, to_y)| RouterLink {
+                    id: id(to_x, to_y),
+                    data: id(x, y),
+                    kind: RouterLink::POINT_TO_POINT,
+                    metric: 10,
+                })
+                .collect();
+            links.push(stub(x, y, side, 10));
+            let lsa = lsa_of(id(x, y), links, 1);
+            engine.install(now, Scope::Area(BACKBONE), lsa);
+        }
+    }
+    engine
+}
+
+fn stub(x: u32, y: u32, side: u32, metric: u16) -> RouterLink {
+    let network = Ipv4Addr::from(0x2000_0000 + ((y * side + x) << 8));
+    RouterLink { id: network, data: Ipv4Addr::new(255, 255, 255, 0), kind: RouterLink::STUB, metric }
+}
+
+fn lsa_of(id: Ipv4Addr, links: Vec<RouterLink>, sequence: i32) -> Lsa {
+    let key = LsaKey { kind: lsa_kind::ROUTER, id, advertising_router: id };
+    Lsa::new(key, OPTION_E, sequence, LsaBody::Router(RouterLsa { flags: 0, links }))
+}
+
+fn sources(engine: &Engine, side: u32) -> (Vec<spf::OwnLink>, Ipv4Addr) {
+    let root = engine.router_id();
+    let link = |number: u32, interface: u32| {
+        let to = Ipv4Addr::from(0x0a00_0000 + number + 1);
+        let hops = vec![NextHop { interface, via: Some(to) }];
+        spf::OwnLink { to: crate::graph::Node::Router(to), metric: 10, hops }
+    };
+    (vec![link(1, 1), link(side, 2)], root)
+}
+
+/// One computation of everything, and one after a leaf has changed; both in microseconds.
+fn measure(side: u32) -> (u128, u128, usize) {
+    let mut engine = grid(side);
+    let (own, root) = sources(&engine, side);
+    let mut full = u128::MAX;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let area = engine.areas.get_mut(&BACKBONE).unwrap();
+        area.paths = spf::compute(&area.graph, root, &own, 16);
+        engine.update_table(true);
+        full = full.min(begun.elapsed().as_micros());
+    }
+    let routes = engine.table.routes.len();
+    let mut leaf = u128::MAX;
+    for sequence in 2..12 {
+        let (x, y) = (side - 1, side - 1);
+        let id = Ipv4Addr::from(0x0a00_0000 + y * side + x + 1);
+        let key = LsaKey { kind: lsa_kind::ROUTER, id, advertising_router: id };
+        let LsaBody::Router(old) = &engine.areas[&BACKBONE].lsdb.get(&key).unwrap().lsa.body else {
+            panic!()
+        };
+        let mut links = old.links.clone();
+        *links.last_mut().unwrap() = stub(x, y, side, sequence as u16);
+        let lsa = lsa_of(id, links, sequence);
+        let begun = Instant::now();
+        engine.areas.get_mut(&BACKBONE).unwrap().stale = false;
+        engine.install(Instant::now(), Scope::Area(BACKBONE), lsa);
+        assert!(!engine.areas[&BACKBONE].stale, "a leaf needs no new paths");
+        assert!(engine.update_table(false));
+        leaf = leaf.min(begun.elapsed().as_micros());
+    }
+    (full, leaf, routes)
+}
+
+/// A leaf is looked at alone, and comes out right.
+#[test]
+fn a_changed_leaf() {
+    let (_, _, routes) = measure(10);
+    assert_eq!(routes, 99);
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn scale() {
+    for side in [32, 100, 224] {
+        let (full, leaf, routes) = measure(side);
+        println!("{} routers: full {full} us, {routes} routes; leaf {leaf} us", side * side);
+    }
+}
