@@ -38,7 +38,6 @@ fn config(peer: &str, group: Group) -> Config {
             ..Peer::default()
         }],
         sainfos: vec![SaInfo {
-            ids: None,
             pfs_group: Some(group),
             lifetime: 14_400,
             encryption: vec![(EncAlgorithm::AesCbc, 128)],

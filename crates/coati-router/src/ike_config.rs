@@ -19,8 +19,8 @@ pub fn ike_config(site: &Site) -> Config {
     let Some(racoon) = &site.racoon else { return Config::default() };
     let usual = Config::default();
     // Of several, all are the same; what is at the port that ESP has too is not meant.
-    let ports = racoon.listen.isakmp.iter().map(|(endpoint, _)| endpoint.port);
-    let port = ports.filter(|port| *port != usual.natt_port).next();
+    let mut ports = racoon.listen.isakmp.iter().map(|(endpoint, _)| endpoint.port);
+    let port = ports.find(|port| *port != usual.natt_port);
     Config {
         peers: racoon.remotes.iter().map(|remote| peer(site, remote)).collect(),
         sainfos: racoon.sainfos.iter().filter_map(|info| sainfo(site, info)).collect(),

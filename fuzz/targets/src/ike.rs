@@ -398,7 +398,6 @@ fn config(remote: IpAddr) -> Config {
             ..Peer::default()
         }],
         sainfos: vec![SaInfo {
-            ids: None,
             pfs_group: None,
             lifetime: 14_400,
             encryption: vec![(EncAlgorithm::AesCbc, 128), (EncAlgorithm::TripleDesCbc, 192)],

@@ -23,7 +23,7 @@ pub use self::router::{
 use crate::diagnostic::{Diagnostic, Place, Remarks, Source, Span};
 
 /// What the file says about OSPF.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OspfConf {
     /// Whether there is a `router ospf` block at all.
     pub enabled: bool,
@@ -71,6 +71,19 @@ pub struct OspfConf {
     pub static_routes: Vec<(Prefix, Option<Ipv4Addr>)>,
     /// Every place that names an interface.
     pub mentions: Vec<(String, Span)>,
+}
+
+impl OspfConf {
+    /// Whether something differs that is said of the router as a whole, and that a router takes when it starts.
+    pub fn is_another_router(&self, other: &Self) -> bool {
+        let whole = |conf: &Self| {
+            (
+                (conf.enabled, conf.router_id, conf.areas.clone(), conf.abr_type),
+                (conf.rfc1583, conf.maximum_paths, conf.max_metric, conf.spf_timers),
+            )
+        };
+        whole(self) != whole(other)
+    }
 }
 
 /// `network P area A`.

@@ -207,7 +207,7 @@ impl Control {
         let after_all = self.sa_names();
         outcome.kept = before_all.intersection(&after_all).count();
         outcome.ended = before_all.len() - outcome.kept;
-        outcome.ospf_changed = format!("{:?}", before.ospf) != format!("{:?}", site.ospf);
+        outcome.ospf_changed = before.ospf != site.ospf;
         self.ospf_conf.clone_from(&site.ospf);
         self.settle(now);
         outcome

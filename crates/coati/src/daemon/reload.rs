@@ -46,6 +46,11 @@ impl Daemon {
         if format!("{:?}", site.rc.tunnels) != format!("{:?}", self.site.rc.tunnels) {
             later.push("tunnels of rc.conf");
         }
+        if let (Some(new), Some(old)) = (&site.ospf, &self.site.ospf)
+            && new.is_another_router(old)
+        {
+            later.push("what `router ospf` says of areas, router id, timers and metrics");
+        }
         let adminsock = |site: &Site| site.racoon.as_ref().map(|racoon| racoon.listen.adminsock.clone());
         if self.start.sockets.is_empty() && adminsock(&site) != adminsock(&self.site) {
             later.push("adminsock");
