@@ -29,7 +29,8 @@ fn ospf_without_anything_else() {
     };
     for (node, socket, _) in &daemons {
         lab.wait("Full", || show(node, socket, "ip ospf neighbor").contains("Full/-"));
-        assert!(show(node, socket, "ip ospf database").contains("10.0.0.2"));
+        let has_both = |text: &str| text.contains("10.0.0.1 ") && text.contains("10.0.0.2 ");
+        lab.wait("both LSAs", || has_both(&show(node, socket, "ip ospf database")));
     }
     for (_, _, mut daemon) in daemons {
         coati_os::process::end(daemon.id(), false).unwrap();
