@@ -1,6 +1,6 @@
 //! What a TUN interface with IFF_VNET_HDR carries: TCP super-packets of up to 64 KiB and unfinished checksums.
 //!
-//! The header before each packet is virtio's (`struct virtio_net_hdr`, linux/virtio_net.h). [`split`] makes the packets
+//! The header before each packet is virtio's (`struct virtio_net_hdr`, linux/virtio_net.h). [`split()`] makes the packets
 //! of a super-packet, as a network card with TSO does; [`Coalescer`] does the reverse, by the rules of the kernel's GRO:
 //! only what splitting would give back as it was is joined. A call then carries dozens of packets instead of one.
 

@@ -1,6 +1,6 @@
 //! TUN interfaces (Documentation/networking/tuntap): IP packets to and from the kernel's stack.
 //!
-//! They carry super-packets ([`super::offload`]): the kernel leaves cutting TCP and its checksums to us, as to a network
+//! They carry super-packets (`offload`): the kernel leaves cutting TCP and its checksums to us, as to a network
 //! card, and takes joined segments from us.
 
 use std::fs::{File, OpenOptions};
