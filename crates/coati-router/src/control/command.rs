@@ -75,6 +75,7 @@ impl Control {
 
     /// Negotiates. Success means that it has begun.
     pub fn establish(&mut self, now: Now, what: &Establish) -> Result<(), Refused> {
+        self.ike.handle_clock(now.at, now.wall);
         let (remote, result) = match what {
             Establish::Isakmp { login: Some(_), .. } => {
                 let text = "no remote section authenticates by XAUTH as client; leave `-u` out";
