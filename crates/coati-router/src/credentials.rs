@@ -158,7 +158,7 @@ impl<'a> Store<'a> {
     }
 }
 
-fn each<'a, T>(files: &'a BTreeMap<String, Secret>, read: impl Fn(&str, &[u8]) -> T) -> BTreeMap<&'a str, T> {
+fn each<T>(files: &BTreeMap<String, Secret>, read: impl Fn(&str, &[u8]) -> T) -> BTreeMap<&str, T> {
     files.iter().map(|(name, bytes)| (name.as_str(), read(name, bytes.expose()))).collect()
 }
 
