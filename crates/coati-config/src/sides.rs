@@ -246,6 +246,7 @@ mod tests {
             SiteFiles {
                 included: Included::default(),
                 key_ids: std::collections::BTreeMap::new(),
+                pki: crate::pki::PkiFiles::default(),
                 rc_conf: seed!("a", "rc.conf"),
                 racoon_conf: seed!("a", "racoon.conf"),
                 psk_txt: seed!("a", "psk.txt"),
@@ -255,6 +256,7 @@ mod tests {
             SiteFiles {
                 included: Included::default(),
                 key_ids: std::collections::BTreeMap::new(),
+                pki: crate::pki::PkiFiles::default(),
                 rc_conf: seed!("b", "rc.conf"),
                 racoon_conf: seed!("b", "racoon.conf"),
                 psk_txt: seed!("b", "psk.txt"),

@@ -8,6 +8,7 @@ use coati_sadb::{Action, Direction, Policy, Request, Upper};
 
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::ospfd::{self, OspfConf};
+use crate::pki::{Pki, PkiFiles};
 use crate::psk::{self, PreSharedKey};
 use crate::racoon::{self, AuthMethod, ExchangeMode, Identifier, Included, RacoonConf, Remote};
 use crate::rc_conf::{self, RcConf};
@@ -27,6 +28,8 @@ pub struct SiteFiles {
     pub included: Included,
     /// The files behind `keyid file`, by the name in racoon.conf; the error says why one cannot be read.
     pub key_ids: BTreeMap<String, Result<Vec<u8>, String>>,
+    /// Certificates and what goes with them.
+    pub pki: PkiFiles,
     /// psk.txt.
     pub psk_txt: Option<Arc<Source>>,
     /// setkey.conf.
@@ -44,6 +47,8 @@ pub struct Site {
     pub racoon: Option<RacoonConf>,
     /// Key ids of files, by the name of the file.
     pub key_ids: BTreeMap<String, Vec<u8>>,
+    /// Certificates and what goes with them, as bytes.
+    pub pki: Pki,
     /// Pre-shared keys.
     pub keys: Vec<PreSharedKey>,
     /// Policies and manual SAs.
@@ -68,6 +73,7 @@ impl Site {
             if list.iter().all(|remark| remark.severity < Severity::Error) {
                 remarks.extend(racoon::unsupported(&conf));
                 site.take_key_ids(&conf, files, &mut remarks);
+                site.pki = Pki::take(&conf, &files.pki, &mut remarks);
                 site.racoon = Some(conf);
             }
             remarks.extend(list);
@@ -286,6 +292,7 @@ mod tests {
         SiteFiles {
             included: Included::default(),
             key_ids: BTreeMap::new(),
+            pki: PkiFiles::default(),
             rc_conf: file("rc.conf", include_str!("../../../examples/seed/freebsd-a/rc.conf")),
             racoon_conf: file("racoon.conf", include_str!("../../../examples/seed/freebsd-a/racoon.conf")),
             psk_txt: file("psk.txt", include_str!("../../../examples/seed/freebsd-a/psk.txt")),

@@ -52,6 +52,26 @@ impl Default for Credentials {
     }
 }
 
+impl Credentials {
+    /// Whether what one lets in, and how we prove who we are, is the same with the other. Revocation lists are made anew
+    /// all the time and count from the next phase 1 on.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let plain = |list: &[Anchor]| list.iter().map(|one| one.certificate.clone()).collect::<Vec<_>>();
+        let own = |own: &Option<OwnCertificate>| {
+            own.as_ref().map(|own| (own.chain.first().cloned(), own.key.clone()))
+        };
+        own(&self.own) == own(&other.own)
+            && plain(&self.trust.anchors) == plain(&other.trust.anchors)
+            && plain(&self.peers) == plain(&other.peers)
+            && self.verify_cert == other.verify_cert
+    }
+
+    /// Whether the other would have judged every peer alike.
+    pub(crate) fn judges_like(&self, other: &Self) -> bool {
+        self.is_like(other) && self.trust.crls == other.trust.crls
+    }
+}
+
 impl OwnCertificate {
     /// `None` when there is no certificate, or the key is another one's.
     pub fn new(chain: Vec<Certificate>, key: SigningKey, origin: String) -> Option<Self> {

@@ -261,6 +261,7 @@ impl Control {
 
     /// A UDP datagram of IKE.
     pub fn handle_ike(&mut self, now: Now, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+        self.ike.handle_clock(now.at, now.wall);
         self.ike.handle_input(now.at, local, remote, datagram);
         self.settle(now);
     }
@@ -280,6 +281,7 @@ impl Control {
 
     /// An exponentiation is done.
     pub fn handle_job(&mut self, now: Now, done: ike::JobDone) {
+        self.ike.handle_clock(now.at, now.wall);
         self.ike.handle_job(now.at, done);
         self.settle(now);
     }
@@ -325,6 +327,7 @@ impl Control {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.plane.handle_timeout(now.at, now.wall);
+        self.ike.handle_clock(now.at, now.wall);
         self.ike.handle_timeout(now.at);
         self.end_tunnels(now);
         if let Some(engine) = &mut self.ospf {
@@ -350,6 +353,8 @@ impl Control {
 
     /// Lets the parts hear of each other until nobody has anything to say.
     fn settle(&mut self, now: Now) {
+        // Certificates are held against it by whatever IKE begins below.
+        self.ike.handle_clock(now.at, now.wall);
         loop {
             if let Some(event) = self.plane.poll_event() {
                 self.plane_event(now, event);

@@ -10,19 +10,22 @@ use coati_config::site::Site;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_ike::{
-    AuthMethod, Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher,
-    IkeProposal, NatTraversal, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher, IkeProposal,
+    NatTraversal, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo,
 };
+
+use crate::credentials::Store;
 
 /// Everything the engine has to know of this site.
 pub fn ike_config(site: &Site) -> Config {
     let Some(racoon) = &site.racoon else { return Config::default() };
     let usual = Config::default();
+    let store = Store::new(site);
     // Of several, all are the same; what is at the port that ESP has too is not meant.
     let mut ports = racoon.listen.isakmp.iter().map(|(endpoint, _)| endpoint.port);
     let port = ports.find(|port| *port != usual.natt_port);
     Config {
-        peers: racoon.remotes.iter().map(|remote| peer(site, remote)).collect(),
+        peers: racoon.remotes.iter().map(|remote| peer(site, &store, remote)).collect(),
         sainfos: racoon.sainfos.iter().filter_map(|info| sainfo(site, info)).collect(),
         keys: keys(site, racoon),
         port: port.unwrap_or(usual.port),
@@ -64,7 +67,7 @@ fn patience(timer: &racoon::Timer) -> Patience {
     Patience { first_wait: interval, longest_wait: interval, repetitions: timer.counter, ..limits }
 }
 
-fn peer(site: &Site, remote: &racoon::Remote) -> Peer {
+fn peer(site: &Site, store: &Store<'_>, remote: &racoon::Remote) -> Peer {
     let peers = remote.peers_identifiers.iter().map(|(id, _)| identifier(site, id));
     Peer {
         name: match &remote.who {
@@ -77,7 +80,8 @@ fn peer(site: &Site, remote: &racoon::Remote) -> Peer {
         my_identifier: identifier(site, &remote.my_identifier),
         peers_identifiers: peers.collect(),
         verify_identifier: remote.verify_identifier,
-        proposals: remote.proposals.iter().filter_map(proposal).collect(),
+        proposals: remote.proposals.iter().filter_map(|one| proposal(store, remote, one)).collect(),
+        credentials: store.credentials(remote),
         nat_traversal: match remote.nat_traversal {
             racoon::NatTraversal::Off => NatTraversal::Off,
             racoon::NatTraversal::On => NatTraversal::On,
@@ -139,10 +143,10 @@ fn identifier(site: &Site, identifier: &racoon::Identifier) -> Identifier {
     }
 }
 
-/// `None` for what the parser would not have let through.
-fn proposal(proposal: &racoon::Proposal) -> Option<IkeProposal> {
+/// `None` for what the parser would not have let through, or a certificate's remarks.
+fn proposal(store: &Store<'_>, remote: &racoon::Remote, proposal: &racoon::Proposal) -> Option<IkeProposal> {
     Some(IkeProposal {
-        auth: AuthMethod::ALL.into_iter().find(|method| method.name() == proposal.method.name())?,
+        auth: store.method(remote, proposal)?,
         cipher: match proposal.cipher {
             Phase1Cipher::Aes(bits) => IkeCipher::Aes(bits),
             Phase1Cipher::TripleDes => IkeCipher::TripleDes,

@@ -10,6 +10,7 @@
 
 pub mod admin;
 mod control;
+mod credentials;
 mod events;
 mod forwarder;
 mod ike_config;
@@ -17,6 +18,7 @@ mod ospf_config;
 mod plane;
 
 pub use control::{Control, ControlEvent, KernelRoute, Now, Reloaded};
+pub use credentials::credentials_remarks;
 pub use events::event_status;
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
 pub use ospf_config::SystemRoute;

@@ -18,6 +18,7 @@ fn site(name: &str) -> (String, Site) {
     let files = SiteFiles {
         included: coati_config::racoon::Included::default(),
         key_ids: std::collections::BTreeMap::new(),
+        pki: coati_config::pki::PkiFiles::default(),
         rc_conf: read("rc.conf"),
         racoon_conf: read("racoon.conf"),
         psk_txt: read("psk.txt"),

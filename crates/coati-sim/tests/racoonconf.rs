@@ -4,17 +4,26 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use coati_config::pki::PkiFiles;
 use coati_config::site::{Site, SiteFiles};
 use coati_config::{Severity, Source};
+use coati_sadb::Secret;
 use coati_sim::{Conditions, World};
 use coati_wire::{ipv4, udp};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
+/// 1 January 2025.
+const TODAY: u64 = 1_735_689_600;
 const LAN_A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
 const LAN_B: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 10);
 
 /// The how-to's site `freebsd-a` or `freebsd-b` after `edit` has changed its files; one whose text is empty is not
 /// there.
 fn site(side: &str, edit: impl Fn(&str, String) -> String) -> (String, Site) {
+    site_with(side, edit, PkiFiles::default())
+}
+
+fn site_with(side: &str, edit: impl Fn(&str, String) -> String, pki: PkiFiles) -> (String, Site) {
     let name = format!("freebsd-{side}");
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seed").join(&name);
     let read = |file: &str| {
@@ -27,9 +36,11 @@ fn site(side: &str, edit: impl Fn(&str, String) -> String) -> (String, Site) {
         psk_txt: read("psk.txt"),
         setkey_conf: read("setkey.conf"),
         ospfd_conf: read("ospfd.conf"),
+        pki,
         ..SiteFiles::default()
     };
-    let (site, remarks) = Site::read(&files);
+    let (site, mut remarks) = Site::read(&files);
+    remarks.extend(coati_router::credentials_remarks(&site, TODAY));
     let errors: Vec<String> =
         remarks.iter().filter(|r| r.severity == Severity::Error).map(ToString::to_string).collect();
     assert!(errors.is_empty(), "{errors:?}");
@@ -169,4 +180,101 @@ fn named_sections_and_the_sainfo_that_is_for_them() {
     };
     let sites = vec![site("a", edit("198.51.100.1")), site("b", edit("192.0.2.1"))];
     works(sites, 1, Conditions::default());
+}
+
+/// A CA, and certificates that it has issued for `a.example.org` and `b.example.org`, in PEM.
+struct Authority {
+    ca: String,
+    hosts: [[String; 2]; 2],
+}
+
+impl Authority {
+    fn new(algorithm: &'static rcgen::SignatureAlgorithm) -> Self {
+        let key = || match algorithm == &rcgen::PKCS_RSA_SHA256 {
+            true => KeyPair::generate_rsa_for(algorithm, rcgen::RsaKeySize::_2048).unwrap(),
+            false => KeyPair::generate_for(algorithm).unwrap(),
+        };
+        let params = |name: &str| {
+            let mut params = CertificateParams::new(vec![format!("{name}.example.org")]).unwrap();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::OrganizationName, "Example");
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.not_before = rcgen::date_time_ymd(1970, 1, 1);
+            params
+        };
+        let mut authority = params("CA");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let own = key();
+        let ca = authority.self_signed(&own).unwrap().pem();
+        let issuer = Issuer::new(authority, own);
+        let hosts = ["a", "b"].map(|name| {
+            let key = key();
+            [params(name).signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()]
+        });
+        Self { ca, hosts }
+    }
+
+    /// The files of one side, which trusts `ca`.
+    fn files(&self, side: usize, ca: &str) -> PkiFiles {
+        let file = |name: &str, text: &str| (name.to_owned(), Ok(Secret::new(text.as_bytes().to_vec())));
+        let [certificate, key] = &self.hosts[side];
+        PkiFiles {
+            certificates: [file("own.crt", certificate), file("ca.crt", ca)].into(),
+            keys: [file("own.key", key)].into(),
+            ..PkiFiles::default()
+        }
+    }
+
+    /// Both routers with certificates instead of keys; the second one trusts `ca`.
+    fn sites(&self, method: &'static str, ca: &str) -> Vec<(String, Site)> {
+        let sides = [("a", "b", self.ca.as_str()), ("b", "a", ca)].into_iter().enumerate();
+        let site = |(index, (side, other, ca)): (usize, (&str, &str, &str))| {
+            let edit = |file: &str, text: String| match file {
+                "racoon.conf" => {
+                    let directives = format!(
+                        "exchange_mode main;\nmy_identifier asn1dn;\npeers_identifier asn1dn \"O=*, CN={other}\";\n\
+                         verify_identifier on;\ncertificate_type x509 \"own.crt\" \"own.key\";\nca_type x509 \"ca.crt\";"
+                    );
+                    let text = replaced(&text, "exchange_mode main;", &directives);
+                    replaced(&text, "pre_shared_key;", &format!("{method};"))
+                }
+                "psk.txt" => String::new(),
+                _ => text,
+            };
+            site_with(side, edit, self.files(index, ca))
+        };
+        sides.map(site).collect()
+    }
+}
+
+#[test]
+fn certificates_in_the_place_of_keys() {
+    let rsa = Authority::new(&rcgen::PKCS_RSA_SHA256);
+    for (authority, method) in [
+        (&rsa, "rsasig"),
+        (&Authority::new(&rcgen::PKCS_ECDSA_P256_SHA256), "ecdsasig"),
+        (&Authority::new(&rcgen::PKCS_ECDSA_P384_SHA384), "ecdsasig"),
+    ] {
+        let world = works(authority.sites(method, &authority.ca), 1, Conditions::default());
+        for (index, name) in ["b", "a"].into_iter().enumerate() {
+            let list = world.at(index).control().isakmp(world.time());
+            let name = format!("asn1dn \"O=Example, CN={name}\"");
+            assert!(list.iter().all(|sa| sa.identity.as_ref() == Some(&name)), "{list:?}");
+        }
+    }
+    for seed in 2..12 {
+        works(rsa.sites("rsasig", &rsa.ca), seed, lossy());
+    }
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_refused_and_explained() {
+    let authority = Authority::new(&rcgen::PKCS_RSA_SHA256);
+    let other = Authority::new(&rcgen::PKCS_RSA_SHA256);
+    let mut world = World::start(1, authority.sites("rsasig", &other.ca), Conditions::default());
+    assert!(!world.run_until(Duration::from_secs(60), World::is_up), "{}", story(&world));
+    let story = story(&world);
+    assert!(story.contains("(ca.crt), but not its signature"), "{story}");
+    assert!(story.contains("freebsd-b/racoon.conf:"), "{story}");
+    assert_eq!(world.clear_packets(), 0);
 }

@@ -60,12 +60,12 @@ fn one(dir: &Path) -> io::Result<Checked> {
 }
 
 fn both(a: &Path, b: &Path) -> io::Result<Checked> {
-    let (files_a, problem_a) = files::texts(a, Purpose::Check)?;
-    let (files_b, problem_b) = files::texts(b, Purpose::Check)?;
-    let (site_a, mut remarks) = Site::read(&files_a);
-    let (site_b, remarks_b) = Site::read(&files_b);
+    let (files_a, problems_a) = files::texts(a, Purpose::Check)?;
+    let (files_b, problems_b) = files::texts(b, Purpose::Check)?;
+    let (site_a, mut remarks) = files::understand(&files_a);
+    let (site_b, remarks_b) = files::understand(&files_b);
     remarks.extend(remarks_b);
-    remarks.extend(problem_a.into_iter().chain(problem_b));
+    remarks.extend(problems_a.into_iter().chain(problems_b));
     remarks.extend(sides::compare((&files_a, &site_a), (&files_b, &site_b)));
     Ok((vec![(a.to_owned(), site_a), (b.to_owned(), site_b)], remarks))
 }

@@ -1,12 +1,16 @@
 //! Reads the folder that holds a router's files.
 
+mod pki;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use coati_config::pki::PkiFiles;
 use coati_config::racoon::{Included, IncludedFiles, RacoonConf};
 use coati_config::site::{LONGEST_KEY_ID, Site, SiteFiles};
 use coati_config::{Diagnostic, Origin, Severity, Source, Span};
@@ -49,10 +53,18 @@ fn read_from(
     racoon_conf: Option<&Path>,
     purpose: Purpose,
 ) -> io::Result<(Site, Vec<Diagnostic>)> {
-    let (files, keys) = texts_from(dir, racoon_conf, purpose)?;
-    let (site, mut remarks) = Site::read(&files);
-    remarks.extend(keys);
+    let (files, problems) = texts_from(dir, racoon_conf, purpose)?;
+    let (site, mut remarks) = understand(&files);
+    remarks.extend(problems);
     Ok((site, remarks))
+}
+
+/// What the files say, and what is wrong with them, certificates included.
+pub fn understand(files: &SiteFiles) -> (Site, Vec<Diagnostic>) {
+    let (site, mut remarks) = Site::read(files);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    remarks.extend(coati_router::credentials_remarks(&site, now));
+    (site, remarks)
 }
 
 /// Whether one of the files is in `dir`.
@@ -60,8 +72,8 @@ pub fn are_in(dir: &Path) -> bool {
     NAMES.iter().any(|name| dir.join(name).exists())
 }
 
-/// The texts in `dir`, and what is wrong with the file of keys.
-pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
+/// The texts in `dir`, and what is wrong with the files of keys.
+pub fn texts(dir: &Path, purpose: Purpose) -> io::Result<(SiteFiles, Vec<Diagnostic>)> {
     texts_from(dir, None, purpose)
 }
 
@@ -69,7 +81,7 @@ fn texts_from(
     dir: &Path,
     racoon_conf: Option<&Path>,
     purpose: Purpose,
-) -> io::Result<(SiteFiles, Option<Diagnostic>)> {
+) -> io::Result<(SiteFiles, Vec<Diagnostic>)> {
     let own = racoon_conf.map(named).transpose()?;
     if !dir.is_dir() {
         let message =
@@ -100,6 +112,7 @@ fn texts_from(
         },
         included: Included::default(),
         key_ids: BTreeMap::new(),
+        pki: PkiFiles::default(),
         psk_txt: None,
         setkey_conf: text("setkey.conf")?,
         ospfd_conf: match text("ospfd.conf")? {
@@ -107,7 +120,7 @@ fn texts_from(
             None => text("frr.conf")?,
         },
     };
-    let mut problem = None;
+    let mut problems = Vec::new();
     if let Some(racoon) = &files.racoon_conf {
         let includes = Includes { dir, read: RefCell::default() };
         let (conf, _) = coati_config::racoon::parse(racoon, &includes);
@@ -116,9 +129,13 @@ fn texts_from(
             let read = key_id(&dir.join(&file.name)).map_err(|error| error.to_string());
             files.key_ids.insert(file.name.clone(), read);
         }
+        (files.pki, problems) = pki::read(dir, &conf, purpose);
         let path = dir.join(conf.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| &entry.path));
         match keys(&path, purpose) {
-            Ok((keys, remark)) => (files.psk_txt, problem) = (keys, remark),
+            Ok((keys, remark)) => {
+                files.psk_txt = keys;
+                problems.extend(remark);
+            }
             // Without a pre-shared key in racoon.conf the file may be missing.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !needs_keys(&conf) => {}
             Err(error) => {
@@ -130,11 +147,11 @@ fn texts_from(
                     (None, Some(remote)) => remote.origin.clone(),
                     (None, None) => Origin { source: racoon.clone(), span: Span::default() },
                 };
-                problem = Some(origin.remark(Severity::Error, message).help(help));
+                problems.push(origin.remark(Severity::Error, message).help(help));
             }
         }
     }
-    Ok((files, problem))
+    Ok((files, problems))
 }
 
 /// Whether a peer is authenticated, or a login made, with a key of psk.txt; so does what could not be read.
@@ -231,6 +248,12 @@ fn keys(path: &Path, purpose: Purpose) -> io::Result<(Option<Arc<Source>>, Optio
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok((Some(source(path, bytes)?), remark))
+}
+
+/// Certificates, keys and revocation lists for an example: nothing of it is secret.
+pub fn example_pki(dir: &Path, racoon_conf: &Arc<Source>) -> PkiFiles {
+    let (conf, _) = coati_config::racoon::parse(racoon_conf, &Included::default());
+    pki::read(dir, &conf, Purpose::Check).0
 }
 
 /// Whether the file lies in a working tree of git.

@@ -81,16 +81,18 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
             let path = dir.join(file);
             Some(Source::new(path.display().to_string(), std::fs::read_to_string(path).ok()?))
         };
+        let racoon_conf = read("racoon.conf");
         let files = SiteFiles {
             included: coati_config::racoon::Included::default(),
             key_ids: std::collections::BTreeMap::new(),
+            pki: racoon_conf.as_ref().map(|text| crate::files::example_pki(&dir, text)).unwrap_or_default(),
             rc_conf: read("rc.conf"),
-            racoon_conf: read("racoon.conf"),
+            racoon_conf,
             psk_txt: read("psk.txt"),
             setkey_conf: read("setkey.conf"),
             ospfd_conf: read("ospfd.conf").or_else(|| read("frr.conf")),
         };
-        let (site, remarks) = Site::read(&files);
+        let (site, remarks) = crate::files::understand(&files);
         let errors = remarks.into_iter().filter(|remark| remark.severity == coati_config::Severity::Error);
         if crate::files::report(&errors.collect::<Vec<_>>()) {
             return Err(io::Error::new(

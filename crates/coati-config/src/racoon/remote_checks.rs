@@ -65,7 +65,10 @@ fn unverified(remote: &Remote) -> Option<Diagnostic> {
         return None;
     }
     let (message, help) = if !remote.verify_cert {
-        ("verify_cert is off: any certificate is taken, whoever signed it", "write `verify_cert on;`")
+        (
+            "verify_cert is off: the peer may say it is somebody else than its certificate is for",
+            "write `verify_cert on;`",
+        )
     } else if !remote.verify_identifier {
         (
             "verify_identifier is off: everybody with a certificate of the CA can be this peer",

@@ -5,8 +5,9 @@ use crate::diagnostic::{Diagnostic, Origin, Severity};
 use crate::racoon::AuthMethod;
 use crate::racoon::UdpEndpoint;
 use crate::racoon::algorithms::DhGroup;
-use crate::racoon::identifier::Identifier;
-use crate::racoon::model::{Account, ModeCfg, Padding, RacoonConf, Remote, SaInfo, SainfoId};
+use crate::racoon::model::{
+    Account, Certificate, ModeCfg, Padding, PeersCertificate, RacoonConf, Remote, SaInfo, SainfoId,
+};
 
 /// The port that IKE and ESP share behind a NAT (RFC 3947).
 const NATT_PORT: u16 = 4500;
@@ -62,19 +63,24 @@ fn of_remote<'a>(remote: &'a Remote, found: &mut Vec<(&'a Origin, String)>) {
             found.push((&remote.origin, what.to_owned()));
         }
     };
-    let by_name = |identifier: &Identifier| matches!(identifier, Identifier::Asn1Dn(_));
-    refuse(by_name(&remote.my_identifier), "my_identifier asn1dn");
     refuse(remote.support_proxy, "support_proxy");
     refuse(remote.mode_cfg, "mode_cfg");
     refuse(
         remote.who.endpoint().is_some_and(|endpoint| endpoint.zone.is_some()),
         "an address with an interface",
     );
-    for (_, origin) in remote.peers_identifiers.iter().filter(|(identifier, _)| by_name(identifier)) {
-        found.push((origin, "peers_identifier asn1dn".to_owned()));
+    if let Some(Certificate::PlainRsa { key }) = &remote.certificate
+        && remote.authenticates_by(AuthMethod::signs)
+    {
+        found.push((&key.origin, "certificate_type plain_rsa".to_owned()));
+    }
+    if let Some(PeersCertificate::PlainRsa(key)) = &remote.peers_certificate
+        && remote.authenticates_by(AuthMethod::peer_signs)
+    {
+        found.push((&key.origin, "peers_certfile plain_rsa".to_owned()));
     }
     for proposal in &remote.proposals {
-        if proposal.method != AuthMethod::PreSharedKey {
+        if proposal.method.logs_in() || proposal.method.serves_logins() {
             found.push((&proposal.origin, format!("authentication_method {}", proposal.method)));
         }
         if proposal.dh_group.is_curve() {
@@ -104,7 +110,6 @@ fn of_sainfo<'a>(info: &'a SaInfo, found: &mut Vec<(&'a Origin, String)>) {
         refuse(matches!(id, SainfoId::Name(_)), "a sainfo for a name".to_owned());
         refuse(matches!(id, SainfoId::ClientAddress), "clientaddr".to_owned());
     }
-    refuse(matches!(info.from, Some(Identifier::Asn1Dn(_))), "from asn1dn".to_owned());
     refuse(info.group.is_some(), "group".to_owned());
     if let Some(group) = info.pfs_group {
         refuse(group.is_curve(), curve(group));
@@ -130,6 +135,11 @@ fn without_effect(conf: &RacoonConf) -> Vec<(&'static str, &'static str)> {
     }
     if conf.padding != Padding::default() {
         let message = "padding makes no difference: messages are padded as short as they can be";
+        found.push((message, "remove it"));
+    }
+    if conf.remotes.iter().any(|remote| remote.match_empty_cr) {
+        let message =
+            "match_empty_cr makes no difference: a section serves its peers whatever CA they ask for";
         found.push((message, "remove it"));
     }
     if conf.privsep.user != Account::default() || conf.privsep.group != Account::default() {

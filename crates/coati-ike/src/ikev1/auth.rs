@@ -204,7 +204,9 @@ fn section_for(core: &Core, sa: &Phase1, said: &Identity) -> Result<usize, Unpro
     let peer = core.peer(sa.peer).ok_or(Unproven::Wrong)?;
     let Err(why) = may_be(peer, sa, said) else { return Ok(sa.peer) };
     let other = other_section(core, sa, said);
-    let same = |index: &usize| core.peer(*index).is_some_and(|other| other.credentials == peer.credentials);
+    let same = |index: &usize| {
+        core.peer(*index).is_some_and(|other| other.credentials.judges_like(&peer.credentials))
+    };
     other.filter(|index| !sa.method().peer_signs() || same(index)).ok_or(why)
 }
 

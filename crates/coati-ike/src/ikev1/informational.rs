@@ -6,10 +6,10 @@ use std::time::Instant;
 use coati_sadb::Spi;
 use coati_wire::isakmp::{Delete, Header, Notification, Payload, exchange, flag, kind};
 
-use super::message;
 use super::negotiation;
 use super::phase1::Phase1;
 use super::proposal::PROTO_ESP;
+use super::{message, signature};
 use crate::config::Dpd;
 use crate::core::{Core, Timer};
 use crate::failure::{Cause, Failure, Stage};
@@ -217,6 +217,17 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         Notification::NO_PROPOSAL_CHOSEN => {
             let ours = core.peer(sa.peer).map_or("", |peer| peer.origin.as_str());
             format!("it takes none of our phase 1 proposals; compare them with the remote section at {ours}")
+        }
+        Notification::AUTHENTICATION_FAILED
+        | Notification::PAYLOAD_MALFORMED
+        | Notification::INVALID_HASH_INFORMATION
+            if !sa.method().has_psk() =>
+        {
+            let credentials = core.peer(sa.peer).map(|peer| &peer.credentials);
+            let own = credentials.and_then(|credentials| credentials.own.as_ref());
+            let asked = credentials.and_then(|credentials| signature::unrequested(sa, credentials));
+            let own = own.map_or(String::new(), |own| format!(" ({})", own.origin));
+            asked.unwrap_or_else(|| format!("it does not believe our certificate{own}: its log says why"))
         }
         Notification::AUTHENTICATION_FAILED
         | Notification::PAYLOAD_MALFORMED

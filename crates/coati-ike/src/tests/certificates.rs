@@ -329,5 +329,23 @@ fn requests_for_another_authority_explain_silence() {
         theirs.contains("was issued by \"O=Example, CN=CA\", which is not among the trusted CAs"),
         "{theirs}"
     );
-    assert!(ours.contains("AUTHENTICATION") || ours.contains("it asks for a certificate of"), "{ours}");
+    assert!(ours.contains("it asks for a certificate of"), "{ours}");
+}
+
+/// What another CA let in ends with a reload; where the words stand in the file changes nothing.
+#[test]
+fn a_reload_with_another_authority_ends_what_the_old_one_let_in() {
+    let pki = Pki::rsa();
+    let configs = pki.configs(AuthMethod::RsaSig);
+    let mut other = configs[1].clone();
+    let mut world = world(1, configs);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(3), World::is_up), "{}", world.story());
+    let now = world.now;
+    other.peers[0].credentials.trust_origin = "racoon.conf:99:3".into();
+    world.hosts[1].engine.reconfigure(now, other.clone());
+    assert_eq!(world.hosts[1].engine.pairs().len(), 1);
+    other.peers[0].credentials.trust = Arc::new(Pki::new(&rcgen::PKCS_RSA_SHA256).trust());
+    world.hosts[1].engine.reconfigure(now, other);
+    assert!(world.hosts[1].engine.pairs().is_empty());
 }

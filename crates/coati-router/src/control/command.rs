@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use coati_config::racoon::{AuthMethod, Remote};
 use coati_config::site::Site;
 use coati_ike as ike;
 use coati_sadb::{AuthAlgorithm, Direction, Policy, Refusal, Reply, Request, Sa, SaProto, SaState, Selector};
@@ -62,8 +63,12 @@ impl Control {
                 AdminReply::Refused(Refused::new(Cause::NotFound, format!("no user `{name}` is logged in")))
             }
             AdminRequest::Certificate { remote, .. } => {
-                let text =
-                    format!("{remote}: it has shown no certificate: it authenticates by pre-shared key");
+                let signs = |remote: &Remote| remote.authenticates_by(AuthMethod::peer_signs);
+                let text = if site.racoon.iter().flat_map(|conf| &conf.remotes).any(signs) {
+                    format!("{remote}: certificates of peers are not kept; the log has the subject of each")
+                } else {
+                    format!("{remote}: it has shown no certificate: it authenticates by pre-shared key")
+                };
                 AdminReply::Refused(Refused::new(Cause::NotFound, text))
             }
             other @ (AdminRequest::Status
@@ -75,6 +80,7 @@ impl Control {
 
     /// Negotiates. Success means that it has begun.
     pub fn establish(&mut self, now: Now, what: &Establish) -> Result<(), Refused> {
+        self.ike.handle_clock(now.at, now.wall);
         let (remote, result) = match what {
             Establish::Isakmp { login: Some(_), .. } => {
                 let text = "no remote section authenticates by XAUTH as client; leave `-u` out";

@@ -192,8 +192,8 @@ fn what_is_refused() {
     for (text, what) in [
         (remote("192.0.2.1", "support_proxy on;"), "support_proxy"),
         (remote("192.0.2.1", "mode_cfg on;"), "mode_cfg"),
-        (remote("192.0.2.1", "my_identifier asn1dn;"), "my_identifier asn1dn"),
-        (remote("192.0.2.1", "peers_identifier asn1dn \"CN=*\";"), "peers_identifier asn1dn"),
+        (rest.replace("pre_shared_key", "xauth_psk_server"), "authentication_method xauth_psk_server"),
+        (rest.replace("pre_shared_key", "rsasig"), "add: certificate_type x509"),
         (remote("192.0.2.1", "lifetime byte 10 MB;"), "lifetime byte of phase 1"),
         (remote("192.0.2.1", "my_identifier keyid file \"other.id\";"), "\"other.id\": it was not read"),
         (remote("fe80::1%em0", ""), "an address with an interface"),
