@@ -244,7 +244,7 @@ impl Site {
                         && policy.direction == direction
                         && policy.selector.upper != Upper::Proto(4)
                 };
-                if !self.statements.is_empty() && !self.policies().any(|(policy, _)| covers(policy)) {
+                if !self.policies().any(|(policy, _)| covers(policy)) {
                     let word = direction.setkey_name();
                     let message = format!(
                         "{} goes from {} to {}, but no `{word}` policy in setkey.conf protects that",

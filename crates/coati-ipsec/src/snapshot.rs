@@ -166,7 +166,7 @@ impl Snapshot {
     fn inbound_one(&self, packet: &mut Packet, wall: u64) -> Result<(), Drop> {
         let facts = Facts::of(packet.bytes())?;
         if facts.protocol != protocol::ESP {
-            return self.inbound_policy(&facts, None);
+            return self.inbound_policy(&facts, None, packet.len(), wall);
         }
         let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
         let (header, _) = esp::Header::parse(body).map_err(|_: WireError| Drop::EspLength)?;
@@ -179,12 +179,19 @@ impl Snapshot {
         }
         self.counters.opened();
         let inner = Facts::of(packet.bytes())?;
-        self.inbound_policy(&inner, Some(sa))
+        self.inbound_policy(&inner, Some(sa), packet.len(), wall)
     }
 
     /// RFC 4301 section 5.2, step 4: was it allowed to come this way?
-    fn inbound_policy(&self, facts: &Facts, sa: Option<&LiveSa>) -> Result<(), Drop> {
+    fn inbound_policy(
+        &self,
+        facts: &Facts,
+        sa: Option<&LiveSa>,
+        length: usize,
+        wall: u64,
+    ) -> Result<(), Drop> {
         let Some(policy) = self.policy(Direction::In, facts) else { return Ok(()) };
+        policy.usage.add(length, wall);
         let rules = match &policy.policy.action {
             Action::None => return Ok(()),
             Action::Discard => return Err(Drop::PolicyDiscard),

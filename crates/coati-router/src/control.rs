@@ -89,6 +89,8 @@ pub struct Control {
     other_links: Vec<ospf::Link>,
     system_routes: Vec<SystemRoute>,
     tunnels: Vec<Tunnel>,
+    /// Names of the interfaces that are up.
+    present: BTreeSet<String>,
     /// When a tunnel that has no SA any more is given up, by its index.
     tunnel_ends: BTreeMap<usize, Instant>,
     randomness: Box<dyn FnMut() -> Box<dyn RandomSource>>,
@@ -114,6 +116,7 @@ impl Control {
             other_links: Vec::new(),
             system_routes: Vec::new(),
             tunnels,
+            present: BTreeSet::new(),
             tunnel_ends: BTreeMap::new(),
             randomness: Box::new(randomness),
             events: VecDeque::new(),
@@ -122,6 +125,7 @@ impl Control {
 
     /// The interfaces of this host with their addresses, as they are now; those that are down are left out.
     pub fn handle_interfaces(&mut self, now: Now, links: Vec<ospf::Link>) {
+        self.present = links.iter().map(|link| link.name.clone()).collect();
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
         let mut wanted = BTreeMap::new();
@@ -467,12 +471,18 @@ impl Control {
 
     /// The last failed negotiation of each peer, explained.
     pub fn failures(&self) -> Vec<String> {
-        self.ike.failures().map(ToString::to_string).collect()
+        // What somebody unproved does in a peer's name breaks nothing while there is an ISAKMP SA with it.
+        let sas = self.ike.isakmp_sas();
+        let is_up = |peer: IpAddr| sas.iter().any(|sa| sa.established.is_some() && sa.remote.ip() == peer);
+        let matters = |failure: &&ike::Failure| failure.stage != ike::Stage::Phase1 || !is_up(failure.remote);
+        self.ike.failures().filter(matters).map(ToString::to_string).collect()
     }
 
     /// What OSPF finds wrong, explained.
     pub fn problems(&self) -> Vec<String> {
-        self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned).collect()
+        let gone = self.tunnels.iter().filter(|tunnel| !self.present.contains(&tunnel.name));
+        let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
+        gone.chain(self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned)).collect()
     }
 
     /// A `show` command of the routing daemon; an error says which ones there are.

@@ -29,8 +29,8 @@ use clap::{Args, Parser, Subcommand};
     after_help = "\
 Examples:
   coati lab                       both sites of the how-to, on this machine, with real packets
-  coati check /usr/local/etc      read the files and say what will not work
-  coati up /usr/local/etc         run this router
+  coati check /usr/local/etc/racoon   read the files and say what will not work
+  coati up /usr/local/etc/racoon      run this router
   coati status                    the chain at a glance, and where it is broken
   coati show ike                  the peers, their SAs, and why the last negotiation failed
   coati show ip ospf neighbor
@@ -53,7 +53,7 @@ enum Command {
     #[command(after_help = "\
 Signals: HUP reads the files and the log anew, INT and TERM end it in order.
 Examples:
-  coati up /usr/local/etc --log /var/log/racoon.log
+  coati up /usr/local/etc/racoon --log /var/log/racoon.log
   coati up --log-format json")]
     Up(daemon::UpArgs),
     /// Read and cross-check the files, explain what will not work; touch nothing.

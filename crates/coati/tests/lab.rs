@@ -5,6 +5,8 @@
 
 #[path = "lab/alone.rs"]
 mod alone;
+#[path = "lab/handling.rs"]
+mod handling;
 #[path = "lab/racoonctl.rs"]
 mod racoonctl;
 
@@ -89,6 +91,15 @@ impl Lab {
         let deadline = Instant::now() + PATIENCE;
         while !done() {
             assert!(Instant::now() < deadline, "{what}: status of a: {:#?}", self.status("a"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The same where no daemon can be asked.
+    fn wait_for(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < deadline, "{what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -7,6 +7,7 @@ use coati_sadb::Spi;
 
 use super::Engine;
 use crate::event::{EndReason, Event};
+use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
@@ -111,6 +112,9 @@ impl Engine {
 
     pub(super) fn peer_dead(&mut self, remote: IpAddr) {
         self.core.events.push_back(Event::PeerDead { remote });
+        let text =
+            "it does not answer any more: dead peer detection has given it up (is it up, and is the path?)";
+        self.core.fail(Failure::new(remote, Stage::Phase1, Cause::NoResponse, text));
         self.take_leave(remote, EndReason::PeerDead);
     }
 

@@ -123,6 +123,26 @@ pub fn exists(pid: u32) -> bool {
     libc::pid_t::try_from(pid).is_ok_and(|pid| unsafe { libc::kill(pid, 0) } == 0)
 }
 
+/// When a process began, in the kernel's ticks since boot: with its number it names a process for good, since numbers
+/// are used again.
+pub fn began(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything; the 22nd field is the 20th behind it (proc(5)).
+    stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The processes in the network namespace of `pid`, which is one of them.
+pub fn in_namespace_of(pid: u32) -> Vec<u32> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let Some(wanted) = namespace(&pid.to_string()) else { return Vec::new() };
+    let Ok(list) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let names = list.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter(|name| namespace(name).as_ref() == Some(&wanted))
+        .filter_map(|name| name.parse().ok())
+        .collect()
+}
+
 /// Waits until one of `descriptors` can be read or has ended, or `timeout` is over; which ones can.
 pub fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<libc::pollfd> = descriptors

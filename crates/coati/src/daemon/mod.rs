@@ -355,6 +355,13 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     if name == "gre0"
         && let Ok(link) = netlink.link(name)
     {
+        // An interface that somebody made has an address, or is up; the fallback device is neither.
+        let has_address = netlink.addresses()?.iter().any(|address| address.index == link.index);
+        if link.up || has_address {
+            let message =
+                "an interface called gre0 is there already, in use: remove it, or name the tunnel otherwise";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
         netlink.set_up(link.index, false)?;
         netlink
             .rename(link.index, "gre0-fallback")

@@ -33,6 +33,9 @@ use super::reload::PidFile;
 use super::threads::{FromThreads, IkeDatagram};
 use crate::clock::{unix_micros, unix_seconds};
 
+/// A message is too long for the interface (Linux, FreeBSD: 40).
+const EMSGSIZE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
+
 /// A running router.
 pub struct Daemon {
     pub(super) start: Start,
@@ -243,7 +246,19 @@ impl Daemon {
             FromThreads::JobDone(done) => self.control.handle_job(now(), done),
             FromThreads::FirstInbound => self.reached(Milestone::FirstInbound),
             FromThreads::SendError(error) => {
-                self.log.line(Level::Warning, &format!("sending to the internet failed: {error}"));
+                let advice = match error.raw_os_error() {
+                    Some(EMSGSIZE) => {
+                        " (the outside interface's MTU is too small for the tunnel's: lower that)"
+                    }
+                    _ => "",
+                };
+                self.log.line(Level::Warning, &format!("sending to the internet failed: {error}{advice}"));
+            }
+            FromThreads::TunnelGone(index, error) => {
+                let name = self.site.rc.tunnels.get(index).map_or("?", |tunnel| tunnel.name.as_str());
+                let text =
+                    format!("{name} is gone: {error}; somebody removed it, only a restart makes it anew");
+                self.log.line(Level::Error, &text);
             }
             FromThreads::Hook(peer, level, text) => self.log.of_peer(peer, level, &text),
         }

@@ -41,6 +41,8 @@ pub enum FromThreads {
     Hook(IpAddr, Level, String),
     /// Sending failed: the first time, and then each time the error changes.
     SendError(io::Error),
+    /// The interface of this tunnel is gone, and its thread with it.
+    TunnelGone(usize, io::Error),
 }
 
 /// A UDP payload with both its ends.
@@ -123,8 +125,10 @@ pub fn outgoing(
                     packet.refill_parts(&[head, payload]);
                     batch.push(packet);
                 });
-                if read.is_err() {
-                    break;
+                match read {
+                    Ok(()) => {}
+                    Err(error) if passes(&error) => break,
+                    Err(error) => return control.send(FromThreads::TunnelGone(index, error)),
                 }
             }
             forwarder.encapsulate(index, &mut batch, &mut waiting, unix_seconds());
@@ -139,6 +143,14 @@ pub fn outgoing(
             pool.truncate(POOL);
         }
     })
+}
+
+/// Whether the next read may be right again.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::InvalidData
+    )
 }
 
 /// Of what comes to the port that IKE and ESP share, IKE begins with four zero bytes, and what keeps a NAT's mapping

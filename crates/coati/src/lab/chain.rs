@@ -84,6 +84,10 @@ impl Watch<'_> {
     fn wait(&mut self, what: &str, done: impl Fn(&Status, &Status) -> bool) -> bool {
         let mut last = None;
         while self.began.elapsed() < PATIENCE {
+            if self.lab.told_to_end.load(Ordering::Relaxed) {
+                self.good = false;
+                return false;
+            }
             if let Some(site) = self.lab.ended_daemon() {
                 self.broken(
                     what,
@@ -119,7 +123,10 @@ impl Watch<'_> {
     fn tail(&self, site: &str) -> String {
         let log = std::fs::read_to_string(self.lab.log(site)).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines.iter().skip(lines.len().saturating_sub(12)).map(|line| format!("    {line}\n")).collect()
+        // Errors of files come first and are followed by warnings.
+        let first = lines.iter().position(|line| line.contains(": error: "));
+        let from = first.unwrap_or(lines.len().saturating_sub(12));
+        lines.iter().skip(from).take(60).map(|line| format!("    {line}\n")).collect()
     }
 
     fn print_milestones(&mut self, a: &Status) {
@@ -133,7 +140,13 @@ impl Watch<'_> {
     }
 
     /// The time to the reply in milliseconds.
-    fn ping_result(&mut self, what: &str, child: Child) -> io::Result<Option<f64>> {
+    fn ping_result(&mut self, what: &str, mut child: Child) -> io::Result<Option<f64>> {
+        while child.try_wait()?.is_none() {
+            if self.lab.told_to_end.load(Ordering::Relaxed) {
+                child.kill()?;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
         let output = child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         match text.trim().parse::<f64>() {

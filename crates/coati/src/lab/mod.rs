@@ -127,21 +127,27 @@ fn front(args: &LabArgs) -> io::Result<ExitCode> {
     drop(command);
     verdict.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut code = [1];
+    let mut stays = args.keep;
     let code = loop {
         match verdict.read(&mut code) {
             Ok(1) => break code[0],
-            Ok(_) => break 1,
+            // It has ended before it came so far, and has said why.
+            Ok(_) => {
+                stays = false;
+                break 1;
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
         if asked_to_end.load(Ordering::Relaxed) {
             coati_os::process::end(child.id(), false)?;
+            stays = false;
             break 130;
         }
     };
-    if !args.keep || code != 0 {
+    // A broken one is left running too: to look into it is why one keeps it.
+    if !stays || code == supervisor::NO_NAMESPACES {
         child.wait()?;
-        State::remove()?;
     }
     if code == supervisor::NO_NAMESPACES {
         return simulate(args);
@@ -185,13 +191,12 @@ fn down() -> io::Result<ExitCode> {
     };
     coati_os::process::end(state.supervisor, false)?;
     let deadline = Instant::now() + Duration::from_secs(10);
-    while coati_os::process::exists(state.supervisor) {
+    while state.is_running() {
         if Instant::now() > deadline {
             coati_os::process::end(state.supervisor, true)?;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    State::remove()?;
     println!("the lab is down");
     Ok(ExitCode::SUCCESS)
 }

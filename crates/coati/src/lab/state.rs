@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct State {
     /// Its supervisor.
     pub supervisor: u32,
+    /// When that began: its number alone may be another process's by now.
+    pub began: Option<u64>,
     /// Node name to the process that holds its namespaces.
     pub nodes: BTreeMap<String, u32>,
 }
@@ -52,12 +54,31 @@ impl State {
     pub fn load() -> io::Result<Option<Self>> {
         match fs::read(Self::path()?) {
             Ok(bytes) => {
-                let state: Self = serde_json::from_slice(&bytes)?;
-                Ok(coati_os::process::exists(state.supervisor).then_some(state))
+                // One that cannot be read was being written when its lab was killed.
+                let Ok(state) = serde_json::from_slice::<Self>(&bytes) else { return Ok(None) };
+                Ok(state.is_running().then_some(state))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether its supervisor still runs.
+    pub fn is_running(&self) -> bool {
+        let began = coati_os::process::began(self.supervisor);
+        began.is_some() && began == self.began
+    }
+
+    /// Keeps others from starting a lab as long as the file is held.
+    pub fn lock() -> io::Result<fs::File> {
+        let file = fs::File::create(Self::dir()?.join("lock"))?;
+        file.try_lock().map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "another lab is running or starting; see `coati lab down`",
+            )
+        })?;
+        Ok(file)
     }
 
     /// Writes it down.

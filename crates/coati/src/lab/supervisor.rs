@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use coati_os::namespace;
 use coati_os::netlink::{Address, Netlink};
@@ -30,6 +31,8 @@ pub struct Lab {
     nodes: BTreeMap<String, Node>,
     daemons: Vec<Child>,
     logs: PathBuf,
+    /// Ctrl-C, or `coati lab down`.
+    pub told_to_end: Arc<AtomicBool>,
 }
 
 struct Node {
@@ -49,19 +52,25 @@ pub fn run(args: &[String]) -> io::Result<ExitCode> {
     if !keep {
         coati_os::process::die_with_parent();
     }
+    let _lock = State::lock()?;
     let logs = State::dir()?;
     let sites = topology::read(Path::new(dir))?;
     if let Err(error) = namespace::isolate() {
         eprintln!("coati lab: network namespaces are not to be had here: {error}");
+        State::remove()?;
         verdict.write_all(&[NO_NAMESPACES])?;
         return Ok(ExitCode::FAILURE);
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let told_to_end = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, told_to_end.clone())?;
+    }
     let pcap = pcap.first().map(|dir| Path::new(dir).join("internet.pcap"));
-    let mut lab = Lab::build(sites, logs, pcap.as_deref())?;
+    let mut lab = Lab::build(sites, logs, pcap.as_deref(), told_to_end.clone())?;
     let good = chain::watch(&mut lab)?;
     verdict.write_all(&[u8::from(!good)])?;
-    if keep {
+    if keep && !told_to_end.load(Ordering::Relaxed) {
         // Nobody asks for the counters now.
         lab.seen = Arc::default();
         println!("left running: `coati lab exec a -- COMMAND` enters, `coati lab down` ends it");
@@ -69,11 +78,18 @@ pub fn run(args: &[String]) -> io::Result<ExitCode> {
         signals.forever().next();
     }
     lab.end();
+    // While the lock is held, so that it is this lab's and nobody else's.
+    State::remove()?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl Lab {
-    fn build(sites: [Site; 2], logs: PathBuf, pcap: Option<&Path>) -> io::Result<Self> {
+    fn build(
+        sites: [Site; 2],
+        logs: PathBuf,
+        pcap: Option<&Path>,
+        told_to_end: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
         let mut netlink = Netlink::new()?;
         let lo = netlink.link("lo")?.index;
         netlink.set_up(lo, true)?;
@@ -128,8 +144,9 @@ impl Lab {
             }
         }
         state.insert("internet".into(), std::process::id());
-        State { supervisor: std::process::id(), nodes: state }.save()?;
-        Ok(Self { sites, seen, nodes, daemons: Vec::new(), logs })
+        let supervisor = std::process::id();
+        State { supervisor, began: coati_os::process::began(supervisor), nodes: state }.save()?;
+        Ok(Self { sites, seen, nodes, daemons: Vec::new(), logs, told_to_end })
     }
 
     fn pid(&self, node: &str) -> u32 {
@@ -184,6 +201,12 @@ impl Lab {
             let _ = daemon.wait();
         }
         for (_, mut node) in self.nodes {
+            // What was started inside and went into the background.
+            for pid in coati_os::process::in_namespace_of(node.process.id()) {
+                if pid != node.process.id() {
+                    let _ = coati_os::process::end(pid, true);
+                }
+            }
             drop(node.input);
             let _ = node.process.wait();
         }

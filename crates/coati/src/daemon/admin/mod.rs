@@ -17,7 +17,7 @@ use coati_wire::adminport;
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 64;
 /// Bytes of one request.
-const MAX_REQUEST: usize = 1 << 20;
+const MAX_REQUEST: usize = 8 << 20;
 /// Bytes that may wait for a slow reader before it is cut off.
 const MAX_BACKLOG: usize = 16 << 20;
 
@@ -244,6 +244,12 @@ impl Connection {
                 Err(_) => return self.closed = true,
             }
             if self.input.len() > MAX_REQUEST {
+                let text = format!(
+                    "a request of more than {} MiB is not taken: cut it in pieces",
+                    MAX_REQUEST >> 20
+                );
+                self.push_json(&AdminReply::Error(text));
+                self.write();
                 return self.closed = true;
             }
         }
