@@ -10,7 +10,9 @@ use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::ospfd::{self, OspfConf};
 use crate::pki::{Pki, PkiFiles};
 use crate::psk::{self, PreSharedKey};
-use crate::racoon::{self, AuthMethod, ExchangeMode, Identifier, Included, RacoonConf, Remote};
+use crate::racoon::{
+    self, AuthMethod, ExchangeMode, GeneratePolicy, Identifier, Included, RacoonConf, Remote,
+};
 use crate::rc_conf::{self, RcConf};
 use crate::setkey::{self, Statement};
 
@@ -231,6 +233,9 @@ impl Site {
     }
 
     fn check_tunnels(&self, source: &Arc<Source>, remarks: &mut Vec<Diagnostic>) {
+        // They come with the peers then.
+        let generates = |remote: &Remote| remote.generate_policy != GeneratePolicy::Off;
+        let generated = self.racoon.as_ref().is_some_and(|racoon| racoon.remotes.iter().any(generates));
         for tunnel in &self.rc.tunnels {
             let span = source.line(tunnel.place.line);
             let mut remark = |severity, message: String, help: String| {
@@ -244,7 +249,7 @@ impl Site {
                         && policy.direction == direction
                         && policy.selector.upper != Upper::Proto(4)
                 };
-                if !self.policies().any(|(policy, _)| covers(policy)) {
+                if !generated && !self.policies().any(|(policy, _)| covers(policy)) {
                     let word = direction.setkey_name();
                     let message = format!(
                         "{} goes from {} to {}, but no `{word}` policy in setkey.conf protects that",
@@ -329,6 +334,13 @@ mod tests {
         let texts =
             changed(|f| &mut f.rc_conf, "tunnel 192.0.2.1 198.51.100.1", "tunnel 192.0.2.1 198.51.100.7");
         assert!(texts.iter().any(|t| t.contains("no `out` policy in setkey.conf protects")), "{texts:?}");
+        let mut files = seed();
+        files.setkey_conf = None;
+        let (_, remarks) = Site::read(&files);
+        assert!(
+            remarks.iter().any(|r| r.to_string().contains("no `out` policy")),
+            "a tunnel without any policy"
+        );
         let texts = changed(|f| &mut f.ospfd_conf, "network 203.0.113.0/30 area 0", "");
         assert!(texts.iter().any(|t| t.contains("no network statement covers gre0")), "{texts:?}");
     }

@@ -27,7 +27,7 @@ const MAX_ANSWERS: usize = 4;
 
 /// A conversation of two peers with a stranger who takes part.
 ///
-/// Each step is a byte and what that kind of step reads: see [`World::step`].
+/// Each step is a byte and what that kind of step reads: see `World::step`.
 pub fn ike_session(data: &[u8]) {
     let mut world = World::established();
     let cookies: Vec<String> =

@@ -35,7 +35,7 @@ const VIEWS: [&[&str]; 7] = [
 ];
 
 /// Two neighbours, and what is sent in between. Each step is a byte and what that kind of step reads: see
-/// [`World::step`].
+/// `World::step`.
 pub fn ospf_session(data: &[u8]) {
     let mut world = World::full();
     let mut reader = Reader::new(data);

@@ -3,7 +3,7 @@
 //! [`model`] says what there is, [`algorithms`] and [`identifier`] hold its words. The parser is a recursive descent over
 //! tokens, one file for each block. After an error it goes on behind the statement, so that several are found at once.
 //! A directive is obeyed, or answered with what became of it and what to use; it is never ignored silently.
-//! [`unsupported`] names what the model can say and the engine does not do yet.
+//! [`unsupported()`] names what the model can say and the engine does not do yet.
 
 pub mod algorithms;
 mod daemon;

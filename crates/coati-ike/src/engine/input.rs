@@ -262,7 +262,7 @@ impl Engine {
         }
     }
 
-    /// A [`Job`] has been run.
+    /// A [`crate::Job`] has been run.
     pub fn handle_job(&mut self, now: Instant, done: JobDone) {
         let Some(owner) = self.core.job_owners.remove(&done.id) else { return };
         let Some(sa) = self.phase1.get(&owner.phase1) else { return };
