@@ -27,6 +27,10 @@ pub struct FuzzArgs {
     /// How many at a time.
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
+    /// Begin with the committed corpus alone and this seed, so that the same program finds the same things again; else
+    /// with all that earlier runs have found, and another seed each time.
+    #[arg(long)]
+    pub seed: Option<u32>,
 }
 
 /// Memory that one target may use, in MiB.
@@ -86,7 +90,7 @@ fn in_parallel(root: &Path, targets: &[String], args: &FuzzArgs) -> Vec<Finding>
             scope.spawn(|| {
                 while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let began = Instant::now();
-                    let finding = fuzz(root, target, args.seconds).unwrap_or_else(|error| Finding {
+                    let finding = fuzz(root, target, args).unwrap_or_else(|error| Finding {
                         target: target.clone(),
                         speed: 0,
                         coverage: 0,
@@ -104,13 +108,18 @@ fn in_parallel(root: &Path, targets: &[String], args: &FuzzArgs) -> Vec<Finding>
     findings
 }
 
-fn fuzz(root: &Path, target: &str, seconds: u32) -> io::Result<Finding> {
-    let work = working_corpus(root).join(target);
+fn fuzz(root: &Path, target: &str, args: &FuzzArgs) -> io::Result<Finding> {
+    let mut work = working_corpus(root).join(target);
+    if let Some(seed) = args.seed {
+        work = work.with_extension(format!("seed-{seed}"));
+        let _ = fs::remove_dir_all(&work);
+    }
     fs::create_dir_all(&work)?;
     let mut command = cargo(&["fuzz", "run", "--fuzz-dir", "fuzz", "-s", "none", target]);
     command.current_dir(root).arg(&work).arg(root.join("fuzz/corpus").join(target)).arg("--");
-    command.arg(format!("-max_total_time={seconds}")).arg(format!("-rss_limit_mb={MEMORY}"));
+    command.arg(format!("-max_total_time={}", args.seconds)).arg(format!("-rss_limit_mb={MEMORY}"));
     command.arg(format!("-timeout={PATIENCE}")).arg("-print_final_stats=1");
+    command.args(args.seed.map(|seed| format!("-seed={seed}")));
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     let speed = number_behind(&text, "stat::average_exec_per_sec:");

@@ -71,7 +71,7 @@ fn test(run: &mut Run) {
     }
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
-    fuzz(run, &FuzzArgs { targets: Vec::new(), seconds: 4, jobs: 2 });
+    fuzz(run, &FuzzArgs { targets: Vec::new(), seconds: 4, jobs: 2, seed: Some(1) });
     lab(run);
     let coati = Some(built("release"));
     interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 2 });
