@@ -71,10 +71,21 @@ fn test(run: &mut Run) {
     }
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
-    fuzz(run, &FuzzArgs { targets: Vec::new(), seconds: 4, jobs: 2, seed: Some(1) });
+    fuzz_targets(run);
     lab(run);
     let coati = Some(built("release"));
     interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 2 });
+}
+
+/// That the fuzzer's programs can be built. Replaying and changing their corpus is among the tests; `cargo xtask fuzz`
+/// goes on from there.
+fn fuzz_targets(run: &mut Run) {
+    if let Err(why) = packages::ensure(packages::FUZZ) {
+        return run.skip("fuzz targets", &why);
+    }
+    let mut check = cargo(&["check", "--locked", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bins"]);
+    check.env("CARGO_TARGET_DIR", target());
+    run.step("fuzz targets", check);
 }
 
 /// The examples with real packets, as root and as an ordinary user.
@@ -194,8 +205,12 @@ fn bench(run: &mut Run, args: &BenchArgs) {
 
 /// The program, as cargo builds it in this profile.
 fn built(profile: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Path::new(&target).join(profile).join("coati")
+    target().join(profile).join("coati")
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
 fn cargo(args: &[&str]) -> Command {

@@ -226,7 +226,12 @@ mod tests {
     impl Script {
         fn new(name: &str, text: &str) -> Self {
             let path = std::env::temp_dir().join(format!("coati-hook-{}-{name}", std::process::id()));
-            fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            // Another program writes it: a file that this process has open for writing would be inherited by whatever
+            // another test starts just then, and could not be run until that one has ended.
+            let draft = path.with_extension("draft");
+            fs::write(&draft, format!("#!/bin/sh\n{text}\n")).unwrap();
+            assert!(Command::new("cp").args([&draft, &path]).status().unwrap().success());
+            fs::remove_file(&draft).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
             Self(path)
         }
