@@ -18,10 +18,15 @@ pub const SOCKET_PATHS: [&str; 5] = [
     "/var/racoon/racoon.sock",
 ];
 
+/// How long an answer may take. The daemon gives one in milliseconds; one that is stopped never does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A conversation with the daemon.
 pub struct Client {
     reader: BufReader<UnixStream>,
     path: PathBuf,
+    /// How long to wait for what comes without being asked for; without end when none.
+    limit: Option<Duration>,
     /// Events that came while an answer was waited for.
     events: VecDeque<AdminReply>,
 }
@@ -38,8 +43,9 @@ impl Client {
         for path in &paths {
             match UnixStream::connect(path) {
                 Ok(stream) => {
-                    let reader = BufReader::new(stream);
-                    return Ok(Self { reader, path: path.clone(), events: VecDeque::new() });
+                    stream.set_write_timeout(Some(PATIENCE))?;
+                    let (reader, events) = (BufReader::new(stream), VecDeque::new());
+                    return Ok(Self { reader, path: path.clone(), limit: None, events });
                 }
                 Err(error) => {
                     let why = match error.kind() {
@@ -64,9 +70,10 @@ impl Client {
     pub fn call(&mut self, request: &AdminRequest) -> io::Result<AdminReply> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        self.reader.get_mut().write_all(&line)?;
+        self.reader.get_mut().write_all(&line).map_err(|error| self.explained(error))?;
+        let patience = self.limit.unwrap_or(PATIENCE);
         loop {
-            match self.read()? {
+            match self.read(Some(patience))? {
                 event @ AdminReply::Event(_) => self.events.push_back(event),
                 answer => return Ok(answer),
             }
@@ -77,24 +84,21 @@ impl Client {
     pub fn next(&mut self) -> io::Result<AdminReply> {
         match self.events.pop_front() {
             Some(event) => Ok(event),
-            None => self.read(),
+            None => self.read(self.limit),
         }
     }
 
-    /// Waits no longer than this for an answer.
-    pub fn limit(&mut self, time: Duration) -> io::Result<()> {
-        // Zero would mean no limit.
-        self.reader.get_ref().set_read_timeout(Some(time.max(Duration::from_millis(1))))
+    /// Waits no longer than this for whatever comes from now on.
+    pub fn limit(&mut self, time: Duration) {
+        self.limit = Some(time);
     }
 
-    fn read(&mut self) -> io::Result<AdminReply> {
+    fn read(&mut self, limit: Option<Duration>) -> io::Result<AdminReply> {
+        // Zero would mean no limit.
+        let limit = limit.map(|time| time.max(Duration::from_millis(1)));
+        self.reader.get_ref().set_read_timeout(limit)?;
         let mut line = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut line).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                io::Error::new(error.kind(), format!("{}: no answer in time", self.path.display()))
-            }
-            _ => error,
-        });
+        let read = self.reader.read_until(b'\n', &mut line).map_err(|error| self.explained(error));
         if read? == 0 {
             let message = format!("{}: the daemon closed the connection", self.path.display());
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
@@ -117,6 +121,17 @@ impl Client {
                 let message = format!("{path}: whoever listens there is no Coati of this version: {error}");
                 Err(io::Error::new(io::ErrorKind::InvalidData, message))
             }
+        }
+    }
+
+    fn explained(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                let path = self.path.display();
+                let message = format!("{path}: no answer in time: is the daemon stopped (state T in `ps`)?");
+                io::Error::new(io::ErrorKind::TimedOut, message)
+            }
+            _ => error,
         }
     }
 }

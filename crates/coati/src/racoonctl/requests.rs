@@ -211,7 +211,7 @@ impl Session<'_> {
     fn wait_for(&mut self, peer: IpAddr, kind: EventKind) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            self.client.limit(deadline.saturating_duration_since(Instant::now()))?;
+            self.client.limit(deadline.saturating_duration_since(Instant::now()));
             let AdminReply::Event(event) = self.client.next()? else { return Err(unexpected()) };
             if event.remote.is_some_and(|remote| remote.ip() != peer) {
                 continue;

@@ -105,7 +105,14 @@ impl AdminServer {
     pub fn serve(&mut self, mut answer: impl FnMut(AdminRequest) -> AdminReply) -> Vec<String> {
         for (listener, _) in &self.listeners {
             while let Ok((stream, _)) = listener.accept() {
-                if self.connections.len() < MAX_CONNECTIONS && stream.set_nonblocking(true).is_ok() {
+                if self.connections.len() >= MAX_CONNECTIONS {
+                    // Whoever waits for nothing makes room, the one that came first before others.
+                    match self.connections.iter().position(Connection::is_idle) {
+                        Some(idle) => drop(self.connections.remove(idle)),
+                        None => continue,
+                    }
+                }
+                if stream.set_nonblocking(true).is_ok() {
                     self.connections.push(Connection::new(stream));
                 }
             }
@@ -177,6 +184,11 @@ impl Connection {
             last: false,
             closed: false,
         }
+    }
+
+    /// Whether it waits neither for events nor for the rest of an answer.
+    fn is_idle(&self) -> bool {
+        !self.monitor && self.events.is_none() && self.output.is_empty()
     }
 
     fn serve(&mut self, answer: &mut impl FnMut(AdminRequest) -> AdminReply) {

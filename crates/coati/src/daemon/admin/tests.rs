@@ -320,3 +320,25 @@ fn rights_of_the_socket() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn silent_connections_shut_nobody_out() {
+    let mut fixture = Fixture::new("silent");
+    let mut watcher = fixture.connect();
+    watcher.write_all(b"\"events\"\n").unwrap();
+    fixture.serve();
+    let mut silent = Vec::new();
+    for _ in 0..2 * MAX_CONNECTIONS {
+        silent.push(fixture.connect());
+        fixture.serve();
+    }
+    let mut stream = fixture.connect();
+    stream.write_all(b"\"isakmp\"\n").unwrap();
+    fixture.serve();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("{\"isakmp\""), "{answer}");
+    assert!(fixture.server.connections.len() <= MAX_CONNECTIONS);
+    // The one that waits for events is still there.
+    assert!(fixture.server.connections.iter().any(|connection| connection.events.is_some()));
+}
