@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::auth::Authentication;
+use crate::interface::masked;
 
 /// A router's number. It looks like an address and is none.
 pub type RouterId = Ipv4Addr;
@@ -31,6 +32,12 @@ pub struct Config {
     pub maximum_paths: usize,
     /// When paths are computed.
     pub spf_times: SpfTimes,
+    /// When paths are computed, by the state machine of RFC 8405; instead of `spf_times` where it is set.
+    pub spf_backoff: Option<SpfBackoff>,
+    /// How often LSAs may come anew.
+    pub lsa_times: LsaTimes,
+    /// Ranges in place of the external destinations in them.
+    pub summary_addresses: Vec<ExternalRange>,
     /// Whether others are kept from going through this router.
     pub stub_router: StubRouter,
     /// Neighbours are helped through their graceful restarts (RFC 3623).
@@ -48,6 +55,9 @@ impl Config {
             rfc1583: false,
             maximum_paths: 16,
             spf_times: SpfTimes::default(),
+            spf_backoff: None,
+            lsa_times: LsaTimes::default(),
+            summary_addresses: Vec::new(),
             stub_router: StubRouter::default(),
             graceful_restart_helper: true,
         }
@@ -68,6 +78,49 @@ pub struct SpfTimes {
 impl Default for SpfTimes {
     fn default() -> Self {
         Self { delay: Duration::ZERO, hold: Duration::from_millis(50), longest: Duration::from_secs(5) }
+    }
+}
+
+/// Delays of RFC 8405's state machine. The defaults are those of its section 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpfBackoff {
+    /// INITIAL_SPF_DELAY: of the first change while all has been calm.
+    pub initial: Duration,
+    /// SHORT_SPF_DELAY: of changes that come with it.
+    pub short: Duration,
+    /// LONG_SPF_DELAY: while changes go on.
+    pub long: Duration,
+    /// HOLDDOWN_INTERVAL: without a change for so long, all is calm.
+    pub holddown: Duration,
+    /// TIME_TO_LEARN_INTERVAL: changes within it are taken for one event.
+    pub time_to_learn: Duration,
+}
+
+impl Default for SpfBackoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(50),
+            short: Duration::from_millis(200),
+            long: Duration::from_secs(5),
+            holddown: Duration::from_secs(10),
+            time_to_learn: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Between instances of one LSA (appendix B).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LsaTimes {
+    /// MinLSInterval: between two that we originate; with [`Deviations::prompt_origination`] only while it changes on
+    /// and on.
+    pub interval: Duration,
+    /// MinLSArrival: between two that are taken; with [`Deviations::prompt_origination`] five may come at once.
+    pub arrival: Duration,
+}
+
+impl Default for LsaTimes {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5), arrival: Duration::from_secs(1) }
     }
 }
 
@@ -119,13 +172,27 @@ pub struct AreaConfig {
     pub default_cost: u32,
     /// How its networks look from other areas.
     pub ranges: Vec<Range>,
+    /// How an NSSA's external destinations look from other areas.
+    pub nssa_ranges: Vec<ExternalRange>,
+    /// It hears of networks of other areas that pass all of these.
+    pub filters_in: Vec<Filter>,
+    /// Other areas hear of its networks, in the backbone's case also of those behind it, that pass all of these.
+    pub filters_out: Vec<Filter>,
     /// Routers at the other ends of virtual links through this area.
     pub virtual_links: BTreeMap<RouterId, InterfaceConfig>,
 }
 
 impl Default for AreaConfig {
     fn default() -> Self {
-        Self { kind: AreaKind::Normal, default_cost: 1, ranges: Vec::new(), virtual_links: BTreeMap::new() }
+        Self {
+            kind: AreaKind::Normal,
+            default_cost: 1,
+            ranges: Vec::new(),
+            nssa_ranges: Vec::new(),
+            filters_in: Vec::new(),
+            filters_out: Vec::new(),
+            virtual_links: BTreeMap::new(),
+        }
     }
 }
 
@@ -203,6 +270,53 @@ pub struct Range {
     pub cost: Option<u32>,
     /// What they hear instead of it.
     pub substitute: Option<(Ipv4Addr, u8)>,
+}
+
+/// One destination in place of all external ones in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternalRange {
+    /// Network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Whether it is advertised; else what lies in it is not either.
+    pub advertise: bool,
+    /// Its metric; `None` is made of those that lie in it.
+    pub cost: Option<u32>,
+    /// Its tag.
+    pub tag: u32,
+}
+
+/// Which networks pass: the first rule that matches decides, without one a network does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Rules in their order.
+    pub rules: Vec<FilterRule>,
+}
+
+/// One rule of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterRule {
+    /// Whether what matches passes.
+    pub permit: bool,
+    /// Networks in this one match,
+    pub network: Ipv4Addr,
+    /// with a prefix of this length,
+    pub prefix_len: u8,
+    /// when the lengths of their own prefixes are from the first to the second.
+    pub lengths: (u8, u8),
+}
+
+impl Filter {
+    /// Whether a network passes.
+    pub fn permits(&self, network: Ipv4Addr, prefix_len: u8) -> bool {
+        let matches = |rule: &&FilterRule| {
+            prefix_len >= rule.prefix_len
+                && (rule.lengths.0..=rule.lengths.1).contains(&prefix_len)
+                && masked(network, rule.prefix_len) == masked(rule.network, rule.prefix_len)
+        };
+        self.rules.iter().find(matches).is_some_and(|rule| rule.permit)
+    }
 }
 
 /// A destination outside of the AS that this router advertises.

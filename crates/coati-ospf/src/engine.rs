@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coati_crypto::RandomSource;
 use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packet, emit_update};
@@ -16,6 +16,7 @@ use crate::neighbour::{Peer, State};
 use crate::originate::{Own, OwnKey};
 use crate::route::{Destination, Route, Sources, Table};
 use crate::spf;
+use crate::spf_clock::SpfClock;
 
 /// A packet to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub struct Engine {
     pub(crate) own: BTreeMap<OwnKey, Own>,
     pub(crate) own_due: BTreeSet<(Instant, OwnKey)>,
     pub(crate) external_routes: BTreeMap<Destination, ExternalRoute>,
+    /// Those of them that stand for others.
+    pub(crate) external_ranges: BTreeSet<Destination>,
     pub(crate) table: Table,
     /// Active ranges of own areas: what goes to holes in them is thrown away (RFC 2328 section 11.1).
     pub(crate) discards: BTreeMap<Destination, Route>,
@@ -96,15 +99,6 @@ pub struct Engine {
     dropped: BTreeMap<&'static str, u64>,
 }
 
-/// When paths are computed.
-#[derive(Debug)]
-pub(crate) struct SpfClock {
-    due: Option<Instant>,
-    pub(crate) last: Option<Instant>,
-    hold: Duration,
-    pub(crate) runs: u64,
-}
-
 impl Engine {
     /// An engine without interfaces.
     pub fn new(config: Config, random: Box<dyn RandomSource>) -> Self {
@@ -117,9 +111,10 @@ impl Engine {
             own: BTreeMap::new(),
             own_due: BTreeSet::new(),
             external_routes: BTreeMap::new(),
+            external_ranges: BTreeSet::new(),
             table: Table::default(),
             discards: BTreeMap::new(),
-            spf: SpfClock { due: None, last: None, hold: Duration::ZERO, runs: 0 },
+            spf: SpfClock::default(),
             stub_until: None,
             begun: false,
             events: VecDeque::new(),
@@ -267,18 +262,11 @@ impl Engine {
 
     /// Some advertisements have changed.
     pub(crate) fn routes_soon(&mut self, now: Instant) {
-        let delayed = now + self.config.spf_times.delay;
-        let due = self.spf.last.map_or(delayed, |last| (last + self.spf.hold).max(delayed));
-        self.spf.due.get_or_insert(due);
+        self.spf.change(now, &self.config);
     }
 
     fn compute(&mut self, now: Instant) {
-        let times = self.config.spf_times;
-        let calm = self.spf.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * times.longest);
-        self.spf.hold = if calm { times.hold } else { (self.spf.hold * 2).min(times.longest) };
-        self.spf.due = None;
-        self.spf.last = Some(now);
-        self.spf.runs += 1;
+        self.spf.run(now, &self.config);
         // Virtual links lead through the other areas: the backbone comes last.
         let others: Vec<AreaId> = self.areas.keys().filter(|area| **area != BACKBONE).copied().collect();
         for area in others {
@@ -287,7 +275,7 @@ impl Engine {
         self.update_virtual_links(now);
         self.compute_area(BACKBONE);
         let changed = self.update_table(false);
-        let discards = self.discarded();
+        let discards = self.discarded(now);
         let changed = changed || discards != self.discards;
         self.discards = discards;
         if changed {
@@ -298,9 +286,7 @@ impl Engine {
             self.externals_changed(now);
         }
         // What came up by all this is computed at its own time, not in the same moment for ever.
-        if self.spf.due.is_some_and(|due| due <= now) {
-            self.spf.due = Some(now + self.spf.hold);
-        }
+        self.spf.not_at_once(now, &self.config);
     }
 
     /// Looks at the routes whose advertisements have changed, or at all; whether any is another now.

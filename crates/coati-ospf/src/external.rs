@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use coati_wire::ospf::{LsaBody, LsaKey, MAX_AGE, OPTION_E, OPTION_NP, OPTION_O, RouterLsa, lsa_kind};
 
+use crate::aggregate::aggregate;
 use crate::config::{AreaId, AreaKind, ExternalRoute, Translate};
 use crate::engine::Engine;
 use crate::graph::Node;
@@ -22,12 +23,17 @@ impl Engine {
     /// The destinations outside of the AS that this router advertises, all of them.
     pub fn set_externals(&mut self, now: Instant, routes: impl IntoIterator<Item = ExternalRoute>) {
         let entry = |route: ExternalRoute| (Destination::new(route.network, route.prefix_len), route);
-        let routes: BTreeMap<Destination, ExternalRoute> =
+        let mut routes: BTreeMap<Destination, ExternalRoute> =
             routes.into_iter().take(MAX_EXTERNALS).map(entry).collect();
+        let ranges = aggregate(&mut routes, &self.config.summary_addresses);
         if routes == self.external_routes {
             return;
         }
         self.external_routes = routes;
+        if ranges != self.external_ranges {
+            self.external_ranges = ranges;
+            self.routes_soon(now);
+        }
         self.externals_changed(now);
         self.work(now);
     }
@@ -101,7 +107,7 @@ impl Engine {
     fn as_wide_externals(&self, now: Instant, wanted: &mut BTreeMap<OwnKey, (u8, LsaBody)>) {
         let mut bodies: BTreeMap<Destination, LsaBody> = BTreeMap::new();
         for nssa in self.attached_nssas().filter(|nssa| self.translates(*nssa)) {
-            self.translations(now, nssa, &mut bodies);
+            bodies.extend(self.translations(now, nssa).0);
         }
         for (destination, route) in &self.external_routes {
             let forwarding = self.forwarding_address(route, None).unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -147,9 +153,15 @@ impl Engine {
     }
 
     /// Type 7 LSAs of an area with the P bit and a forwarding address, as type 5 (RFC 3101 section 3.2).
-    fn translations(&self, now: Instant, area: AreaId, bodies: &mut BTreeMap<Destination, LsaBody>) {
+    /// With them the ranges among them that stand for others.
+    fn translations(
+        &self,
+        now: Instant,
+        area: AreaId,
+    ) -> (BTreeMap<Destination, LsaBody>, BTreeSet<Destination>) {
+        let mut bodies: BTreeMap<Destination, LsaBody> = BTreeMap::new();
         let (Some(found), AreaKind::Nssa(nssa)) = (self.areas.get(&area), self.area_kind(area)) else {
-            return;
+            return Default::default();
         };
         for (key, entry) in found.lsdb.of_kind(lsa_kind::NSSA) {
             let header = &entry.lsa.header;
@@ -177,6 +189,20 @@ impl Engine {
                 }
             }
         }
+        let ranges = self.config.areas.get(&area).map_or(&[][..], |area| &area.nssa_ranges);
+        let live = aggregate(&mut bodies, ranges);
+        (bodies, live)
+    }
+
+    /// Advertised ranges of external destinations that stand for others.
+    pub(crate) fn live_external_ranges(&self, now: Instant) -> BTreeSet<Destination> {
+        let mut live = self.external_ranges.clone();
+        let has_ranges =
+            |area: &AreaId| self.config.areas.get(area).is_some_and(|a| !a.nssa_ranges.is_empty());
+        for nssa in self.attached_nssas().filter(|nssa| has_ranges(nssa) && self.translates(*nssa)) {
+            live.extend(self.translations(now, nssa).1);
+        }
+        live
     }
 
     /// The gateway of a route when it is on a network of OSPF (section 12.4.4.1); in an NSSA, else an own address

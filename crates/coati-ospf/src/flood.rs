@@ -39,7 +39,7 @@ impl Engine {
         if let Some(why) = disguised(&lsa) {
             return self.count_drop(why);
         }
-        let by_tokens = self.config.deviations.prompt_origination;
+        let (by_tokens, arrival) = (self.config.deviations.prompt_origination, self.config.lsa_times.arrival);
         let exchanging = self.interfaces.values().any(Interface::is_exchanging);
         let total = self.lsdb(scope).map_or(0, crate::lsdb::Lsdb::len);
         let Some(lsdb) = self.lsdb_mut(scope) else { return };
@@ -51,7 +51,7 @@ impl Engine {
         let order = lsdb.get(&key).map(|entry| lsa.header.compare(&entry.header(now)));
         match order {
             None | Some(Ordering::Greater) => {
-                if !lsdb.may_arrive(now, &key, by_tokens) {
+                if !lsdb.may_arrive(now, &key, arrival, by_tokens) {
                     return;
                 }
                 if order.is_none() && !dead && lsdb.is_late(now, &lsa.header) {

@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aggregate;
 mod area;
 mod auth;
 mod config;
@@ -47,13 +48,15 @@ mod route;
 mod router_lsa;
 pub mod show;
 mod spf;
+mod spf_clock;
 mod summary;
 mod virtual_link;
 
 pub use auth::{Authentication, Key, KeyAlgorithm, Lifetime, Secret};
 pub use config::{
-    AreaConfig, AreaId, AreaKind, BACKBONE, BorderRule, Config, Deviations, ExternalRoute, InterfaceConfig,
-    NetworkType, Nssa, Range, RouterId, SpfTimes, StaticNeighbour, StubRouter, Translate,
+    AreaConfig, AreaId, AreaKind, BACKBONE, BorderRule, Config, Deviations, ExternalRange, ExternalRoute,
+    Filter, FilterRule, InterfaceConfig, LsaTimes, NetworkType, Nssa, Range, RouterId, SpfBackoff, SpfTimes,
+    StaticNeighbour, StubRouter, Translate,
 };
 pub use engine::{Engine, Event, NeighbourInfo, Transmit};
 pub use interface::{InterfaceState, Link};

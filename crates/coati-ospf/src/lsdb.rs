@@ -16,7 +16,6 @@ pub(crate) const REFRESH: Duration = Duration::from_secs(1800);
 const DO_NOT_AGE: u16 = 0x8000;
 /// Instances that may come at once, before they come once in MinLSArrival.
 const ARRIVAL_TOKENS: u32 = 5;
-const MIN_LS_ARRIVAL: Duration = Duration::from_secs(1);
 /// Packets are not under way for longer than this. It is less than MinLSInterval, so that nothing new is taken for it.
 const LATE: Duration = Duration::from_secs(2);
 /// Own LSAs go on with their numbers when they are originated again within this time.
@@ -184,13 +183,20 @@ impl Lsdb {
     }
 
     /// Whether another instance may come now (MinLSArrival, as tokens or strictly).
-    pub(crate) fn may_arrive(&mut self, now: Instant, key: &LsaKey, by_tokens: bool) -> bool {
+    pub(crate) fn may_arrive(
+        &mut self,
+        now: Instant,
+        key: &LsaKey,
+        arrival: Duration,
+        by_tokens: bool,
+    ) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return true };
         if !by_tokens {
-            return now.saturating_duration_since(entry.installed) >= MIN_LS_ARRIVAL;
+            return now.saturating_duration_since(entry.installed) >= arrival;
         }
         let (left, since) = &mut entry.tokens;
-        let earned = now.saturating_duration_since(*since).as_secs();
+        let elapsed = now.saturating_duration_since(*since).as_nanos();
+        let earned = elapsed.checked_div(arrival.as_nanos()).unwrap_or(u128::from(ARRIVAL_TOKENS));
         if earned > 0 {
             *left = left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(ARRIVAL_TOKENS);
             *since = now;

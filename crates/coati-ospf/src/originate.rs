@@ -11,8 +11,6 @@ use crate::engine::Engine;
 use crate::interface::Interface;
 use crate::lsdb::{REFRESH, Scope};
 
-/// MinLSInterval.
-const MIN_LS_INTERVAL: Duration = Duration::from_secs(5);
 /// What it begins with when origination is prompt.
 const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 /// The first LSA of all waits so long, so that it has all interfaces.
@@ -70,7 +68,7 @@ impl Engine {
 
     /// An own LSA is to have this content.
     pub(crate) fn originate_soon(&mut self, now: Instant, key: OwnKey, content: Content) {
-        let prompt = self.config.deviations.prompt_origination;
+        let (prompt, interval) = (self.config.deviations.prompt_origination, self.config.lsa_times.interval);
         let first = key.1.kind == lsa_kind::ROUTER;
         let own = self.own.entry(key).or_insert_with(|| Own {
             content: Content::Nothing,
@@ -85,7 +83,7 @@ impl Engine {
             // Interfaces come one after the other when a router starts.
             None if prompt && first => now + INTERFACES_COME_WITHIN,
             None => now,
-            Some(last) if !prompt => (last + MIN_LS_INTERVAL).max(now),
+            Some(last) if !prompt => (last + interval).max(now),
             Some(last) => (last + own.interval).max(now),
         };
         self.schedule(key, due);
@@ -190,8 +188,9 @@ impl Engine {
             Some(MAX_SEQUENCE) => return self.flush(now, scope, lsa_key),
             Some(last) => last + 1,
         };
-        let recently = own.last.is_some_and(|last| now.saturating_duration_since(last) < 2 * MIN_LS_INTERVAL);
-        own.interval = if recently { (own.interval * 2).min(MIN_LS_INTERVAL) } else { FIRST_INTERVAL };
+        let longest = self.config.lsa_times.interval;
+        let recently = own.last.is_some_and(|last| now.saturating_duration_since(last) < 2 * longest);
+        own.interval = if recently { own.interval * 2 } else { FIRST_INTERVAL }.min(longest);
         own.last = Some(now);
         let refresh_at = now + REFRESH - spread;
         own.refresh_at = Some(refresh_at);

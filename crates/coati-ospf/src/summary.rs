@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use coati_wire::ospf::{LsaBody, LsaKey, RouterLsa, lsa_kind};
 
-use crate::config::{AreaId, AreaKind, BACKBONE, Range};
+use crate::config::{AreaId, AreaKind, BACKBONE, Filter, Range};
 use crate::engine::Engine;
 use crate::lsdb::Scope;
 use crate::originate::OwnKey;
@@ -70,6 +70,10 @@ impl Engine {
             if !route.kind.is_inside() || leads_into || route.cost >= INFINITY {
                 continue;
             }
+            let filters = self.config.areas.get(&route.area).map_or(&[][..], |area| &area.filters_out);
+            if !passes(filters, *destination) {
+                continue;
+            }
             match route.kind {
                 RouteKind::IntraArea => match self.range_of(route, *destination, area) {
                     None => {
@@ -96,6 +100,8 @@ impl Engine {
             }
         }
         networks.extend(ranges.into_iter().map(|(destination, (cost, _))| (destination, cost)));
+        let filters = self.config.areas.get(&area).map_or(&[][..], |area| &area.filters_in);
+        networks.retain(|destination, _| passes(filters, *destination));
     }
 
     /// The configured range that a network of an area lies in. The backbone's do not hide its networks from an area
@@ -135,8 +141,9 @@ impl Engine {
     }
 
     /// Routes that throw away what goes to holes in ranges.
-    pub(crate) fn discarded(&self) -> BTreeMap<Destination, Route> {
-        let live = self.live_ranges().into_iter();
+    pub(crate) fn discarded(&self, now: Instant) -> BTreeMap<Destination, Route> {
+        let external = self.live_external_ranges(now).into_iter().map(|destination| (destination, BACKBONE));
+        let live = external.chain(self.live_ranges());
         let holes = live.filter(|(destination, _)| !self.table.routes.contains_key(destination));
         let route = |(destination, area): (Destination, AreaId)| {
             let (network, prefix_len) = (destination.network(), destination.prefix_len());
@@ -180,6 +187,10 @@ impl Engine {
         }
         list
     }
+}
+
+fn passes(filters: &[Filter], destination: Destination) -> bool {
+    filters.iter().all(|filter| filter.permits(destination.network(), destination.prefix_len()))
 }
 
 /// Link state ids for destinations, so that two with the same network and different masks have different ones

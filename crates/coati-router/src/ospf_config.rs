@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use coati_config::ospfd::{
-    AbrType, AreaType, AuthenticationKind, ChainKey, NetworkKind, OspfArea, OspfConf, OspfInterface,
-    RouteSource, Translator,
+    AbrType, Action, AreaType, AuthenticationKind, ChainKey, NetworkKind, OspfArea, OspfConf, OspfInterface,
+    PrefixList, PrefixRule, RouteSource, Translator,
 };
 use coati_ospf::{
-    AreaConfig, AreaKind, Authentication, BorderRule, Config, ExternalRoute, InterfaceConfig, Key,
-    KeyAlgorithm, Lifetime, Link, NetworkType, Nssa, Range, Secret, SpfTimes, StaticNeighbour, Translate,
+    AreaConfig, AreaKind, Authentication, BorderRule, Config, ExternalRange, ExternalRoute, Filter,
+    FilterRule, InterfaceConfig, Key, KeyAlgorithm, Lifetime, Link, LsaTimes, NetworkType, Nssa, Range,
+    Secret, SpfBackoff, SpfTimes, StaticNeighbour, Translate,
 };
 use coati_sadb::Prefix;
 
@@ -45,10 +46,25 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
     config.stub_router.always = conf.max_metric.administrative;
     let startup = conf.max_metric.on_startup.map(|seconds| Duration::from_secs(u64::from(seconds)));
     config.stub_router.on_startup = startup;
+    let millis = |time: u32| Duration::from_millis(u64::from(time));
     if let Some((delay, hold, longest)) = conf.spf_timers {
-        let millis = |time: u32| Duration::from_millis(u64::from(time));
         config.spf_times = SpfTimes { delay: millis(delay), hold: millis(hold), longest: millis(longest) };
     }
+    config.spf_backoff = conf.spf_delay_ietf.map(|times| {
+        let [initial, short, long, holddown, time_to_learn] = times.map(millis);
+        SpfBackoff { initial, short, long, holddown, time_to_learn }
+    });
+    let LsaTimes { interval, arrival } = config.lsa_times;
+    config.lsa_times = LsaTimes {
+        interval: conf.lsa_interval.map_or(interval, millis),
+        arrival: conf.lsa_arrival.map_or(arrival, millis),
+    };
+    let summaries = conf.summary_addresses.iter().filter_map(|summary| {
+        let (network, prefix_len) = ipv4(&summary.prefix)?;
+        let (advertise, tag) = (summary.advertise, summary.tag);
+        Some(ExternalRange { network, prefix_len, advertise, cost: None, tag })
+    });
+    config.summary_addresses = summaries.collect();
     config.areas = conf.areas.iter().map(|(id, area)| (*id, area_config(conf, area))).collect();
     config
 }
@@ -74,14 +90,34 @@ fn area_config(conf: &OspfConf, area: &OspfArea) -> AreaConfig {
         let substitute = range.substitute.as_ref().and_then(ipv4);
         Some(Range { network, prefix_len, advertise: range.advertise, cost: range.cost, substitute })
     });
+    let nssa_ranges = area.nssa_ranges.iter().filter_map(|range| {
+        let (network, prefix_len) = ipv4(&range.prefix)?;
+        Some(ExternalRange { network, prefix_len, advertise: range.advertise, cost: range.cost, tag: 0 })
+    });
     let links = area.virtual_links.iter();
     let links = links.map(|(router, link)| (*router, timers(conf, link, area.authentication.as_ref())));
     AreaConfig {
         kind,
         default_cost: area.default_cost.unwrap_or(AreaConfig::default().default_cost),
         ranges: ranges.collect(),
+        nssa_ranges: nssa_ranges.collect(),
+        filters_in: filters(conf, area.filter_in.as_ref(), area.import_list.as_ref()),
+        filters_out: filters(conf, area.filter_out.as_ref(), area.export_list.as_ref()),
         virtual_links: links.collect(),
     }
+}
+
+/// What a prefix list and an access list let pass.
+fn filters(conf: &OspfConf, prefix_list: Option<&String>, access_list: Option<&String>) -> Vec<Filter> {
+    let prefix_list = prefix_list.and_then(|name| conf.prefix_lists.get(name));
+    let access_list = access_list.and_then(|name| conf.access_lists.get(name));
+    let everything = (Ipv4Addr::UNSPECIFIED, 0);
+    let rule = |rule: &PrefixRule| {
+        let (network, prefix_len) = rule.prefix.as_ref().map_or(Some(everything), ipv4)?;
+        Some(FilterRule { permit: rule.action == Action::Permit, network, prefix_len, lengths: rule.lengths })
+    };
+    let filter = |list: &PrefixList| Filter { rules: list.rules.values().filter_map(rule).collect() };
+    prefix_list.into_iter().chain(access_list).map(filter).collect()
 }
 
 fn ipv4(prefix: &Prefix) -> Option<(Ipv4Addr, u8)> {
@@ -221,8 +257,16 @@ pub(crate) fn externals(conf: &OspfConf, others: &[Link], kernel: &[SystemRoute]
         };
         let metric = rule.metric.or(conf.default_metric).unwrap_or(EXTERNAL_METRIC);
         let map = rule.route_map.as_deref();
+        let list_name = conf.distribute_lists.iter().find(|(source, _)| *source == rule.source);
+        let chosen = list_name.map(|(_, name)| conf.access_lists.get(name));
+        let passes =
+            |route: &SystemRoute| match (&chosen, Prefix::new(IpAddr::V4(route.network), route.prefix_len)) {
+                (None, _) => true,
+                (Some(Some(list)), Ok(prefix)) => list.permits(&prefix),
+                _ => false,
+            };
         // A default route is for `default-information originate` alone.
-        let routes = routes.into_iter().filter(|(route, _)| route.prefix_len > 0);
+        let routes = routes.into_iter().filter(|(route, _)| route.prefix_len > 0 && passes(route));
         list.extend(routes.filter_map(|(route, name)| external(conf, &route, name, metric, rule.type2, map)));
     }
     if let Some(rule) = &conf.default_information {
@@ -349,6 +393,27 @@ mod tests {
             brief,
             expected.map(|(network, metric, tag, type2)| (network.to_owned(), metric, tag, type2))
         );
+    }
+
+    #[test]
+    fn lists() {
+        let conf = conf(
+            "ip route 10.1.0.0/16 192.0.2.9\nip route 10.2.0.0/16 192.0.2.9\naccess-list A deny 10.1.0.0/16\naccess-list A \
+             permit any\nip prefix-list P permit 10.0.0.0/8 le 16\nrouter ospf\n redistribute static\n redistribute \
+             kernel\n distribute-list A out static\n area 1 filter-list prefix P in\n area 1 import-list A\n \
+             summary-address 172.16.0.0/12 tag 4\n area 1 nssa range 10.0.0.0/8 cost 5\n timers lsa min-arrival 0\n",
+        );
+        let route = |network| SystemRoute { network, prefix_len: 16, gateway: None };
+        let kernel = [route(Ipv4Addr::new(10, 1, 0, 0))];
+        let found: Vec<Ipv4Addr> = externals(&conf, &[], &kernel).iter().map(|route| route.network).collect();
+        assert_eq!(found, [Ipv4Addr::new(10, 2, 0, 0), Ipv4Addr::new(10, 1, 0, 0)]);
+        let config = engine_config(&conf, Ipv4Addr::LOCALHOST);
+        let area = &config.areas[&Ipv4Addr::new(0, 0, 0, 1)];
+        let passes = |network| area.filters_in.iter().all(|filter| filter.permits(network, 16));
+        assert!(passes(Ipv4Addr::new(10, 2, 0, 0)) && !passes(Ipv4Addr::new(10, 1, 0, 0)));
+        assert!(!passes(Ipv4Addr::new(11, 0, 0, 0)) && area.filters_out.is_empty());
+        assert_eq!((area.nssa_ranges[0].cost, config.summary_addresses[0].tag), (Some(5), 4));
+        assert_eq!(config.lsa_times.arrival, Duration::ZERO);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use self::interface::{AuthenticationKind, NetworkKind, OspfInterface};
 pub use self::policy::{Action, ChainKey, KeyChain, PrefixList, PrefixRule, RouteMap, RouteMapEntry};
 pub use self::router::{
     AbrType, AreaType, DefaultInformation, MaxMetric, OspfArea, OspfNeighbour, OspfRange, Redistribute,
-    RouteSource, Translator,
+    RouteSource, SummaryAddress, Translator,
 };
 
 use crate::diagnostic::{Diagnostic, Place, Remarks, Source, Span};
@@ -57,6 +57,16 @@ pub struct OspfConf {
     pub max_metric: MaxMetric,
     /// `timers throttle spf`: delay, hold and longest hold in milliseconds.
     pub spf_timers: Option<(u32, u32, u32)>,
+    /// `spf-delay-ietf`: initial, short and long delay, holddown, time to learn, in milliseconds (RFC 8405).
+    pub spf_delay_ietf: Option<[u32; 5]>,
+    /// `timers throttle lsa all`, in milliseconds.
+    pub lsa_interval: Option<u32>,
+    /// `timers lsa min-arrival`, in milliseconds.
+    pub lsa_arrival: Option<u32>,
+    /// `summary-address P`.
+    pub summary_addresses: Vec<SummaryAddress>,
+    /// `distribute-list NAME out SOURCE`: the access list by which routes of a source are taken.
+    pub distribute_lists: Vec<(RouteSource, String)>,
     /// `neighbor A`.
     pub neighbours: Vec<OspfNeighbour>,
     /// `interface X` blocks.
@@ -65,6 +75,8 @@ pub struct OspfConf {
     pub key_chains: BTreeMap<String, KeyChain>,
     /// `ip prefix-list N`, by name.
     pub prefix_lists: BTreeMap<String, PrefixList>,
+    /// `access-list N`, by name; what one says can be said by a prefix list too.
+    pub access_lists: BTreeMap<String, PrefixList>,
     /// `route-map N`, by name.
     pub route_maps: BTreeMap<String, RouteMap>,
     /// `ip route P G`: static routes that may be redistributed.
@@ -79,7 +91,8 @@ impl OspfConf {
         let whole = |conf: &Self| {
             (
                 (conf.enabled, conf.router_id, conf.areas.clone(), conf.abr_type),
-                (conf.rfc1583, conf.maximum_paths, conf.max_metric, conf.spf_timers),
+                (conf.rfc1583, conf.maximum_paths, conf.max_metric, conf.spf_timers, conf.spf_delay_ietf),
+                (conf.lsa_interval, conf.lsa_arrival, conf.summary_addresses.clone()),
             )
         };
         whole(self) != whole(other)
@@ -165,6 +178,7 @@ pub fn parse(source: &Arc<Source>) -> (OspfConf, Vec<Diagnostic>) {
 enum Named {
     KeyChain,
     PrefixList,
+    AccessList,
     RouteMap,
 }
 
@@ -173,6 +187,7 @@ impl Named {
         let (there, words) = match self {
             Self::KeyChain => (conf.key_chains.contains_key(name), "key chain"),
             Self::PrefixList => (conf.prefix_lists.contains_key(name), "ip prefix-list"),
+            Self::AccessList => (conf.access_lists.contains_key(name), "access-list"),
             Self::RouteMap => (conf.route_maps.contains_key(name), "route-map"),
         };
         if !there {
@@ -299,10 +314,7 @@ fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(
             line.remarks.warn(line.span(0), message, "write it as static_routes in rc.conf too");
             Ok(())
         }
-        ["access-list", ..] => {
-            line.read_over(0, "access lists");
-            Ok(())
-        }
+        ["access-list", ..] => policy::access_list(conf, line, texts),
         [first, ..] if OTHERS.contains(first) => Ok(()),
         [_, ..] => Err(line.unknown(0, "statement", &TOP)),
         [] => Ok(()),
@@ -461,6 +473,34 @@ mod tests {
     }
 
     #[test]
+    fn filters_and_aggregates() {
+        let text = "access-list A permit 10.0.0.0/8\naccess-list B seq 7 deny 10.1.0.0/16 exact-match\naccess-list B permit \
+                    any\naccess-list 3 permit 10.0.0.0 0.255.255.255\naccess-list 4 permit host 10.0.0.1\nip prefix-list P permit \
+                    10.0.0.0/8 le 24\nrouter ospf\n redistribute static\n distribute-list A out static\n area 1 filter-list \
+                    prefix P in\n area 1 filter-list prefix P out\n area 1 import-list A\n area 1 export-list B\n area 2 nssa range \
+                    10.0.0.0/8 cost 9\n area 2 nssa range 11.0.0.0/8 not-advertise\n area 2 nssa no-summary\n summary-address \
+                    10.0.0.0/8 tag 4\n summary-address 11.0.0.0/8 no-advertise\n aggregation timer 10\n timers throttle lsa all \
+                    250\n timers lsa min-arrival 100\n spf-delay-ietf init-delay 0 short-delay 50 long-delay 2000 holddown 4000 \
+                    time-to-learn 400\n";
+        let (conf, remarks) = parse(&Source::new("frr.conf", text));
+        assert!(remarks.is_empty(), "{remarks:?}");
+        let permits = |list: &str, network: &str| conf.access_lists[list].permits(&network.parse().unwrap());
+        assert!(permits("A", "10.1.0.0/16") && permits("A", "10.0.0.0/8") && !permits("A", "11.0.0.0/8"));
+        assert!(!permits("B", "10.1.0.0/16") && permits("B", "10.1.1.0/24"));
+        assert!(permits("3", "10.1.0.0/16") && !permits("3", "11.0.0.0/16"));
+        assert!(permits("4", "10.0.0.1/32") && !permits("4", "10.0.0.0/24"));
+        let one = &conf.areas[&Ipv4Addr::new(0, 0, 0, 1)];
+        assert_eq!((one.filter_in.as_deref(), one.export_list.as_deref()), (Some("P"), Some("B")));
+        let two = &conf.areas[&Ipv4Addr::new(0, 0, 0, 2)];
+        assert!(matches!(two.kind, AreaType::Nssa { .. }) && two.no_summary);
+        let ranges: Vec<_> = two.nssa_ranges.iter().map(|range| (range.advertise, range.cost)).collect();
+        assert_eq!(ranges, [(true, Some(9)), (false, None)]);
+        assert_eq!(conf.summary_addresses.len(), 2);
+        assert_eq!((conf.lsa_interval, conf.lsa_arrival), (Some(250), Some(100)));
+        assert_eq!(conf.spf_delay_ietf, Some([0, 50, 2000, 4000, 400]));
+    }
+
+    #[test]
     fn wrong_lines() {
         for (text, wanted) in [
             (
@@ -480,6 +520,16 @@ mod tests {
             ("interface e\n ip ospf message-digest-key 1 sha x\n", "unknown algorithm `sha`"),
             ("interface e\n ip ospf mtu-ignore now\n", "`now` does not belong here"),
             ("route-map M permit 5\n match community 7\n", "is not supported in route maps yet"),
+            ("router ospf\n distribute-list A out static\n", "there is no access-list `A` in this file"),
+            ("router ospf\n area 1 filter-list prefix P in\n", "there is no ip prefix-list `P` in this file"),
+            ("access-list A permit any\nrouter ospf\n distribute-list A in\n", "cannot leave out"),
+            ("access-list 1 permit 10.0.0.0 0.255.0.255\n", "a wildcard with holes"),
+            (
+                "router ospf\n area 1 nssa range 10.0.0.0/8 advertise\n",
+                "unknown word after the range `advertise`",
+            ),
+            ("router ospf\n spf-delay-ietf init-delay 5\n", "missing at the end of the line"),
+            ("router ospf\n timers lsa min-arival 5\n", "unknown timer `lsa`"),
             (
                 "key chain K\n key 1\n  send-lifetime 25:00:00 1 May 2027 infinite\n",
                 "a time of day is needed",

@@ -1,6 +1,7 @@
 //! What `router ospf` and interfaces refer to by name: prefix lists, route maps, key chains.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use coati_sadb::{Prefix, Secret};
 
@@ -62,6 +63,8 @@ pub struct RouteMapEntry {
     pub number: u16,
     /// `match ip address prefix-list`.
     pub prefix_list: Option<String>,
+    /// `match ip address` with an access list.
+    pub access_list: Option<String>,
     /// `match interface`.
     pub interface: Option<String>,
     /// `match tag`.
@@ -80,7 +83,10 @@ impl RouteMap {
         let matches = |entry: &&RouteMapEntry| {
             let listed =
                 |name: &String| conf.prefix_lists.get(name).is_some_and(|list| list.permits(network));
+            let allowed =
+                |name: &String| conf.access_lists.get(name).is_some_and(|list| list.permits(network));
             entry.prefix_list.as_ref().is_none_or(listed)
+                && entry.access_list.as_ref().is_none_or(allowed)
                 && entry.interface.as_ref().is_none_or(|name| name == interface)
                 && entry.tag.is_none_or(|tag| tag == 0)
         };
@@ -160,6 +166,57 @@ pub(super) fn prefix_list(
     Ok(())
 }
 
+/// `access-list NAME [seq N] permit|deny P [exact-match]|any`, or with a wildcard or `host A` as in a numbered one.
+pub(super) fn access_list(
+    conf: &mut OspfConf,
+    line: &Line<'_, '_>,
+    texts: &[&str],
+) -> Result<(), Diagnostic> {
+    let name = (*texts.get(1).ok_or_else(|| line.error(1, "the name of the list is missing"))?).to_owned();
+    if texts.get(2) == Some(&"remark") {
+        return Ok(());
+    }
+    let list = conf.access_lists.entry(name).or_default();
+    let (number, at) = match texts.get(2) {
+        Some(&"seq") => (line.number(3, 1, u32::MAX)?, 4),
+        _ => (list.rules.keys().last().map_or(5, |last| last.saturating_add(5)), 2),
+    };
+    let action = action(line, at)?;
+    let what = "a network such as 10.0.0.0/8, an address with a wildcard, `host` with an address, or `any`";
+    let (prefix, lengths) = match (texts.get(at + 1).copied(), texts.get(at + 2).copied()) {
+        (Some("any"), _) => (None, (0, 32)),
+        (Some("host"), _) => {
+            let address: Ipv4Addr = line.parse(at + 2, "an address")?;
+            (Prefix::new(IpAddr::V4(address), 32).ok(), (32, 32))
+        }
+        (Some(word), last) if word.contains('/') => {
+            let prefix: Prefix = line.parse::<Prefix>(at + 1, what)?.network();
+            let longest = match last {
+                None => 32,
+                Some("exact-match") => prefix.length,
+                Some(_) => return Err(line.unknown(at + 2, "word", &["exact-match"])),
+            };
+            let shortest = prefix.length;
+            (Some(prefix), (shortest, longest))
+        }
+        (_, wildcard) => {
+            let address: Ipv4Addr = line.parse(at + 1, what)?;
+            let wildcard: u32 = match wildcard {
+                None => 0,
+                Some(_) => u32::from(line.parse::<Ipv4Addr>(at + 2, "a wildcard such as 0.0.0.255")?),
+            };
+            if wildcard.wrapping_add(1) & wildcard != 0 {
+                return Err(line.error(at + 2, "a wildcard with holes cannot be written as a network"));
+            }
+            let length = u8::try_from(wildcard.leading_zeros()).unwrap_or(32);
+            let prefix = Prefix::new(IpAddr::V4(address), length).ok().map(|prefix| prefix.network());
+            (prefix, (length, 32))
+        }
+    };
+    list.rules.insert(number, PrefixRule { action, prefix, lengths });
+    Ok(())
+}
+
 /// `route-map NAME permit|deny N`.
 pub(super) fn map_entry(line: &Line<'_, '_>, _texts: &[&str]) -> Result<RouteMapEntry, Diagnostic> {
     let (action, number) = (action(line, 2)?, line.number(3, 1, 65_535)?);
@@ -175,6 +232,9 @@ pub(super) fn map_line(
     match texts {
         ["match", "ip", "address", "prefix-list", _] => {
             entry.prefix_list = Some(line.name(4, Named::PrefixList)?)
+        }
+        ["match", "ip", "address", name] if !matches!(*name, "prefix-list" | "prefix-len") => {
+            entry.access_list = Some(line.name(3, Named::AccessList)?)
         }
         ["match", "interface", name] => entry.interface = Some((*name).to_owned()),
         ["match", "tag", _] => entry.tag = Some(line.parse(2, "a tag: a number")?),
@@ -192,7 +252,7 @@ pub(super) fn map_line(
             // To take a route that should have been left is worse than not to start.
             return Err(line
                 .error(0, format!("`{}` is not supported in route maps yet", texts.join(" ")))
-                .help("supported: match ip address prefix-list, match interface, match tag, set metric, set metric-type, set tag"));
+                .help("supported: match ip address, match interface, match tag, set metric, set metric-type, set tag"));
         }
         _ => {
             return Err(line.unknown(

@@ -21,6 +21,16 @@ pub struct OspfArea {
     pub authentication: Option<AuthenticationKind>,
     /// `range …`.
     pub ranges: Vec<OspfRange>,
+    /// `nssa range …`.
+    pub nssa_ranges: Vec<OspfRange>,
+    /// `filter-list prefix N in`: of other areas' networks.
+    pub filter_in: Option<String>,
+    /// `filter-list prefix N out`: of its own.
+    pub filter_out: Option<String>,
+    /// `import-list`, an access list in place of `filter-list … in`.
+    pub import_list: Option<String>,
+    /// `export-list`, an access list in place of `filter-list … out`.
+    pub export_list: Option<String>,
     /// `virtual-link R`: router id, with timers and keys as of an interface.
     pub virtual_links: Vec<(Ipv4Addr, OspfInterface)>,
 }
@@ -67,6 +77,17 @@ pub struct OspfRange {
     pub cost: Option<u32>,
     /// `substitute P`.
     pub substitute: Option<Prefix>,
+}
+
+/// `summary-address P [tag N] [no-advertise]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryAddress {
+    /// The range.
+    pub prefix: Prefix,
+    /// `tag`.
+    pub tag: u32,
+    /// Not `no-advertise`.
+    pub advertise: bool,
 }
 
 /// Where redistributed routes come from.
@@ -137,13 +158,14 @@ pub struct OspfNeighbour {
     pub poll_interval: u16,
 }
 
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 24] = [
     "area",
     "auto-cost",
     "compatible",
     "default-information",
     "default-metric",
     "distance",
+    "distribute-list",
     "graceful-restart",
     "log-adjacency-changes",
     "max-metric",
@@ -158,6 +180,7 @@ const WORDS: [&str; 22] = [
     "redistribute",
     "router-id",
     "shutdown",
+    "spf-delay-ietf",
     "summary-address",
     "timers",
 ];
@@ -215,7 +238,22 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
                 (line.number(3, 0, 600_000)?, line.number(4, 0, 600_000)?, line.number(5, 0, 600_000)?);
             conf.spf_timers = Some(times);
         }
-        ["timers", "throttle", "lsa", ..] | ["timers", "lsa", ..] => line.read_over(0, "times for LSAs"),
+        ["spf-delay-ietf", ..] => {
+            let words = ["init-delay", "short-delay", "long-delay", "holddown", "time-to-learn"];
+            let mut times = [0; 5];
+            for ((place, word), time) in (1..).step_by(2).zip(words).zip(&mut times) {
+                if texts.get(place) != Some(&word) {
+                    return Err(line.unknown(place, "word", &[word]));
+                }
+                *time = line.number(place + 1, 0, 60_000)?;
+            }
+            conf.spf_delay_ietf = Some(times);
+        }
+        ["timers", "throttle", "lsa", "all", ..] => conf.lsa_interval = Some(line.number(4, 0, 5000)?),
+        ["timers", "lsa", "min-arrival", ..] => conf.lsa_arrival = Some(line.number(3, 0, 5000)?),
+        ["timers", ..] => {
+            return Err(line.unknown(1, "timer", &["throttle spf", "throttle lsa all", "lsa min-arrival"]));
+        }
         ["neighbor", ..] => return neighbour(conf, line, texts),
         ["log-adjacency-changes" | "write-multiplier" | "socket" | "refresh", ..] => {}
         ["capability", "opaque"] | ["ospf", "opaque-lsa"] => {}
@@ -223,8 +261,10 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
         // Neighbours are helped in any case.
         ["graceful-restart", "helper", "enable"] => {}
         ["graceful-restart", ..] => line.read_over(0, "settings of graceful restart"),
-        ["summary-address" | "aggregation", ..] => line.read_over(0, "summary addresses"),
-        ["distribute-list", ..] => line.read_over(0, "distribute lists"),
+        ["summary-address", ..] => return summary_address(conf, line, texts),
+        // Aggregates are made as soon as there is something in them.
+        ["aggregation", "timer", ..] => {}
+        ["distribute-list", ..] => return distribute_list(conf, line, texts),
         ["compatible", "rfc7474"] => line.read_over(0, "RFC 7474's sequence numbers"),
         ["shutdown"] => conf.enabled = false,
         ["no", ..] => {
@@ -259,18 +299,40 @@ fn area_line(
                 _ => return Err(line.unknown(3, "word after `stub`", &["no-summary"])),
             }
         }
+        ["nssa", "range", more @ ..] => {
+            let range = ranged(line, 4, more, &["not-advertise", "cost"])?;
+            area.nssa_ranges.retain(|other| other.prefix != range.prefix);
+            area.nssa_ranges.push(range);
+        }
         ["nssa", more @ ..] => return nssa(area, line, more),
         ["default-cost", ..] => area.default_cost = Some(line.number(3, 0, 0x00ff_ffff)?),
         ["authentication"] => area.authentication = Some(AuthenticationKind::Simple),
         ["authentication", "message-digest"] => area.authentication = Some(AuthenticationKind::MessageDigest),
-        ["range", ..] => return range(area, line, rest),
-        ["virtual-link", ..] => return virtual_link(area, id, line, rest),
-        ["filter-list" | "import-list" | "export-list" | "shortcut", ..] => {
-            line.read_over(2, "filters between areas")
+        ["range", more @ ..] => {
+            let range = ranged(line, 3, more, &["advertise", "not-advertise", "cost", "substitute"])?;
+            area.ranges.retain(|other| other.prefix != range.prefix);
+            area.ranges.push(range);
         }
+        ["virtual-link", ..] => return virtual_link(area, id, line, rest),
+        ["filter-list", "prefix", _, "in"] => area.filter_in = Some(line.name(4, Named::PrefixList)?),
+        ["filter-list", "prefix", _, "out"] => area.filter_out = Some(line.name(4, Named::PrefixList)?),
+        ["filter-list", "prefix", _, ..] => return Err(line.unknown(5, "direction", &["in", "out"])),
+        ["filter-list", ..] => return Err(line.unknown(3, "kind of list", &["prefix"])),
+        ["import-list", _] => area.import_list = Some(line.name(3, Named::AccessList)?),
+        ["export-list", _] => area.export_list = Some(line.name(3, Named::AccessList)?),
+        ["shortcut", ..] => line.read_over(2, "shortcuts between areas"),
         _ => {
-            let allowed =
-                ["authentication", "default-cost", "filter-list", "nssa", "range", "stub", "virtual-link"];
+            let allowed = [
+                "authentication",
+                "default-cost",
+                "export-list",
+                "filter-list",
+                "import-list",
+                "nssa",
+                "range",
+                "stub",
+                "virtual-link",
+            ];
             return Err(line.unknown(2, "word after the area", &allowed));
         }
     }
@@ -318,12 +380,16 @@ fn nssa(area: &mut OspfArea, line: &mut Line<'_, '_>, more: &[&str]) -> Result<(
     Ok(())
 }
 
-fn range(area: &mut OspfArea, line: &Line<'_, '_>, rest: &[&str]) -> Result<(), Diagnostic> {
-    let prefix = network(line, 3)?;
+/// A range at this place of the line, which `rest` begins with, and words of `allowed` behind it.
+fn ranged(line: &Line<'_, '_>, at: usize, rest: &[&str], allowed: &[&str]) -> Result<OspfRange, Diagnostic> {
+    let prefix = network(line, at)?;
     let mut range = OspfRange { prefix, advertise: true, cost: None, substitute: None };
-    let mut place = 4;
-    while let Some(word) = rest.get(place - 2) {
+    let mut place = at + 1;
+    while let Some(word) = rest.get(place - at) {
         match *word {
+            word if !allowed.contains(&word) => {
+                return Err(line.unknown(place, "word after the range", allowed));
+            }
             "advertise" => place += 1,
             "not-advertise" => {
                 range.advertise = false;
@@ -333,18 +399,49 @@ fn range(area: &mut OspfArea, line: &Line<'_, '_>, rest: &[&str]) -> Result<(), 
                 range.cost = Some(line.number(place + 1, 0, 0x00ff_ffff)?);
                 place += 2;
             }
-            "substitute" => {
+            _ => {
                 range.substitute = Some(network(line, place + 1)?);
                 place += 2;
             }
-            _ => {
-                let allowed = ["advertise", "not-advertise", "cost", "substitute"];
-                return Err(line.unknown(place, "word after the range", &allowed));
-            }
         }
     }
-    area.ranges.retain(|other| other.prefix != range.prefix);
-    area.ranges.push(range);
+    Ok(range)
+}
+
+fn summary_address(conf: &mut OspfConf, line: &Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    let mut summary = SummaryAddress { prefix: network(line, 1)?, tag: 0, advertise: true };
+    let mut place = 2;
+    while let Some(word) = texts.get(place) {
+        match *word {
+            "tag" => {
+                summary.tag = line.parse(place + 1, "a tag: a number")?;
+                place += 1;
+            }
+            "no-advertise" => summary.advertise = false,
+            _ => return Err(line.unknown(place, "word after the range", &["tag", "no-advertise"])),
+        }
+        place += 1;
+    }
+    conf.summary_addresses.retain(|other| other.prefix != summary.prefix);
+    conf.summary_addresses.push(summary);
+    Ok(())
+}
+
+/// `distribute-list NAME out SOURCE`.
+fn distribute_list(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    let name = line.name(1, Named::AccessList)?;
+    match texts.get(2) {
+        Some(&"out") => {}
+        Some(&"in") => {
+            return Err(line
+                .error(2, "OSPF cannot leave out what others advertise: all routers need the same database")
+                .help("`distribute-list NAME out SOURCE` chooses among redistributed routes"));
+        }
+        _ => return Err(line.unknown(2, "direction", &["out"])),
+    }
+    let source = source(line, texts.get(3).copied(), 3)?;
+    conf.distribute_lists.retain(|(other, _)| *other != source);
+    conf.distribute_lists.push((source, name));
     Ok(())
 }
 
@@ -436,21 +533,22 @@ fn metrics(
     Ok((metric, type2, route_map))
 }
 
-fn redistribute(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
-    let source = match texts.get(1) {
-        Some(&"connected") => RouteSource::Connected,
-        Some(&"static") => RouteSource::Static,
-        Some(&"kernel") => RouteSource::Kernel,
+fn source(line: &Line<'_, '_>, word: Option<&str>, at: usize) -> Result<RouteSource, Diagnostic> {
+    match word {
+        Some("connected") => Ok(RouteSource::Connected),
+        Some("static") => Ok(RouteSource::Static),
+        Some("kernel") => Ok(RouteSource::Kernel),
         Some(
-            &("bgp" | "rip" | "isis" | "eigrp" | "nhrp" | "babel" | "ospf" | "table" | "sharp"
-            | "openfabric"),
-        ) => {
-            return Err(line
-                .error(1, "routes of that protocol cannot be redistributed: Coati does not speak it")
-                .help("connected, static or kernel routes can"));
-        }
-        _ => return Err(line.unknown(1, "source of routes", &["connected", "static", "kernel"])),
-    };
+            "bgp" | "rip" | "isis" | "eigrp" | "nhrp" | "babel" | "ospf" | "table" | "sharp" | "openfabric",
+        ) => Err(line
+            .error(at, "routes of that protocol cannot be redistributed: Coati does not speak it")
+            .help("connected, static or kernel routes can")),
+        _ => Err(line.unknown(at, "source of routes", &["connected", "static", "kernel"])),
+    }
+}
+
+fn redistribute(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
+    let source = source(line, texts.get(1).copied(), 1)?;
     let (metric, type2, route_map) = metrics(line, 2)?;
     conf.redistribute.retain(|other| other.source != source);
     conf.redistribute.push(Redistribute { source, metric, type2, route_map });

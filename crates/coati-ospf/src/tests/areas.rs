@@ -332,3 +332,100 @@ fn stub_router() {
     world.run(Duration::from_secs(70));
     assert_eq!(interfaces(&world), [10, 12]);
 }
+
+fn pass(rules: &[(bool, &str, u8, (u8, u8))]) -> Filter {
+    let rule = |(permit, network, prefix_len, lengths): &(bool, &str, u8, (u8, u8))| FilterRule {
+        permit: *permit,
+        network: network.parse().unwrap(),
+        prefix_len: *prefix_len,
+        lengths: *lengths,
+    };
+    Filter { rules: rules.iter().map(rule).collect() }
+}
+
+/// `area … filter-list`: what may leave an area, and what may come into one.
+#[test]
+fn filters_between_areas() {
+    let all_but = |network| pass(&[(false, network, 24, (24, 24)), (true, "0.0.0.0", 0, (0, 32))]);
+    // Router 0 has its LAN in area 1, routers 2 and 3 theirs in area 2.
+    let cases: [(AreaId, bool, &str, [bool; 3]); 4] = [
+        (ONE, false, "10.1.0.0", [false, false, true]),
+        (TWO, true, "10.1.0.0", [false, true, true]),
+        (ONE, true, "10.4.0.0", [true, true, false]),
+        (BACKBONE, false, "10.1.0.0", [false, true, true]),
+    ];
+    for (area, incoming, network, wanted) in cases {
+        let mut world = row(&[ONE, BACKBONE, TWO], |_, config| {
+            let area = config.areas.entry(area).or_default();
+            if incoming { &mut area.filters_in } else { &mut area.filters_out }.push(all_but(network));
+        });
+        world.run(Duration::from_secs(40));
+        let far = found(&world, 3, "10.1.0.0", 24).is_some();
+        let middle = found(&world, 2, "10.1.0.0", 24).is_some();
+        let back = found(&world, 0, "10.4.0.0", 24).is_some();
+        assert_eq!([far, middle, back], wanted, "{area} {incoming}\n{}", world.story());
+    }
+}
+
+/// `summary-address`: one destination in place of many, or of none; holes in it are thrown away.
+#[test]
+fn summary_addresses() {
+    let range = |network: &str, prefix_len, advertise| ExternalRange {
+        network: network.parse().unwrap(),
+        prefix_len,
+        advertise,
+        cost: None,
+        tag: 77,
+    };
+    let mut world = row(&[BACKBONE], |index, config| {
+        if index == 1 {
+            config.summary_addresses = vec![range("172.16.0.0", 12, true), range("192.168.0.0", 16, false)];
+        }
+    });
+    let routes = [
+        external("172.16.1.0", 24, true, 20, 1),
+        external("172.17.0.0", 16, false, 300, 2),
+        external("192.168.5.0", 24, true, 20, 0),
+        external("198.18.0.0", 15, true, 20, 5),
+    ];
+    redistribute(&mut world, 1, &routes);
+    world.run(Duration::from_secs(40));
+    let whole = found(&world, 0, "172.16.0.0", 12).unwrap();
+    assert_eq!(whole.kind, RouteKind::External2 { metric: 21, tag: 77 });
+    assert!(found(&world, 0, "172.16.1.0", 24).is_none() && found(&world, 0, "172.17.0.0", 16).is_none());
+    assert!(found(&world, 0, "192.168.5.0", 24).is_none() && found(&world, 0, "192.168.0.0", 16).is_none());
+    assert!(found(&world, 0, "198.18.0.0", 15).is_some());
+    let hole = world.routers[1].routes().find(|route| route.prefix_len == 12).unwrap();
+    assert!(hole.next_hops.is_empty());
+    // The last one in it leaves, and so does the whole.
+    redistribute(&mut world, 1, &routes[2..]);
+    world.run(Duration::from_secs(40));
+    assert!(found(&world, 0, "172.16.0.0", 12).is_none());
+    assert!(world.routers[1].routes().all(|route| route.prefix_len != 12));
+}
+
+/// RFC 3101 section 3.2: the translator's ranges.
+#[test]
+fn nssa_ranges() {
+    let nssa = AreaKind::Nssa(Nssa {
+        summaries: true,
+        translate: Translate::Candidate,
+        suppress_forwarding: false,
+        default_route: None,
+    });
+    for (advertise, cost, wanted) in [(true, None, Some(51)), (true, Some(7), Some(7)), (false, None, None)] {
+        let mut world = row(&[ONE, BACKBONE], |_, config| {
+            kind_of(config, ONE, nssa);
+            let (network, prefix_len) = (Ipv4Addr::new(172, 16, 0, 0), 12);
+            let range = ExternalRange { network, prefix_len, advertise, cost, tag: 0 };
+            config.areas.entry(ONE).or_default().nssa_ranges.push(range);
+        });
+        let routes = [external("172.16.1.0", 24, true, 20, 0), external("172.20.0.0", 16, true, 50, 0)];
+        redistribute(&mut world, 0, &routes);
+        world.run(Duration::from_secs(60));
+        let whole = found(&world, 2, "172.16.0.0", 12).map(|route| route.kind);
+        assert_eq!(whole, wanted.map(|metric| RouteKind::External2 { metric, tag: 0 }), "{}", world.story());
+        assert!(found(&world, 2, "172.20.0.0", 16).is_none());
+        assert!(found(&world, 1, "172.20.0.0", 16).is_some());
+    }
+}

@@ -1,0 +1,107 @@
+//! When paths are computed: at once while all is calm, ever later while changes go on.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, SpfBackoff};
+
+#[derive(Debug, Default)]
+pub(crate) struct SpfClock {
+    pub(crate) due: Option<Instant>,
+    pub(crate) last: Option<Instant>,
+    pub(crate) runs: u64,
+    /// What has to be between the last computation and the next.
+    hold: Duration,
+    /// Of RFC 8405; none while all is calm.
+    unrest: Option<Unrest>,
+}
+
+/// SHORT_WAIT before `learnt`, LONG_WAIT from then on; QUIET again at `calm`.
+#[derive(Clone, Copy, Debug)]
+struct Unrest {
+    learnt: Instant,
+    calm: Instant,
+}
+
+impl SpfClock {
+    /// Something has changed.
+    pub(crate) fn change(&mut self, now: Instant, config: &Config) {
+        let due = match &config.spf_backoff {
+            Some(backoff) => now + self.backoff(now, backoff),
+            None => {
+                let delayed = now + config.spf_times.delay;
+                self.last.map_or(delayed, |last| (last + self.hold).max(delayed))
+            }
+        };
+        self.due.get_or_insert(due);
+    }
+
+    /// An IGP event of RFC 8405 section 5: the delay that its computation has when none is due.
+    fn backoff(&mut self, now: Instant, times: &SpfBackoff) -> Duration {
+        let before = self.unrest.filter(|unrest| unrest.calm > now);
+        let calm = now + times.holddown;
+        let learnt = before.map_or(now + times.time_to_learn, |unrest| unrest.learnt);
+        self.unrest = Some(Unrest { learnt, calm });
+        match before {
+            None => times.initial,
+            Some(unrest) if unrest.learnt > now => times.short,
+            Some(_) => times.long,
+        }
+    }
+
+    /// Paths are computed now.
+    pub(crate) fn run(&mut self, now: Instant, config: &Config) {
+        let times = config.spf_times;
+        let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * times.longest);
+        self.hold = if calm { times.hold } else { (self.hold * 2).min(times.longest) };
+        self.due = None;
+        self.last = Some(now);
+        self.runs += 1;
+    }
+
+    /// What came up by a computation itself is computed at its own time, not in the same moment for ever.
+    pub(crate) fn not_at_once(&mut self, now: Instant, config: &Config) {
+        if self.due.is_some_and(|due| due <= now) {
+            let least = config.spf_backoff.map_or(self.hold, |backoff| backoff.short);
+            self.due = Some(now + least.max(Duration::from_millis(1)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// RFC 8405 section 5, event by event.
+    #[test]
+    fn backoff() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut config = Config::new(Ipv4Addr::LOCALHOST);
+        config.spf_backoff = Some(SpfBackoff::default());
+        let mut clock = SpfClock::default();
+        let mut event = |now: u64| {
+            clock.change(at(now), &config);
+            let due = clock.due.unwrap();
+            clock.run(due, &config);
+            u64::try_from(due.saturating_duration_since(at(now)).as_millis()).unwrap()
+        };
+        // Quiet, then two that come with the first, then the long wait.
+        assert_eq!([event(0), event(100), event(499), event(500), event(9_000)], [50, 200, 200, 5000, 5000]);
+        // HOLDDOWN_INTERVAL is counted from the last event.
+        assert_eq!([event(18_999), event(28_999)], [5000, 50]);
+    }
+
+    #[test]
+    fn one_computation_for_many_changes() {
+        let start = Instant::now();
+        let mut config = Config::new(Ipv4Addr::LOCALHOST);
+        config.spf_backoff = Some(SpfBackoff::default());
+        let mut clock = SpfClock::default();
+        for millis in [0, 10, 20] {
+            clock.change(start + Duration::from_millis(millis), &config);
+        }
+        assert_eq!(clock.due, Some(start + Duration::from_millis(50)));
+    }
+}
