@@ -1,6 +1,6 @@
 //! rc.conf: the lines that matter to a router, read as the assignments they are; nothing is executed.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Place, Remarks, Severity, Source, Span};
@@ -12,6 +12,8 @@ pub struct RcConf {
     pub tunnels: Vec<GreTunnel>,
     /// Addresses of other interfaces.
     pub interfaces: Vec<Interface>,
+    /// IPv6 addresses of interfaces and tunnels: name, address, length of the network's prefix in bits.
+    pub addresses_v6: Vec<(String, Ipv6Addr, u8)>,
     /// Names of all interfaces, those without an address of their own too.
     pub names: Vec<String>,
     /// The next hop for everything else.
@@ -40,9 +42,9 @@ pub struct GreTunnel {
     /// Length of the inner network's prefix in bits.
     pub prefix_len: u8,
     /// Outer address of this side.
-    pub local: Ipv4Addr,
-    /// Outer address of the other side.
-    pub remote: Ipv4Addr,
+    pub local: IpAddr,
+    /// Outer address of the other side, of the same family.
+    pub remote: IpAddr,
     /// Inner MTU in bytes, when given.
     pub mtu: Option<u32>,
     /// Key, when given.
@@ -160,7 +162,13 @@ fn assign(
         "racoon_flags" => conf.racoon_flags = Some(value.to_owned()),
         "defaultrouter" => conf.default_router = Some(address(remarks, span, value)?),
         _ => {
-            if let Some(interface) = name.strip_prefix("ifconfig_") {
+            if let Some(interface) =
+                name.strip_prefix("ifconfig_").and_then(|name| name.strip_suffix("_ipv6"))
+            {
+                if let Some((address, prefix_len)) = ipv6(remarks, name, value, span)? {
+                    conf.addresses_v6.push((interface.to_owned(), address, prefix_len));
+                }
+            } else if let Some(interface) = name.strip_prefix("ifconfig_") {
                 conf.names.push(interface.to_owned());
                 if interface.starts_with("gre") {
                     conf.tunnels.push(gre(remarks, interface, value, span)?);
@@ -176,6 +184,10 @@ fn assign(
 
 fn address(remarks: &Remarks<'_>, span: Span, word: &str) -> Result<Ipv4Addr, Diagnostic> {
     word.parse().map_err(|_| remarks.error(span, format!("`{word}` is not an IPv4 address")))
+}
+
+fn any_address(remarks: &Remarks<'_>, span: Span, word: &str) -> Result<IpAddr, Diagnostic> {
+    word.parse().map_err(|_| remarks.error(span, format!("`{word}` is not an IP address")))
 }
 
 fn prefix_of(remarks: &Remarks<'_>, span: Span, word: &str) -> Result<u8, Diagnostic> {
@@ -199,7 +211,8 @@ fn gre(remarks: &mut Remarks<'_>, name: &str, value: &str, span: Span) -> Result
     while let Some(word) = words.next() {
         let mut argument = || words.next().ok_or_else(|| missing(&format!("something must follow `{word}`")));
         match word {
-            "inet" | "up" => {}
+            // `inet6` is what ifconfig(8) wants before outer addresses of IPv6.
+            "inet" | "inet6" | "up" => {}
             // GRE instead of MOBILE, and an ordinary route lookup: what every if_gre since FreeBSD 11 does anyway.
             "link0" | "link1" => {}
             "-link0" => {
@@ -208,7 +221,8 @@ fn gre(remarks: &mut Remarks<'_>, name: &str, value: &str, span: Span) -> Result
             }
             "netmask" => prefix_len = prefix_of(remarks, span, argument()?)?,
             "tunnel" => {
-                outer = Some((address(remarks, span, argument()?)?, address(remarks, span, argument()?)?))
+                outer =
+                    Some((any_address(remarks, span, argument()?)?, any_address(remarks, span, argument()?)?))
             }
             "mtu" => {
                 let text = argument()?;
@@ -229,7 +243,7 @@ fn gre(remarks: &mut Remarks<'_>, name: &str, value: &str, span: Span) -> Result
                 inner.push(address(remarks, span, word)?)
             }
             word => {
-                let allowed = ["inet", "netmask", "link0", "link1", "tunnel", "up", "mtu", "grekey"];
+                let allowed = ["inet", "inet6", "netmask", "link0", "link1", "tunnel", "up", "mtu", "grekey"];
                 return Err(remarks.unknown(span, "word of ifconfig", word, &allowed));
             }
         }
@@ -239,6 +253,11 @@ fn gre(remarks: &mut Remarks<'_>, name: &str, value: &str, span: Span) -> Result
     };
     let (local, remote) =
         outer.ok_or_else(|| missing("no outer addresses").help("add: tunnel OUR.ADDRESS THEIR.ADDRESS"))?;
+    if local.is_ipv4() != remote.is_ipv4() {
+        return Err(missing(
+            "one outer address is IPv4, the other IPv6: no packet goes from one to the other",
+        ));
+    }
     if remote == theirs || local == mine {
         return Err(missing("the inner addresses are the outer ones, so the tunnel would carry itself"));
     }
@@ -254,6 +273,25 @@ fn gre(remarks: &mut Remarks<'_>, name: &str, value: &str, span: Span) -> Result
         key,
         place,
     })
+}
+
+/// `ifconfig_gre0_ipv6="inet6 2001:db8::1 prefixlen 64"`, or with `/64` behind the address. What asks for no address of
+/// its own (`inet6 accept_rtadv`) is for rc(8).
+fn ipv6(
+    remarks: &Remarks<'_>,
+    name: &str,
+    value: &str,
+    span: Span,
+) -> Result<Option<(Ipv6Addr, u8)>, Diagnostic> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let Some(text) = words.iter().find(|word| word.contains(':')) else { return Ok(None) };
+    let behind = words.iter().position(|word| *word == "prefixlen").and_then(|at| words.get(at + 1).copied());
+    let (text, length) = text.split_once('/').map_or((*text, behind), |(text, length)| (text, Some(length)));
+    let address =
+        text.parse().map_err(|_| remarks.error(span, format!("{name}: `{text}` is not an IPv6 address")))?;
+    let length = length.unwrap_or("64").parse().ok().filter(|length| *length <= 128);
+    let wrong = || remarks.error(span, format!("{name}: a prefix length is a number from 0 to 128"));
+    Ok(Some((address, length.ok_or_else(wrong)?)))
 }
 
 fn plain(
@@ -296,9 +334,37 @@ mod tests {
         let (conf, remarks) = parse(&source);
         let tunnel = &conf.tunnels[0];
         assert_eq!((tunnel.name.as_str(), tunnel.prefix_len, tunnel.mtu), ("gre0", 30, Some(1400)));
-        assert_eq!(tunnel.remote, Ipv4Addr::new(198, 51, 100, 1));
+        assert_eq!(tunnel.remote, IpAddr::from([198, 51, 100, 1]));
         assert!(remarks.iter().all(|remark| remark.severity == Severity::Note), "{remarks:?}");
         assert_eq!(remarks.len(), 2);
+    }
+
+    #[test]
+    fn outer_addresses_may_be_ipv6() {
+        let line = "ifconfig_gre0=\"inet 10.0.0.1 10.0.0.2 netmask 0xfffffffc inet6 tunnel 2001:db8:a::1 2001:db8:b::1\"";
+        let (conf, _) = parse(&Source::new("rc.conf", line));
+        let tunnel = &conf.tunnels[0];
+        assert_eq!(
+            (tunnel.local.to_string(), tunnel.remote.to_string()),
+            ("2001:db8:a::1".into(), "2001:db8:b::1".into())
+        );
+    }
+
+    #[test]
+    fn ipv6_addresses_inside() {
+        for (line, wanted) in [
+            ("ifconfig_gre0_ipv6=\"inet6 fd00::1 prefixlen 126\"", Some(("gre0", "fd00::1", 126))),
+            ("ifconfig_em0_ipv6=\"inet6 fd00::1/80 up\"", Some(("em0", "fd00::1", 80))),
+            ("ifconfig_em0_ipv6=\"inet6 accept_rtadv\"", None),
+        ] {
+            let (conf, remarks) = parse(&Source::new("rc.conf", line));
+            assert!(
+                remarks.is_empty() && conf.tunnels.is_empty() && conf.interfaces.is_empty(),
+                "{remarks:?}"
+            );
+            let wanted = wanted.map(|(name, text, length)| (name.to_owned(), text.parse().unwrap(), length));
+            assert_eq!(conf.addresses_v6, Vec::from_iter(wanted));
+        }
     }
 
     #[test]
@@ -306,8 +372,11 @@ mod tests {
         for (line, wanted) in [
             ("ifconfig_gre0=\"10.0.0.1 10.0.0.2 -link0 tunnel 1.1.1.1 2.2.2.2\"", "MOBILE"),
             ("ifconfig_gre0=\"10.0.0.1 10.0.0.2 tunel 1.1.1.1 2.2.2.2\"", "did you mean `tunnel`"),
+            ("ifconfig_gre0=\"10.0.0.1 10.0.0.2 tunnel 1.1.1.1 2001:db8::1\"", "the other IPv6"),
             ("ifconfig_gre0=\"10.0.0.1 10.0.0.2\"", "no outer addresses"),
             ("ifconfig_em0=\"inet 10.0.0.1 netmask 255.0.255.0\"", "not a netmask"),
+            ("ifconfig_gre0_ipv6=\"inet6 fd00::1 prefixlen 129\"", "0 to 128"),
+            ("ifconfig_gre0_ipv6=\"inet6 fd00::g\"", "not an IPv6 address"),
             ("rm -rf /", "not an assignment"),
         ] {
             let (_, remarks) = parse(&Source::new("rc.conf", line));

@@ -80,7 +80,7 @@ fn compare_tunnel(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<
 
 fn compare_ike(a: End<'_>, b: End<'_>, tunnel: &GreTunnel, remarks: &mut Vec<Diagnostic>) {
     let (Some(racoon_a), Some(racoon_b)) = (&a.1.racoon, &b.1.racoon) else { return };
-    let (near, far): (IpAddr, IpAddr) = (tunnel.local.into(), tunnel.remote.into());
+    let (near, far): (IpAddr, IpAddr) = (tunnel.local, tunnel.remote);
     if let (Some(psk), Some(key_a), Some(key_b)) = (&a.0.psk_txt, a.1.key_of(far), b.1.key_of(near))
         && key_a.key != key_b.key
     {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use coati_sadb::{Action, Direction, Policy, Request, Upper};
+use coati_sadb::{Action, Direction, Policy, Prefix, Request, Upper};
 
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::ospfd::{self, OspfConf};
@@ -245,7 +245,7 @@ impl Site {
                 [(Direction::Out, tunnel.local, tunnel.remote), (Direction::In, tunnel.remote, tunnel.local)]
             {
                 let covers = |policy: &Policy| {
-                    policy.selector.matches(from.into(), to.into(), 47, None)
+                    policy.selector.matches(from, to, 47, None)
                         && policy.direction == direction
                         && policy.selector.upper != Upper::Proto(4)
                 };
@@ -255,12 +255,19 @@ impl Site {
                         "{} goes from {} to {}, but no `{word}` policy in setkey.conf protects that",
                         tunnel.name, tunnel.local, tunnel.remote
                     );
-                    let line = format!("spdadd {from}/32 {to}/32 gre -P {word} ipsec esp/transport//unique;");
+                    let line = format!(
+                        "spdadd {} {} gre -P {word} ipsec esp/transport//unique;",
+                        Prefix::host(from),
+                        Prefix::host(to)
+                    );
                     remark(Severity::Error, message, format!("add to setkey.conf: {line}"));
                 }
             }
             let addresses = &self.rc.interfaces;
-            if !addresses.is_empty() && !addresses.iter().any(|interface| interface.address == tunnel.local) {
+            if tunnel.local.is_ipv4()
+                && !addresses.is_empty()
+                && !addresses.iter().any(|interface| interface.address == tunnel.local)
+            {
                 let list: Vec<String> = addresses
                     .iter()
                     .map(|interface| format!("{} {}", interface.name, interface.address))

@@ -4,14 +4,14 @@
 //! are looked at in the order of their priority (RFC 4301 section 5); no policy means no protection is wanted.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{Action, Direction, Level, Mode, Policy, PolicyId, ReqId, SaProto, Selector, Spi};
-use coati_wire::ipv4::{self, protocol};
-use coati_wire::{WireError, checksum, esp, udp};
+use coati_wire::ipv4::protocol;
+use coati_wire::{WireError, checksum, esp, ip, udp};
 
 use crate::counters::{Counters, Drop};
 use crate::esp::Transform;
@@ -101,6 +101,8 @@ struct Facts {
     protocol: u8,
     ports: Option<(u16, u16)>,
     header_len: usize,
+    /// Where the header says which protocol follows.
+    protocol_at: usize,
 }
 
 impl Snapshot {
@@ -172,7 +174,7 @@ impl Snapshot {
         let (header, _) = esp::Header::parse(body).map_err(|_: WireError| Drop::EspLength)?;
         let sa = self.inbound.get(&(Spi(header.spi), facts.destination)).ok_or(Drop::UnknownSpi)?;
         let next_header = sa.open(packet, &facts, header.sequence, wall)?;
-        mend_ipv4(packet, facts.header_len, next_header);
+        mend(packet, &facts, next_header);
         if sa.udp_ports.load(Ordering::Relaxed) != 0 && sa.mode != Mode::Tunnel {
             // The sender has counted its own addresses in, which a NAT has changed outside since.
             repair_checksum(packet, &facts, next_header);
@@ -229,6 +231,7 @@ impl Snapshot {
             },
             ports: None,
             header_len: 0,
+            protocol_at: 0,
         };
         let Some(policy) = self.policy(Direction::Out, &facts) else { return false };
         match &policy.policy.action {
@@ -273,10 +276,10 @@ impl LiveSa {
         self.transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
         let ports = self.udp_ports.load(Ordering::Relaxed);
         if ports == 0 {
-            mend_ipv4(packet, facts.header_len, protocol::ESP);
+            mend(packet, facts, protocol::ESP);
         } else {
-            put_into_udp(packet, facts.header_len, ports)?;
-            mend_ipv4(packet, facts.header_len, protocol::UDP);
+            put_into_udp(packet, facts, ports)?;
+            mend(packet, facts, protocol::UDP);
         }
         self.usage.add(inner, wall);
         Ok(())
@@ -299,9 +302,11 @@ impl LiveSa {
     }
 }
 
-/// Puts a UDP header without checksum between the IP header and ESP (RFC 3948 section 2.1).
-fn put_into_udp(packet: &mut Packet, header_len: usize, ports: u32) -> Result<(), Drop> {
+/// Puts a UDP header between the IP header and ESP (RFC 3948 section 2.1): over IPv4 without a checksum, which over
+/// IPv6 would be taken for a broken one.
+fn put_into_udp(packet: &mut Packet, facts: &Facts, ports: u32) -> Result<(), Drop> {
     const LEN: usize = udp::HEADER_LEN;
+    let header_len = facts.header_len;
     if !packet.grow_front(LEN) {
         return Err(Drop::Headroom);
     }
@@ -312,6 +317,9 @@ fn put_into_udp(packet: &mut Packet, header_len: usize, ports: u32) -> Result<()
         header[..4].copy_from_slice(&ports.to_be_bytes());
         header[4..6].copy_from_slice(&length.to_be_bytes());
         header[6..].copy_from_slice(&[0, 0]);
+    }
+    if facts.source.is_ipv6() {
+        count_checksum(bytes.get_mut(header_len..).unwrap_or(&mut []), facts, protocol::UDP, 6);
     }
     Ok(())
 }
@@ -325,17 +333,21 @@ fn repair_checksum(packet: &mut Packet, facts: &Facts, next_header: u8) {
         _ => return,
     };
     let Some(payload) = packet.bytes_mut().get_mut(facts.header_len..) else { return };
-    let length = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_be_bytes();
     let Some(field) = payload.get_mut(at..at + 2) else { return };
     if next_header == protocol::UDP && field == [0, 0] {
         // The sender counts none.
         return;
     }
+    count_checksum(payload, facts, next_header, at);
+}
+
+/// Writes the checksum of TCP or UDP, whose field is at `at`.
+fn count_checksum(payload: &mut [u8], facts: &Facts, upper: u8, at: usize) {
+    let Some(field) = payload.get_mut(at..at + 2) else { return };
     field.copy_from_slice(&[0, 0]);
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (facts.source, facts.destination) else { return };
-    let (source, destination) = (source.octets(), destination.octets());
-    let mut sum = checksum::internet(&[&source, &destination, &[0, next_header], &length, payload]);
-    if sum == 0 && next_header == protocol::UDP {
+    let pseudo = ip::pseudo_sum(facts.source, facts.destination, upper, payload.len());
+    let mut sum = checksum::internet(&[&pseudo, payload]);
+    if sum == 0 && upper == protocol::UDP {
         sum = 0xffff;
     }
     if let Some(field) = payload.get_mut(at..at + 2) {
@@ -343,41 +355,33 @@ fn repair_checksum(packet: &mut Packet, facts: &Facts, next_header: u8) {
     }
 }
 
-/// Writes new length, protocol and checksum into the IPv4 header at the front.
-fn mend_ipv4(packet: &mut Packet, header_len: usize, next_header: u8) {
-    let total = u16::try_from(packet.len()).unwrap_or(u16::MAX).to_be_bytes();
-    if let Some(header) = packet.bytes_mut().get_mut(..header_len)
-        && header.len() >= ipv4::HEADER_LEN
-    {
-        header[2..4].copy_from_slice(&total);
-        header[9] = next_header;
-        header[10..12].copy_from_slice(&[0, 0]);
-        let sum = checksum::internet(&[header]).to_be_bytes();
-        header[10..12].copy_from_slice(&sum);
-    }
+/// Writes new lengths, protocol and checksum into the IP header at the front.
+fn mend(packet: &mut Packet, facts: &Facts, next_header: u8) {
+    ip::mend(packet.bytes_mut(), facts.header_len, facts.protocol_at, next_header);
 }
 
 impl Facts {
-    /// Reads them from an IPv4 packet. IPv6 outside comes with the kernels' back-ends; until then it is malformed.
     fn of(bytes: &[u8]) -> Result<Self, Drop> {
-        let packet = ipv4::Packet::new(bytes).map_err(|_| Drop::Malformed)?;
-        if packet.is_fragment() {
+        let packet = ip::Packet::parse(bytes).map_err(|_| Drop::Malformed)?;
+        if packet.is_fragment {
             return Err(Drop::Fragment);
         }
-        let ports = match (packet.protocol(), packet.payload()) {
+        let ports = match (packet.protocol, packet.payload) {
             (protocol::TCP | protocol::UDP, [a, b, c, d, ..]) => {
                 Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
             }
-            (protocol::ICMP, [kind, code, ..]) => Some((u16::from(*kind), u16::from(*code))),
+            (protocol::ICMP | protocol::ICMPV6, [kind, code, ..]) => {
+                Some((u16::from(*kind), u16::from(*code)))
+            }
             _ => None,
         };
-        let v4 = |address: Ipv4Addr| IpAddr::V4(address);
         Ok(Self {
-            source: v4(packet.source()),
-            destination: v4(packet.destination()),
-            protocol: packet.protocol(),
+            source: packet.source,
+            destination: packet.destination,
+            protocol: packet.protocol,
             ports,
-            header_len: packet.header_len(),
+            header_len: packet.header_len,
+            protocol_at: packet.protocol_at,
         })
     }
 }

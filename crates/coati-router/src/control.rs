@@ -206,10 +206,8 @@ impl Control {
         let Some(engine) = &self.ospf else { return Vec::new() };
         let gateway = |prefix: &coati_sadb::Prefix, hop: &ospf::NextHop| {
             let (link, _) = self.links.get(&hop.interface)?;
-            let swallows = self
-                .tunnels
-                .iter()
-                .any(|tunnel| tunnel.name == link.name && prefix.contains(IpAddr::V4(tunnel.remote)));
+            let swallows =
+                self.tunnels.iter().any(|tunnel| tunnel.name == link.name && prefix.contains(tunnel.remote));
             Some((hop.via.filter(|_| !swallows)?, hop.interface))
         };
         let kernel = |route: &ospf::Route| {
@@ -408,7 +406,7 @@ impl Control {
     fn ike_event(&mut self, now: Now, event: ike::Event) {
         if let ike::Event::PeerDead { remote } = &event {
             let dead: Vec<Tunnel> =
-                self.tunnels.iter().filter(|tunnel| IpAddr::V4(tunnel.remote) == *remote).cloned().collect();
+                self.tunnels.iter().filter(|tunnel| tunnel.remote == *remote).cloned().collect();
             for tunnel in dead {
                 self.link_dead(now, &tunnel);
             }
@@ -527,7 +525,7 @@ impl Control {
             _ => Vec::new(),
         };
         let tunnel = |(index, tunnel): (usize, &coati_config::rc_conf::GreTunnel)| {
-            let spis = |source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr| {
+            let spis = |source: IpAddr, destination: IpAddr| {
                 sas.iter()
                     .filter(|sa| {
                         sa.id.source == source
@@ -539,8 +537,8 @@ impl Control {
             };
             TunnelStatus {
                 name: tunnel.name.clone(),
-                local: tunnel.local.into(),
-                remote: tunnel.remote.into(),
+                local: tunnel.local,
+                remote: tunnel.remote,
                 mtu: tunnel.mtu.unwrap_or(1400),
                 inbound: spis(tunnel.remote, tunnel.local),
                 outbound: spis(tunnel.local, tunnel.remote),

@@ -6,24 +6,25 @@
 //! It fails closed: what a tunnel carries passes in clear only where a policy says `none`. Where no policy is about it,
 //! as between `spdflush` and the next `spdadd`, it is dropped.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use coati_crypto::{FastRandom, RandomSource};
 use coati_ipsec::{Counters, Drop, Outbound, Packet, Snapshot};
 use coati_sadb::{Direction, PolicyId, Spi};
-use coati_wire::{esp, gre, ipv4};
+use coati_wire::ipv4::protocol;
+use coati_wire::{esp, gre, ip};
 
-/// A GRE tunnel over IPv4.
+/// A GRE tunnel over IPv4 or IPv6.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// Name of its interface.
     pub name: String,
     /// Outer address of this side.
-    pub local: Ipv4Addr,
-    /// Outer address of the other side.
-    pub remote: Ipv4Addr,
+    pub local: IpAddr,
+    /// Outer address of the other side, of the same family.
+    pub remote: IpAddr,
     /// Key that both sides must use, when there is one.
     pub key: Option<u32>,
 }
@@ -117,25 +118,35 @@ impl Forwarder {
         datagram: &[u8],
         wall: u64,
     ) -> Arrival {
-        let (IpAddr::V4(destination), IpAddr::V4(source)) = (local.ip(), remote.ip()) else {
-            return Arrival::Dropped(Drop::Malformed);
-        };
-        let header = ipv4::Repr {
+        self.decapsulate_payload(packet, (local.ip(), remote.ip()), protocol::ESP, datagram, wall)
+    }
+
+    /// A payload of protocol 50 or 47 that came to the first of these addresses from the second one, without its IP
+    /// header, as IPv6's raw sockets hand it over.
+    pub fn decapsulate_payload(
+        &mut self,
+        packet: &mut Packet,
+        (destination, source): (IpAddr, IpAddr),
+        protocol: u8,
+        payload: &[u8],
+        wall: u64,
+    ) -> Arrival {
+        let header = ip::Repr {
             tos: 0,
             id: 0,
             dont_fragment: false,
             ttl: OUTER_TTL,
-            protocol: ipv4::protocol::ESP,
+            protocol,
             source,
             destination,
-            payload_len: datagram.len(),
+            payload_len: payload.len(),
         };
-        packet.refill(datagram);
-        if !packet.grow_front(ipv4::HEADER_LEN) {
+        packet.refill(payload);
+        if !packet.grow_front(header.header_len()) {
             return Arrival::Dropped(Drop::Headroom);
         }
-        if let Some(front) = packet.bytes_mut().get_mut(..ipv4::HEADER_LEN) {
-            front.copy_from_slice(&header.emit());
+        if header.emit(packet.bytes_mut()).is_none() {
+            return Arrival::Dropped(Drop::Malformed);
         }
         self.decapsulate(packet, wall)
     }
@@ -143,7 +154,7 @@ impl Forwarder {
     /// An IP packet of protocol 50 or 47 that came from the internet, in its buffer, becomes what was in the tunnel.
     pub fn decapsulate(&mut self, packet: &mut Packet, wall: u64) -> Arrival {
         let tables = self.tables.load();
-        let is_clear = ipv4::Packet::new(packet.bytes()).is_ok_and(|ip| ip.protocol() == ipv4::protocol::GRE);
+        let is_clear = ip::Packet::parse(packet.bytes()).is_ok_and(|outer| outer.protocol == protocol::GRE);
         if is_clear && !tables.ipsec.has_policy(Direction::In, packet) {
             tables.ipsec.counters().dropped(Drop::NoPolicy);
             return Arrival::Dropped(Drop::NoPolicy);
@@ -186,39 +197,38 @@ fn sort_out(
 }
 
 fn put_into_gre(tunnel: &Tunnel, packet: &mut Packet, next_id: &mut u16) -> Result<(), Drop> {
-    let (protocol, tos) = match packet.bytes() {
+    let (ethertype, tos) = match packet.bytes() {
         [first, second, ..] if first >> 4 == 4 => (gre::ethertype::IPV4, *second),
         [first, second, ..] if first >> 4 == 6 => (gre::ethertype::IPV6, first << 4 | second >> 4),
         _ => return Err(Drop::Malformed),
     };
-    let header = gre::Repr { key: tunnel.key, ..gre::Repr::plain(protocol) };
-    if !packet.grow_front(header.header_len() + ipv4::HEADER_LEN) {
-        return Err(Drop::Headroom);
-    }
-    let (outer, inner) = packet.bytes_mut().split_at_mut(ipv4::HEADER_LEN);
-    header.emit(inner).map_err(|_| Drop::Malformed)?;
+    let header = gre::Repr { key: tunnel.key, ..gre::Repr::plain(ethertype) };
     *next_id = next_id.wrapping_add(1);
-    let repr = ipv4::Repr {
+    let outer = ip::Repr {
         tos,
         id: *next_id,
         dont_fragment: false,
         ttl: OUTER_TTL,
-        protocol: ipv4::protocol::GRE,
+        protocol: protocol::GRE,
         source: tunnel.local,
         destination: tunnel.remote,
-        payload_len: inner.len(),
+        payload_len: header.header_len() + packet.len(),
     };
-    outer.copy_from_slice(&repr.emit());
-    Ok(())
+    if !packet.grow_front(header.header_len() + outer.header_len()) {
+        return Err(Drop::Headroom);
+    }
+    let (front, inner) = packet.bytes_mut().split_at_mut(outer.header_len());
+    header.emit(inner).map_err(|_| Drop::Malformed)?;
+    outer.emit(front).ok_or(Drop::Malformed)
 }
 
 fn take_out_of_gre(tunnels: &[Tunnel], packet: &mut Packet) -> Result<usize, Drop> {
-    let outer = ipv4::Packet::new(packet.bytes()).map_err(|_| Drop::Malformed)?;
-    if outer.protocol() != ipv4::protocol::GRE {
+    let outer = ip::Packet::parse(packet.bytes()).map_err(|_| Drop::Malformed)?;
+    if outer.protocol != protocol::GRE {
         return Err(Drop::NoTunnel);
     }
-    let (header, inner) = gre::Repr::parse(outer.payload()).map_err(|_| Drop::BadGre)?;
-    let (source, destination) = (outer.source(), outer.destination());
+    let (header, inner) = gre::Repr::parse(outer.payload).map_err(|_| Drop::BadGre)?;
+    let (source, destination) = (outer.source, outer.destination);
     let fits =
         |tunnel: &Tunnel| (tunnel.remote, tunnel.local, tunnel.key) == (source, destination, header.key);
     let index = tunnels.iter().position(fits).ok_or(Drop::NoTunnel)?;
@@ -238,14 +248,12 @@ fn take_out_of_gre(tunnels: &[Tunnel], packet: &mut Packet) -> Result<usize, Dro
 }
 
 fn unknown_spi(packet: &Packet) -> Arrival {
-    let parsed = ipv4::Packet::new(packet.bytes()).ok().and_then(|outer| {
-        let (header, _) = esp::Header::parse(outer.payload()).ok()?;
-        Some((outer.source(), outer.destination(), header.spi))
+    let parsed = ip::Packet::parse(packet.bytes()).ok().and_then(|outer| {
+        let (header, _) = esp::Header::parse(outer.payload).ok()?;
+        Some((outer.source, outer.destination, header.spi))
     });
     match parsed {
-        Some((source, destination, spi)) => {
-            Arrival::UnknownSpi { source: source.into(), destination: destination.into(), spi: Spi(spi) }
-        }
+        Some((source, destination, spi)) => Arrival::UnknownSpi { source, destination, spi: Spi(spi) },
         None => Arrival::Dropped(Drop::EspLength),
     }
 }

@@ -144,9 +144,9 @@ impl Plane {
 /// The packets that the tunnel makes.
 fn outer_selector(tunnel: &Tunnel) -> Selector {
     Selector {
-        source: Prefix::host(tunnel.local.into()),
+        source: Prefix::host(tunnel.local),
         source_port: Port::Any,
-        destination: Prefix::host(tunnel.remote.into()),
+        destination: Prefix::host(tunnel.remote),
         destination_port: Port::Any,
         upper: Upper::GRE,
     }

@@ -28,6 +28,8 @@ pub mod protocol {
     pub const ESP: u8 = 50;
     /// Authentication header.
     pub const AH: u8 = 51;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
     /// OSPF.
     pub const OSPF: u8 = 89;
 }

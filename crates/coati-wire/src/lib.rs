@@ -11,6 +11,7 @@ mod error;
 pub mod esp;
 pub mod gre;
 pub mod icmp;
+pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod isakmp;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::WireError;
 use crate::checksum;
 use crate::error::u16_at;
+use crate::ip::pseudo_sum;
 use crate::ipv4::protocol;
 
 /// Length of the header in bytes.
@@ -30,7 +31,9 @@ impl Repr {
         let datagram = bytes.get(..length).ok_or(wrong)?;
         let payload = datagram.get(HEADER_LEN..).ok_or(wrong)?;
         let unchecked = sum == 0 && source.is_ipv4();
-        if !unchecked && !checksum::is_intact(&[&pseudo_header(source, destination, length), datagram]) {
+        if !unchecked
+            && !checksum::is_intact(&[&pseudo_sum(source, destination, protocol::UDP, length), datagram])
+        {
             return Err(WireError::Checksum { what: WHAT });
         }
         Ok((repr, payload))
@@ -45,27 +48,14 @@ impl Repr {
         bytes.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
         bytes.extend_from_slice(&[0, 0]);
         bytes.extend_from_slice(payload);
-        let sum = match checksum::internet(&[&pseudo_header(source, destination, length), &bytes]) {
+        let sum = match checksum::internet(&[&pseudo_sum(source, destination, protocol::UDP, length), &bytes])
+        {
             0 => u16::MAX,
             sum => sum,
         };
         bytes[6..8].copy_from_slice(&sum.to_be_bytes());
         bytes
     }
-}
-
-/// The pseudo header of UDP's checksum (RFC 768, RFC 8200 section 8.1).
-fn pseudo_header(source: IpAddr, destination: IpAddr, length: usize) -> Vec<u8> {
-    let mut pseudo = Vec::with_capacity(40);
-    for address in [source, destination] {
-        match address {
-            IpAddr::V4(address) => pseudo.extend_from_slice(&address.octets()),
-            IpAddr::V6(address) => pseudo.extend_from_slice(&address.octets()),
-        }
-    }
-    pseudo.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    pseudo.extend_from_slice(&u32::from(protocol::UDP).to_be_bytes());
-    pseudo
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 mod alone;
 #[path = "lab/handling.rs"]
 mod handling;
+#[path = "lab/ipv6.rs"]
+mod ipv6;
 #[path = "lab/racoonctl.rs"]
 mod racoonctl;
 
@@ -104,7 +106,7 @@ impl Lab {
         }
     }
 
-    /// Every IPv4 packet that crossed the internet so far.
+    /// Every IP packet that crossed the internet so far.
     fn packets(&self) -> Vec<Vec<u8>> {
         let bytes = fs::read(self.dir.join("pcap/internet.pcap")).unwrap();
         // Nothing before its first flush.
@@ -113,7 +115,7 @@ impl Lab {
         while rest.len() >= 16 {
             let length = u32::from_ne_bytes(rest[8..12].try_into().unwrap()) as usize;
             let Some(frame) = rest.get(16..16 + length) else { break };
-            if let [8, 0, packet @ ..] = &frame[12..] {
+            if let [8, 0, packet @ ..] | [0x86, 0xdd, packet @ ..] = &frame[12..] {
                 list.push(packet.to_vec());
             }
             rest = &rest[16 + length..];

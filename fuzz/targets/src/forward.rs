@@ -9,7 +9,7 @@ use coati_ipsec::Packet;
 use coati_router::admin::{AdminReply, AdminRequest};
 use coati_router::{Arrival, Control, Forwarder, Now, Plane, Tunnel};
 use coati_sadb::{Reply, Request};
-use coati_wire::{checksum, ipv4};
+use coati_wire::{checksum, ip, ipv4};
 
 use crate::reader::Reader;
 use crate::seed::{MANUAL, SEED};
@@ -136,7 +136,7 @@ impl Router {
 
     fn peer_packet(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let tunnel = self.site.rc.tunnels.first().expect("the example has a tunnel");
-        let header = ipv4::Repr {
+        let header = ip::Repr {
             tos: 0,
             id: 0,
             dont_fragment: false,
@@ -146,7 +146,10 @@ impl Router {
             destination: tunnel.local,
             payload_len: payload.len(),
         };
-        [&header.emit()[..], payload].concat()
+        let mut bytes = vec![0; header.header_len()];
+        header.emit(&mut bytes).expect("the example's addresses are of one family");
+        bytes.extend_from_slice(payload);
+        bytes
     }
 }
 

@@ -8,6 +8,7 @@ use coati_sadb::Spi;
 use super::Engine;
 use crate::event::{EndReason, Event};
 use crate::failure::{Cause, Failure, Stage};
+use crate::ikev1::commit;
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
@@ -25,6 +26,11 @@ impl Engine {
         let same = |other: &Phase1| other.remote.ip() == remote && other.peer_identity == identity;
         match told {
             Informed::Nothing => {}
+            Informed::Connected(message_id) => {
+                let Some(sa) = self.phase1.get_mut(&id) else { return };
+                let outcome = commit::connected(&mut self.core, now, sa, message_id);
+                self.quick_outcome(now, id, message_id, &outcome);
+            }
             Informed::EspDeleted(spis) => {
                 let gone = self
                     .core

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use coati_crypto::hash::HashAlgorithm;
-use coati_wire::isakmp::{Header, exchange, flag, kind};
+use coati_wire::isakmp::{HEADER_LEN, Header, Notification, exchange, flag, kind};
 
 use super::Engine;
 use crate::config::{ExchangeMode, Fragmentation};
@@ -59,6 +59,17 @@ impl Engine {
         let Ok((header, body)) = Header::parse(message) else {
             return self.core.drop_datagram("malformed header");
         };
+        if header.flags & !flag::ALL != 0 {
+            return self.core.drop_datagram("unknown flags");
+        }
+        if header.message_id == 0 && header.flags & flag::COMMIT != 0 {
+            // The complaint is not larger than what it is about.
+            if message.len() >= 2 * HEADER_LEN && self.core.may_complain(now) {
+                let cookies = [header.initiator_cookie, header.responder_cookie];
+                informational::complain(&mut self.core, local, remote, cookies, Notification::INVALID_FLAGS);
+            }
+            return self.core.drop_datagram("commit bit in phase 1");
+        }
         let digest = HashAlgorithm::Sha256.digest(&[message]);
         let first = header.responder_cookie == [0; 8] && header.exchange != exchange::INFORMATIONAL;
         let known = if first {

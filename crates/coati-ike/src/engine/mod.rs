@@ -164,6 +164,15 @@ impl Engine {
         self.greetings.held()
     }
 
+    /// Says something in an informational message with the message id of a quick mode.
+    #[cfg(test)]
+    pub(crate) fn notify_in(&mut self, message_id: u32, what: u16) {
+        if let Some(sa) = self.phase1.values().next() {
+            let list = [crate::ikev1::informational::notification(sa, what, Vec::new())];
+            crate::ikev1::informational::send_as(&mut self.core, sa, message_id, &list);
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn core_mut(&mut self) -> &mut Core {
         &mut self.core

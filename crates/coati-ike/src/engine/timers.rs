@@ -26,10 +26,18 @@ impl Engine {
             Timer::Phase1(id) => self.phase1_due(now, id),
             Timer::QuickMode(id, message_id) => {
                 let Some(sa) = self.phase1.get_mut(&id) else { return };
+                let committed = sa
+                    .quicks
+                    .get(&message_id)
+                    .is_some_and(|quick| quick.state == quick_mode::State::Committed);
                 let outcome = quick_mode::handle_timeout(&mut self.core, now, sa, message_id);
                 if outcome == quick_mode::Outcome::Failed && !self.core.failures.contains_key(&sa.remote.ip())
                 {
-                    let text = "no answer in quick mode";
+                    let text = if committed {
+                        "it has set the commit bit in quick mode, and then does not say CONNECTED"
+                    } else {
+                        "no answer in quick mode"
+                    };
                     self.core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, Cause::NoResponse, text));
                 }
                 self.quick_outcome(now, id, message_id, &outcome);

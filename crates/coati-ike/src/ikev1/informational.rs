@@ -28,6 +28,8 @@ pub(crate) enum Informed {
     IsakmpDeleted(Vec<Vec<u8>>),
     /// The peer has started anew.
     InitialContact,
+    /// It is ready to receive with the SAs of the quick mode of this message id.
+    Connected(u32),
 }
 
 /// A notification in clear, without keys: a hint for the peer's operator.
@@ -53,8 +55,13 @@ pub(crate) fn complain(
 
 /// A message with keys.
 fn send(core: &mut Core, sa: &Phase1, list: &[(u8, Vec<u8>)]) {
-    let Some(keys) = sa.keys.as_ref().filter(|_| sa.is_established()) else { return };
     let message_id = nonzero(core);
+    send_as(core, sa, message_id, list);
+}
+
+/// A message with keys and this message id.
+pub(crate) fn send_as(core: &mut Core, sa: &Phase1, message_id: u32, list: &[(u8, Vec<u8>)]) {
+    let Some(keys) = sa.keys.as_ref().filter(|_| sa.is_established()) else { return };
     let chain = message::with_hash(keys, message_id, &[], list);
     let mut iv = keys.phase2_iv(message_id);
     let bytes = message::sealed(sa, keys, &mut iv, exchange::INFORMATIONAL, message_id, chain);
@@ -151,7 +158,10 @@ pub(crate) fn handle_message(
         let told = match payload.kind {
             kind::DELETE => Delete::parse(payload.body).map(|delete| deleted(&delete)),
             kind::NOTIFICATION => {
-                Notification::parse(payload.body).map(|notification| notified(core, now, sa, &notification))
+                Notification::parse(payload.body).map(|notification| match notification.kind {
+                    Notification::CONNECTED => Informed::Connected(header.message_id),
+                    _ => notified(core, now, sa, &notification),
+                })
             }
             _ => Ok(Informed::Nothing),
         };

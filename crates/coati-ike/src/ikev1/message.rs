@@ -24,9 +24,21 @@ pub(crate) fn sealed(
     message_id: u32,
     chain: (u8, Vec<u8>),
 ) -> Vec<u8> {
+    sealed_with(sa, keys, iv, (exchange, 0), message_id, chain)
+}
+
+/// As [`sealed`], with more flags beside the exchange type.
+pub(crate) fn sealed_with(
+    sa: &Phase1,
+    keys: &Keys,
+    iv: &mut Vec<u8>,
+    (exchange, flags): (u8, u8),
+    message_id: u32,
+    chain: (u8, Vec<u8>),
+) -> Vec<u8> {
     let (first, mut body) = chain;
     keys.encrypt(iv, &mut body);
-    assemble(sa.cookies, exchange, flag::ENCRYPTED, message_id, first, &body)
+    assemble(sa.cookies, exchange, flags | flag::ENCRYPTED, message_id, first, &body)
 }
 
 fn assemble(

@@ -12,6 +12,8 @@
 //!                                                        Done
 //! ```
 //!
+//! A peer that sets the commit bit has one message more: `commit` beside this file.
+//!
 //! In this order no packet meets a peer that does not know its SA yet.
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
 use coati_sadb::{Mode, Prefix, Request, SaId, SaProto, Spi, Upper};
-use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, kind};
+use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, flag, kind};
 
+use super::commit;
 use super::informational;
 use super::install::{
     ask_to_install, encapsulation, install, negotiated, original, original_addresses, pair,
@@ -42,7 +45,7 @@ use crate::retransmission::Retransmission;
 /// Quick modes under one ISAKMP SA at one time.
 const MAX_EXCHANGES: usize = 32;
 /// How long repeated messages of one that is done are answered.
-const MEMORY: Duration = Duration::from_secs(40);
+pub(crate) const MEMORY: Duration = Duration::from_secs(40);
 /// Where the exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -56,6 +59,8 @@ pub(crate) enum State {
     SharedComputing,
     /// The responder has answered.
     Answered,
+    /// The initiator has sent its last message to a peer with the commit bit, and waits for CONNECTED.
+    Committed,
     /// Both SAs are there.
     Done,
 }
@@ -83,6 +88,8 @@ pub(crate) struct Quick {
     pub(crate) spi_out: Spi,
     pub(crate) choice: Option<EspChoice>,
     pub(crate) answer: Option<Phase2Choice>,
+    /// The peer has set the commit bit.
+    pub(crate) commit: bool,
     /// The peer's own address, when a NAT has put another one in its place.
     pub(crate) original: Option<IpAddr>,
     pub(crate) last_sent: Option<Retransmission>,
@@ -192,6 +199,7 @@ fn new_quick(
         spi_out: Spi(0),
         choice: None,
         answer: None,
+        commit: false,
         original: None,
         last_sent: None,
         last_received: Vec::new(),
@@ -323,6 +331,7 @@ pub(crate) fn handle_message(
         Some(quick) => match (quick.initiator, quick.state) {
             (true, State::Offered) => accept(core, now, sa, header, body, digest),
             (false, State::Answered) => conclude(core, now, sa, header, body, digest),
+            (true, State::Committed) => commit::handle_message(core, now, sa, header, body, digest),
             _ => {
                 core.drop_datagram("quick mode message out of turn");
                 Outcome::Continues
@@ -388,6 +397,7 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
     let [initiator_nonce, _] = &mut quick.nonces;
     *initiator_nonce = nonce;
     quick.iv = next_iv;
+    quick.commit = header.flags & flag::COMMIT != 0;
     quick.ids_given = ids_given;
     quick.original = original;
     quick.peer_public = public;
@@ -515,6 +525,7 @@ fn accept(
     negotiation::heard(core, now, sa);
     let taken = take_answer(sa, &mut quick, &list);
     quick.iv.clone_from(next_iv);
+    quick.commit = header.flags & flag::COMMIT != 0;
     quick.last_received = digest.to_vec();
     if let Some(last) = &mut quick.last_sent {
         last.stop();
@@ -591,6 +602,11 @@ fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<O
 fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
     let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
     install(core, sa, &quick, true);
+    if quick.commit {
+        commit::send_third(core, now, sa, &mut quick);
+        sa.quicks.insert(message_id, quick);
+        return Outcome::Continues;
+    }
     let outbound = negotiated(core, sa, &quick, false).map(Box::new);
     let held = if core.live_pair(&quick.want.selector).is_some_and(|(_, pair)| !pair.flushed) {
         outbound
@@ -599,17 +615,19 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
         None
     };
     quick.state = State::Done;
-    let Some(keys) = &sa.keys else { return Outcome::Continues };
-    let [ni, nr] = &quick.nonces;
-    let hash = keys.a.sign(&[&[0], &message_id.to_be_bytes(), ni, nr]);
-    let chain = coati_wire::isakmp::chain(&[(kind::HASH, hash)]);
-    let bytes = message::sealed(sa, keys, &mut quick.iv, exchange::QUICK, message_id, chain);
-    core.send(sa.local, sa.remote, bytes.clone());
-    quick.last_sent = Some(Retransmission::new(now, vec![bytes], None));
+    let Some(chain) = third(sa, &quick) else { return Outcome::Continues };
+    send_chain(core, now, sa, &mut quick, chain, false);
     let id = pair(core, now, sa, &quick, held);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)
+}
+
+/// What message 3 holds.
+pub(crate) fn third(sa: &Phase1, quick: &Quick) -> Option<(u8, Vec<u8>)> {
+    let [ni, nr] = &quick.nonces;
+    let hash = sa.keys.as_ref()?.a.sign(&[&[0], &quick.message_id.to_be_bytes(), ni, nr]);
+    Some(coati_wire::isakmp::chain(&[(kind::HASH, hash)]))
 }
 
 /// Message 3.
@@ -625,8 +643,9 @@ fn conclude(
     let (Some(keys), Some(quick)) = (&sa.keys, sa.quicks.get(&message_id)) else { return Outcome::Continues };
     let [ni, nr] = &quick.nonces;
     let expected = keys.a.sign(&[&[0], &message_id.to_be_bytes(), ni, nr]);
-    let right = keys.decrypt(&quick.iv, body).is_some_and(|(plain, _)| {
-        let list = coati_wire::isakmp::payloads(header.next_payload, &plain).unwrap_or_default();
+    let opened = keys.decrypt(&quick.iv, body);
+    let right = opened.as_ref().is_some_and(|(plain, _)| {
+        let list = coati_wire::isakmp::payloads(header.next_payload, plain).unwrap_or_default();
         message::find(&list, kind::HASH).is_some_and(|hash| coati_crypto::constant_time_eq(hash, &expected))
     });
     if !right {
@@ -640,6 +659,11 @@ fn conclude(
     // Nothing answers the third message.
     quick.last_sent = None;
     install(core, sa, &quick, false);
+    quick.commit |= header.flags & flag::COMMIT != 0;
+    if quick.commit {
+        quick.iv = opened.map(|(_, next_iv)| next_iv).unwrap_or_default();
+        commit::send_connected(core, now, sa, &mut quick);
+    }
     let id = pair(core, now, sa, &quick, None);
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
@@ -668,8 +692,22 @@ fn send(
 ) {
     let Some(keys) = &sa.keys else { return };
     let chain = message::with_hash(keys, quick.message_id, before, list);
+    send_chain(core, now, sa, quick, chain, insist);
+}
+
+/// Encrypts and sends these payloads, again and again when an answer is insisted upon.
+pub(crate) fn send_chain(
+    core: &mut Core,
+    now: Instant,
+    sa: &Phase1,
+    quick: &mut Quick,
+    chain: (u8, Vec<u8>),
+    insist: bool,
+) {
+    let Some(keys) = &sa.keys else { return };
+    let flags = if quick.commit { flag::COMMIT } else { 0 };
     let mut iv = std::mem::take(&mut quick.iv);
-    let bytes = message::sealed(sa, keys, &mut iv, exchange::QUICK, quick.message_id, chain);
+    let bytes = message::sealed_with(sa, keys, &mut iv, (exchange::QUICK, flags), quick.message_id, chain);
     quick.iv = iv;
     core.send(sa.local, sa.remote, bytes.clone());
     let patience = &core.config.patience;

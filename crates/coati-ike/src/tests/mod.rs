@@ -3,6 +3,7 @@
 mod admin;
 mod aggressive;
 mod certificates;
+mod commit;
 mod cve;
 mod exchanges;
 mod flood;
@@ -62,6 +63,8 @@ struct World {
     /// Chance of a second copy in percent.
     copies: u32,
     nat: Option<NatBox>,
+    /// What is done to datagrams on their way: by sender. `false` loses them.
+    touch: fn(usize, &mut Vec<u8>) -> bool,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     /// Every datagram, with its sender.
@@ -172,6 +175,7 @@ impl World {
             cut: false,
             copies: 0,
             nat: None,
+            touch: |_, _| true,
             flying: BinaryHeap::new(),
             sent: 0,
             log: Vec::new(),
@@ -230,10 +234,11 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, from: usize, transmit: Transmit) {
+    fn transmit(&mut self, from: usize, mut transmit: Transmit) {
+        let untouched = (self.touch)(from, &mut transmit.payload);
         self.log.push((from, transmit.payload.clone()));
         let delay = Duration::from_millis(5 + u64::from(self.random.below(10)));
-        let lost = self.random.below(100) < self.loss || self.cut;
+        let lost = self.random.below(100) < self.loss || self.cut || !untouched;
         let other = 1 - from;
         let (mut source, mut destination) = (transmit.local, transmit.remote);
         match &self.nat {

@@ -1,9 +1,10 @@
-//! Raw IPv4 sockets (raw(7)): ESP and GRE with headers of our own, OSPF on one interface.
+//! Raw sockets (raw(7), ipv6(7)): ESP and GRE with headers of our own, OSPF on one interface.
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,8 +22,22 @@ impl RawSocket {
     /// Opens it; packets are sent with IPv4 headers of our own. Needs CAP_NET_RAW.
     pub fn new(protocol: u8) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
-        socket.set_nonblocking(true)?;
         socket.set_header_included_v4(true)?;
+        Self::prepared(socket)
+    }
+
+    /// As [`Self::new`] for IPv6 and one of our addresses: what comes has no IP header, and so the socket has to say
+    /// where it came to. The address may come to the interface later.
+    pub fn new_v6(protocol: u8, local: Ipv6Addr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
+        socket.set_header_included_v6(true)?;
+        socket.set_freebind_v6(true)?;
+        socket.bind(&SocketAddr::from((local, 0)).into())?;
+        Self::prepared(socket)
+    }
+
+    fn prepared(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
         // With CAP_NET_ADMIN beyond net.core.rmem_max, whose default is some 90 packets; else as large as the system
         // allows: less is no error.
         if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
@@ -32,7 +47,7 @@ impl RawSocket {
         Ok(Self(socket))
     }
 
-    /// Sends whole IPv4 packets in as few calls as the kernel allows. Packets that cannot go (no route, too big) are
+    /// Sends whole IP packets, of the family of the socket, in as few calls as the kernel allows. Packets that cannot go (no route, too big) are
     /// skipped; the number sent and the last error are returned.
     pub fn send_batch<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> (usize, Option<io::Error>) {
         let mut sent = 0;
@@ -65,7 +80,7 @@ impl RawSocket {
     }
 
     fn send_some(&self, packets: &[&[u8]]) -> io::Result<usize> {
-        let mut addresses = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; BATCH];
+        let mut addresses = [const { MaybeUninit::<libc::sockaddr_in6>::zeroed() }; BATCH];
         let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: mmsghdr is plain data; all zeroes is a valid value of it.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
@@ -73,16 +88,12 @@ impl RawSocket {
         for (((packet, address), vector), message) in
             packets.iter().zip(&mut addresses).zip(&mut vectors).zip(&mut messages)
         {
-            // SAFETY: sockaddr_in was zeroed, which is a valid value of it.
-            let address = unsafe { address.assume_init_mut() };
-            address.sin_family = libc::AF_INET as libc::sa_family_t;
-            if let Some(destination) = packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) {
-                address.sin_addr.s_addr = u32::from_ne_bytes(destination);
-            }
+            // SAFETY: sockaddr_in6 was zeroed, which is a valid value of it.
+            let length = set_destination(unsafe { address.assume_init_mut() }, packet);
             vector.iov_base = packet.as_ptr().cast_mut().cast();
             vector.iov_len = packet.len();
-            message.msg_hdr.msg_name = std::ptr::from_mut(address).cast();
-            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            message.msg_hdr.msg_name = address.as_mut_ptr().cast();
+            message.msg_hdr.msg_namelen = length;
             message.msg_hdr.msg_iov = vector;
             message.msg_hdr.msg_iovlen = 1;
         }
@@ -99,22 +110,32 @@ impl RawSocket {
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Receives up to [`BATCH`] packets, IPv4 header included, into `buffers`, and returns their lengths in `lengths`.
-    pub fn receive_batch(&self, buffers: &mut [Vec<u8>], lengths: &mut Vec<usize>) -> io::Result<()> {
-        lengths.clear();
+    /// Receives up to [`BATCH`] packets into `buffers`, and returns the length of each with its sender's address: with
+    /// an IPv4 header, or of IPv6 only what follows the headers.
+    pub fn receive_batch(
+        &self,
+        buffers: &mut [Vec<u8>],
+        received: &mut Vec<(usize, Option<IpAddr>)>,
+    ) -> io::Result<()> {
+        received.clear();
+        let mut addresses = [const { MaybeUninit::<libc::sockaddr_in6>::zeroed() }; BATCH];
         let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: mmsghdr is plain data; all zeroes is a valid value of it.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
         let count = buffers.len().min(BATCH);
-        for ((buffer, vector), message) in buffers.iter_mut().zip(&mut vectors).zip(&mut messages) {
+        for (((buffer, vector), message), address) in
+            buffers.iter_mut().zip(&mut vectors).zip(&mut messages).zip(&mut addresses)
+        {
+            message.msg_hdr.msg_name = address.as_mut_ptr().cast();
+            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             vector.iov_base = buffer.as_mut_ptr().cast();
             vector.iov_len = buffer.len();
             message.msg_hdr.msg_iov = vector;
             message.msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: the first `count` messages point to buffers that are borrowed mutably for the whole call and are
-        // as long as they say.
-        let received = unsafe {
+        // SAFETY: the first `count` messages point to addresses and buffers that are borrowed mutably for the whole call
+        // and are as long as they say.
+        let count = unsafe {
             libc::recvmmsg(
                 self.0.as_raw_fd(),
                 messages.as_mut_ptr(),
@@ -123,9 +144,55 @@ impl RawSocket {
                 std::ptr::null_mut(),
             )
         };
-        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        lengths.extend(messages.iter().take(received).map(|message| message.msg_len as usize));
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        received.extend(messages.iter().zip(&addresses).take(count).map(|(message, address)| {
+            // SAFETY: sockaddr_in6 was zeroed, and the kernel has written no more than its length; any bytes are a valid
+            // value of it.
+            let address = unsafe { address.assume_init_ref() };
+            let is_v6 = i32::from(address.sin6_family) == libc::AF_INET6;
+            let source = is_v6.then(|| IpAddr::from(address.sin6_addr.s6_addr));
+            (message.msg_len as usize, source)
+        }));
         Ok(())
+    }
+}
+
+/// Writes the address that a packet goes to, and returns its length.
+fn set_destination(address: &mut libc::sockaddr_in6, packet: &[u8]) -> libc::socklen_t {
+    if packet.first().is_some_and(|first| first >> 4 == 6) {
+        address.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+        if let Some(destination) = packet.get(24..40).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) {
+            address.sin6_addr.s6_addr = destination;
+        }
+        return size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    }
+    // SAFETY: sockaddr_in is shorter than sockaddr_in6 and aligned no more strictly, and any bytes are a value of it.
+    let address = unsafe { &mut *std::ptr::from_mut(address).cast::<libc::sockaddr_in>() };
+    address.sin_family = libc::AF_INET as libc::sa_family_t;
+    if let Some(destination) = packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) {
+        address.sin_addr.s_addr = u32::from_ne_bytes(destination);
+    }
+    size_of::<libc::sockaddr_in>() as libc::socklen_t
+}
+
+/// Where packets leave: by the socket of their family.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// For IPv4.
+    pub v4: Arc<RawSocket>,
+    /// For IPv6, where there is any.
+    pub v6: Option<Arc<RawSocket>>,
+}
+
+impl Wire {
+    /// As [`RawSocket::send_batch`], for packets of both families.
+    pub fn send_batch<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> (usize, Option<io::Error>) {
+        let is_v6 = |packet: &&[u8]| packet.first().is_some_and(|first| first >> 4 == 6);
+        let Some(v6) = &self.v6 else { return self.v4.send_batch(packets) };
+        let (of_v6, of_v4): (Vec<&[u8]>, Vec<&[u8]>) = packets.partition(is_v6);
+        let (sent, failed) = v6.send_batch(of_v6.into_iter());
+        let (more, also_failed) = self.v4.send_batch(of_v4.into_iter());
+        (sent + more, also_failed.or(failed))
     }
 }
 

@@ -89,6 +89,8 @@ pub mod flag {
     pub const COMMIT: u8 = 2;
     /// Authenticated only.
     pub const AUTHENTICATION_ONLY: u8 = 4;
+    /// All that there are; the others have to be 0.
+    pub const ALL: u8 = 7;
 }
 
 /// The header.

@@ -80,6 +80,8 @@ pub struct Notification {
 }
 
 impl Notification {
+    /// A bit of the header is set that must not be.
+    pub const INVALID_FLAGS: u16 = 8;
     /// No proposal was acceptable.
     pub const NO_PROPOSAL_CHOSEN: u16 = 14;
     /// A payload could not be read: the usual sign of a wrong key.
@@ -90,6 +92,8 @@ impl Notification {
     pub const INVALID_HASH_INFORMATION: u16 = 23;
     /// The peer is not who it should be.
     pub const AUTHENTICATION_FAILED: u16 = 24;
+    /// The SAs of a quick mode with the commit bit are in use (RFC 2408 section 3.1).
+    pub const CONNECTED: u16 = 16_384;
     /// The responder will use a shorter lifetime.
     pub const RESPONDER_LIFETIME: u16 = 24_576;
     /// The peer has no other SAs with us.
@@ -156,6 +160,7 @@ impl Notification {
             "UNEQUAL-PAYLOAD-LENGTHS",
         ];
         match kind {
+            Self::CONNECTED => "CONNECTED".into(),
             Self::RESPONDER_LIFETIME => "RESPONDER-LIFETIME".into(),
             Self::INITIAL_CONTACT => "INITIAL-CONTACT".into(),
             Self::R_U_THERE => "R-U-THERE".into(),

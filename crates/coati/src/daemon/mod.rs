@@ -13,7 +13,7 @@ mod run;
 mod threads;
 
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ use coati_config::site::Site;
 use coati_config::{Diagnostic, Origin};
 use coati_crypto::{RandomSource, SystemRandom};
 use coati_os::netlink::{Address, Netlink};
-use coati_os::raw::RawSocket;
+use coati_os::raw::{RawSocket, Wire};
 use coati_os::tun::Tun;
 use coati_router::{Control, Forwarder, Plane, Tunnel};
 use coati_sadb::{Refusal, Reply};
@@ -43,7 +43,7 @@ use hooks::Hooks;
 use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
 use run::{Daemon, Parts};
-use threads::ToControl;
+use threads::{Receivers, ToControl};
 
 /// Arguments of `coati up`.
 #[derive(Debug, Args)]
@@ -238,17 +238,29 @@ impl Start {
         };
         let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
         let gre = Arc::new(raw(47, "GRE (protocol 47)")?);
+        let v6 = raw_v6(&site)?;
+        let wire = Wire { v4: esp.clone(), v6: v6.first().map(|(_, _, socket)| socket.clone()) };
         let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
         let (ike, natt) = ike_sockets(self.ike_addresses(&site), &mut log)?;
         let natt_receiving = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
         let mut tuns = Vec::new();
         for tunnel in &site.rc.tunnels {
-            tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel)?));
+            tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel, &site.rc.addresses_v6)?));
         }
         if !tuns.is_empty() {
             // gateway_enable's work; files::read said so when rc.conf does not have it.
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
                 .map_err(while_doing("net.ipv4.ip_forward=1"))?;
+            if site
+                .rc
+                .tunnels
+                .iter()
+                .any(|tunnel| site.rc.addresses_v6.iter().any(|(name, ..)| *name == tunnel.name))
+            {
+                // ipv6_gateway_enable's work.
+                std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+                    .map_err(while_doing("net.ipv6.conf.all.forwarding=1"))?;
+            }
         }
         let (sender, from_threads) = sync_channel(threads::MAX_WAITING);
         let (wake_reader, wake) = UnixStream::pair()?;
@@ -260,11 +272,11 @@ impl Start {
         let mut joins = Vec::new();
         for (index, tun) in tuns.iter().enumerate() {
             let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
-            joins.push(threads::outgoing(index, tun.clone(), esp.clone(), forwarder(), control, stop)?);
+            joins.push(threads::outgoing(index, tun.clone(), wire.clone(), forwarder(), control, stop)?);
         }
         let to_exponentiate = to_control.another()?;
         let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
-        let sockets = [esp.clone(), gre];
+        let sockets = Receivers { v4: [esp, gre], v6 };
         joins.push(threads::incoming(
             sockets,
             natt_receiving,
@@ -282,7 +294,7 @@ impl Start {
             start: self,
             site,
             control,
-            wire: esp,
+            wire,
             ike,
             natt,
             jobs,
@@ -312,6 +324,27 @@ fn log_of_flags(flags: Option<&str>) -> Option<PathBuf> {
     None
 }
 
+/// Two raw sockets for each IPv6 address that a tunnel of ours begins at.
+fn raw_v6(site: &Site) -> io::Result<Vec<(Ipv6Addr, u8, Arc<RawSocket>)>> {
+    let mut addresses: Vec<Ipv6Addr> = Vec::new();
+    for tunnel in &site.rc.tunnels {
+        if let IpAddr::V6(local) = tunnel.local
+            && !addresses.contains(&local)
+        {
+            addresses.push(local);
+        }
+    }
+    let mut list = Vec::new();
+    for local in addresses {
+        for (protocol, name) in [(50, "ESP (protocol 50)"), (47, "GRE (protocol 47)")] {
+            let socket = RawSocket::new_v6(protocol, local)
+                .map_err(while_doing(format!("a raw socket for {name} at {local}")))?;
+            list.push((local, protocol, Arc::new(socket)));
+        }
+    }
+    Ok(list)
+}
+
 /// Loads setkey.conf. That a policy is there already is said and not fatal, as with setkey -f.
 fn apply_statements(plane: &mut Plane, site: &Site) -> io::Result<()> {
     for statement in &site.statements {
@@ -331,7 +364,11 @@ fn apply_statements(plane: &mut Plane, site: &Site) -> io::Result<()> {
     Ok(())
 }
 
-fn make_tunnel(netlink: &mut Netlink, tunnel: &GreTunnel) -> io::Result<Tun> {
+fn make_tunnel(
+    netlink: &mut Netlink,
+    tunnel: &GreTunnel,
+    inside_v6: &[(String, Ipv6Addr, u8)],
+) -> io::Result<Tun> {
     let doing = || while_doing(format!("tunnel interface {} (TUN)", tunnel.name));
     if !std::path::Path::new("/dev/net/tun").exists() {
         let message = "no /dev/net/tun: load the tun module, or in a container pass the device in";
@@ -344,6 +381,11 @@ fn make_tunnel(netlink: &mut Netlink, tunnel: &GreTunnel) -> io::Result<Tun> {
     let (local, peer) = (IpAddr::V4(tunnel.address), Some(IpAddr::V4(tunnel.peer)));
     let address = Address { index: link.index, local, peer, prefix_len: tunnel.prefix_len };
     netlink.add_address(&address).map_err(doing())?;
+    for (_, local, prefix_len) in inside_v6.iter().filter(|(name, _, _)| *name == tunnel.name) {
+        let local = IpAddr::V6(*local);
+        let address = Address { index: link.index, local, peer: None, prefix_len: *prefix_len };
+        netlink.add_address(&address).map_err(doing())?;
+    }
     netlink.set_multicast(link.index).map_err(doing())?;
     netlink.set_up(link.index, true).map_err(doing())?;
     Ok(tun)
@@ -385,7 +427,7 @@ impl Start {
             let near = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
             let near = near.map(|(policy, _)| policy.selector.source).filter(coati_sadb::Prefix::is_host);
             addresses.extend(near.map(|prefix| (prefix.address, self.port)));
-            addresses.extend(site.rc.tunnels.iter().map(|tunnel| (IpAddr::V4(tunnel.local), self.port)));
+            addresses.extend(site.rc.tunnels.iter().map(|tunnel| (tunnel.local, self.port)));
         }
         let (v4, v6) = self.families;
         addresses.retain(|(address, _)| if address.is_ipv4() { v4 } else { v6 });

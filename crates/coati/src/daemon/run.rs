@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use coati_config::site::Site;
 use coati_ike::{EndReason, Event, Job};
 use coati_ipsec::Packet;
 use coati_os::process::wait_readable;
-use coati_os::raw::RawSocket;
+use coati_os::raw::Wire;
 use coati_router::admin::{
     AdminReply, AdminRequest, Cause, Establish, EventKind, EventStatus, IsakmpStatus, Milestone,
     MilestoneStatus, MonitorLine, Refused, Status,
@@ -41,7 +40,7 @@ pub struct Daemon {
     pub(super) start: Start,
     pub(super) site: Site,
     pub(super) control: Control,
-    wire: Arc<RawSocket>,
+    wire: Wire,
     pub(super) ike: Vec<UdpSocket>,
     /// For sending only: the packet thread receives, since ESP comes there too.
     natt: Vec<UdpSocket>,
@@ -66,7 +65,7 @@ pub(super) struct Parts {
     pub(super) start: Start,
     pub(super) site: Site,
     pub(super) control: Control,
-    pub(super) wire: Arc<RawSocket>,
+    pub(super) wire: Wire,
     pub(super) ike: Vec<UdpSocket>,
     pub(super) natt: Vec<UdpSocket>,
     pub(super) jobs: Sender<Job>,

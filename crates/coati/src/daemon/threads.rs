@@ -6,7 +6,7 @@
 //! counted, and costs no memory.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use coati_ike::{Job, JobDone};
 use coati_ipsec::{Drop, Packet};
 use coati_os::process::wait_readable;
-use coati_os::raw::{BATCH, RawSocket};
+use coati_os::raw::{BATCH, RawSocket, Wire};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Forwarder};
 use coati_sadb::PolicyId;
@@ -104,7 +104,7 @@ const MAX_PACKET: usize = 65_536;
 pub fn outgoing(
     index: usize,
     tun: Arc<Tun>,
-    wire: Arc<RawSocket>,
+    wire: Wire,
     mut forwarder: Forwarder,
     control: ToControl,
     stop: UnixStream,
@@ -178,10 +178,19 @@ fn report(control: &ToControl, failed: Option<io::Error>, last: &mut Option<io::
     }
 }
 
+/// The raw sockets that packets come to.
+#[derive(Debug)]
+pub struct Receivers {
+    /// For ESP and GRE over IPv4.
+    pub v4: [Arc<RawSocket>; 2],
+    /// For each of our IPv6 addresses and protocol: what comes there has no IP header.
+    pub v6: Vec<(Ipv6Addr, u8, Arc<RawSocket>)>,
+}
+
 /// From the internet, protocols 50 and 47 and ESP inside UDP, to the tunnels. Ends when the other end of `stop` is
 /// closed.
 pub fn incoming(
-    sockets: [Arc<RawSocket>; 2],
+    sockets: Receivers,
     natt: Vec<UdpSocket>,
     tuns: Vec<Arc<Tun>>,
     mut forwarder: Forwarder,
@@ -190,7 +199,7 @@ pub fn incoming(
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("in".into()).spawn(move || {
         let mut buffers: Vec<Vec<u8>> = (0..BATCH).map(|_| vec![0; MAX_PACKET]).collect();
-        let mut lengths = Vec::new();
+        let mut received = Vec::new();
         let mut packet = Packet::new(&[]);
         let mut tuns: Vec<TunWriter> = tuns.into_iter().map(TunWriter::new).collect();
         let mut any = false;
@@ -210,9 +219,10 @@ pub fn incoming(
             Arrival::Dropped(_) => {}
         };
         loop {
-            let [esp, gre] = &sockets;
+            let [esp, gre] = &sockets.v4;
             let mut descriptors = vec![esp.as_fd(), gre.as_fd(), stop.as_fd()];
             descriptors.extend(natt.iter().map(AsFd::as_fd));
+            descriptors.extend(sockets.v6.iter().map(|(_, _, socket)| socket.as_fd()));
             let ready = match wait_readable(&descriptors, None) {
                 Ok(ready) if ready.get(2) == Some(&false) => ready,
                 _ => return,
@@ -234,12 +244,26 @@ pub fn incoming(
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
             }
-            for (socket, ready) in sockets.iter().zip(ready) {
-                if !ready || socket.receive_batch(&mut buffers, &mut lengths).is_err() {
+            let of_v6 = ready.iter().skip(3 + natt.len());
+            for ((local, protocol, socket), _) in sockets.v6.iter().zip(of_v6).filter(|(_, ready)| **ready) {
+                if socket.receive_batch(&mut buffers, &mut received).is_err() {
                     continue;
                 }
                 let wall = unix_seconds();
-                for (buffer, length) in buffers.iter().zip(&lengths) {
+                for (buffer, (length, source)) in buffers.iter().zip(&received) {
+                    let (Some(payload), Some(source)) = (buffer.get(..*length), source) else { continue };
+                    let ends = ((*local).into(), *source);
+                    let arrival = forwarder.decapsulate_payload(&mut packet, ends, *protocol, payload, wall);
+                    deliver(arrival, &packet, &mut tuns);
+                }
+                tuns.iter_mut().for_each(TunWriter::flush);
+            }
+            for (socket, ready) in sockets.v4.iter().zip(ready) {
+                if !ready || socket.receive_batch(&mut buffers, &mut received).is_err() {
+                    continue;
+                }
+                let wall = unix_seconds();
+                for (buffer, (length, _)) in buffers.iter().zip(&received) {
                     packet.refill(buffer.get(..*length).unwrap_or(&[]));
                     let arrival = forwarder.decapsulate(&mut packet, wall);
                     deliver(arrival, &packet, &mut tuns);
