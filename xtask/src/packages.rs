@@ -18,6 +18,7 @@ pub const INTEROP: &[&str] = &[
     "charon-systemd",
     "libcharon-extra-plugins",
     "libstrongswan-extra-plugins",
+    "libstrongswan-standard-plugins",
     "frr",
     "bird2",
     "tshark",
