@@ -1,4 +1,4 @@
-//! Coati against strongSwan, FRR, BIRD and the Linux kernel's ESP and GRE, each scenario in a guest of its own.
+//! Coati against strongSwan, libreswan, FRR, BIRD and the Linux kernel's ESP and GRE, each scenario in a guest of its own.
 //!
 //! A scenario is a shell script in `tests/interop/scenarios`; it prints what it found, `ok` or `FAILED` at the start of
 //! each line that decides.
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::packages;
 use crate::uml::{self, End, Guest};
 
 /// Arguments of `cargo xtask interop`.
@@ -27,6 +28,9 @@ pub struct InteropArgs {
     pub jobs: usize,
 }
 
+/// Where packages are that are not installed.
+const UNPACKED: &str = "target/interop/packages";
+
 /// How long a scenario may take.
 const LIMIT: Duration = Duration::from_secs(100);
 
@@ -38,6 +42,17 @@ pub struct Outcome {
     pub seconds: f64,
     /// What was wrong with it.
     pub failures: Vec<String>,
+}
+
+/// Whether this one's peer is libreswan, whose package cannot be installed beside strongSwan's.
+pub fn needs_libreswan(name: &str) -> bool {
+    name.starts_with(packages::LIBRESWAN)
+}
+
+/// Unpacks libreswan where scenarios find it.
+pub fn unpack_libreswan() -> Result<(), String> {
+    let root = root().map_err(|error| error.to_string())?;
+    packages::unpack(packages::LIBRESWAN, &root.join(UNPACKED)).map(drop)
 }
 
 /// The names of all scenarios.
@@ -118,7 +133,9 @@ fn boot(root: &Path, name: &str, coati: &Path, preload: &Path, line: impl FnMut(
     }
     fs::create_dir_all(&work)?;
     let coati = fs::canonicalize(coati)?;
-    let environment = [("SCENARIO", Path::new(name)), ("COATI", &coati), ("WORK", &work)];
+    let libreswan = root.join(UNPACKED).join(packages::LIBRESWAN);
+    let environment =
+        [("SCENARIO", Path::new(name)), ("COATI", &coati), ("WORK", &work), ("LIBRESWAN", &libreswan)];
     let (init, console) = (tree.join("guest/init"), work.join("console.log"));
     Guest { name, init: &init, environment: &environment, console: &console, preload, limit: LIMIT }.run(line)
 }

@@ -33,7 +33,7 @@ enum Task {
     Check,
     /// Everything: installs what it needs, then checks, documents, licences, the lab with real packets.
     Test,
-    /// Coati against strongSwan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
+    /// Coati against strongSwan, libreswan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
     Interop(InteropArgs),
     /// The fuzz targets of every parser and engine, for some time each.
     Fuzz(FuzzArgs),
@@ -165,6 +165,12 @@ fn interop(run: &mut Run, mut args: InteropArgs) {
             Err(error) => return run.fail("interop", &error.to_string()),
         }
     }
+    if args.scenarios.iter().any(|name| interop::needs_libreswan(name))
+        && let Err(why) = interop::unpack_libreswan()
+    {
+        run.skip("interop libreswan", &why);
+        args.scenarios.retain(|name| !interop::needs_libreswan(name));
+    }
     let coati = args.coati.unwrap_or_else(|| {
         run.step("release build", cargo(&["build", "--release", "--quiet"]));
         built("release")
@@ -232,6 +238,8 @@ fn has(program: &str) -> bool {
 #[derive(Default)]
 struct Run {
     rows: Vec<(String, f64, &'static str)>,
+    /// What failed in them, said again at the end.
+    failures: Vec<String>,
     failed: usize,
     skipped: usize,
 }
@@ -268,11 +276,14 @@ impl Run {
         let passed = outcome.failures.is_empty();
         self.failed += usize::from(!passed);
         let end = if passed { "passed" } else { "FAILED" };
+        let lines = outcome.failures.iter().map(|line| format!("{}: {line}", outcome.name));
+        self.failures.extend(lines);
         self.rows.push((outcome.name, outcome.seconds, end));
     }
 
     fn fail(&mut self, name: &str, why: &str) {
         println!("{name}: {why}");
+        self.failures.push(format!("{name}: {why}"));
         self.failed += 1;
         self.rows.push((name.to_owned(), 0.0, "FAILED"));
     }
@@ -291,6 +302,9 @@ impl Run {
         }
         let skips_count = std::env::var_os("CI").is_some_and(|value| value == "true");
         let failed = self.failed + if skips_count { self.skipped } else { 0 };
+        if !self.failures.is_empty() {
+            println!("\n{}", self.failures.join("\n"));
+        }
         println!("\n{} passed, {failed} failed", self.rows.len() - self.failed - self.skipped);
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What the peers in User-Mode Linux are made of.
@@ -18,6 +18,7 @@ pub const INTEROP: &[&str] = &[
     "charon-systemd",
     "libcharon-extra-plugins",
     "libstrongswan-extra-plugins",
+    "libstrongswan-standard-plugins",
     "frr",
     "bird2",
     "tshark",
@@ -25,7 +26,11 @@ pub const INTEROP: &[&str] = &[
     "iperf3",
     "iproute2",
     "iputils-ping",
+    "ike-scan",
 ];
+
+/// A peer whose package conflicts with strongSwan's: [`unpack`] it.
+pub const LIBRESWAN: &str = "libreswan";
 
 /// What libFuzzer is built with.
 pub const FUZZ: &[&str] = &["g++"];
@@ -63,6 +68,61 @@ pub fn ensure(packages: &[&str]) -> Result<(), String> {
     if installed { Ok(()) } else { Err(format!("this failed: {line}")) }
 }
 
+/// Unpacks a package below `folder` without installing it, and installs the libraries that it names. Neither is done
+/// again when the folder is there. The folder has what the package has in `/`.
+pub fn unpack(package: &str, folder: &Path) -> Result<PathBuf, String> {
+    let tree = folder.join(package);
+    let describe = |error: io::Error| format!("{}: {error}", folder.display());
+    if !tree.exists() {
+        // It gets its name when it is whole.
+        let new = folder.join(format!("{package}.new"));
+        if new.exists() {
+            fs::remove_dir_all(&new).map_err(describe)?;
+        }
+        fs::create_dir_all(&new).map_err(describe)?;
+        let archive = download(package, &new)?;
+        if !succeeds(Command::new("dpkg-deb").arg("--extract").args([&archive, &new])) {
+            return Err(format!("this failed: dpkg-deb --extract {}", archive.display()));
+        }
+        fs::rename(archive, new.join("package.deb")).map_err(describe)?;
+        fs::rename(new, &tree).map_err(describe)?;
+    }
+    let output = Command::new("dpkg-deb")
+        .arg("--field")
+        .args([&tree.join("package.deb"), Path::new("Depends")])
+        .output()
+        .map_err(|error| format!("dpkg-deb does not run here: {error}"))?;
+    let depends = String::from_utf8_lossy(&output.stdout);
+    ensure(&libraries(&depends))?;
+    Ok(tree)
+}
+
+/// The libraries in a package's `Depends`, of alternatives the first.
+fn libraries(depends: &str) -> Vec<&str> {
+    let names = depends.split(',').filter_map(|one| one.split_whitespace().next());
+    names.filter(|name| name.starts_with("lib")).collect()
+}
+
+fn download(package: &str, folder: &Path) -> Result<PathBuf, String> {
+    let get =
+        || succeeds(Command::new("apt-get").args(["download", "--quiet=2", package]).current_dir(folder));
+    // The lists may be older than what the mirror has.
+    let updated = || is_root() && apt_get(&["update", "--quiet=2"]);
+    let downloaded = get() || (updated() && get());
+    if !downloaded {
+        return Err(format!("this failed: apt-get download {package}"));
+    }
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .ok_or_else(|| format!("apt-get download {package} brought nothing"))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 fn missing<'a>(packages: &[&'a str]) -> io::Result<Vec<&'a str>> {
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
@@ -77,8 +137,7 @@ fn missing<'a>(packages: &[&'a str]) -> io::Result<Vec<&'a str>> {
 
 fn apt_get(args: &[&str]) -> bool {
     let mut command = Command::new("apt-get");
-    command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    succeeds(command.args(args).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Whether we may install.
@@ -115,5 +174,18 @@ impl Drop for ServicePolicy {
             // What cannot be removed now is known as ours the next time.
             let _ = fs::remove_file(POLICY);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::libraries;
+
+    #[test]
+    fn libraries_are_taken_from_depends() {
+        let depends =
+            "dns-root-data, bind9-host | host, libnss3-tools, libc6 (>= 2.34), libsystemd0 | libelogind0";
+        assert_eq!(libraries(depends), ["libnss3-tools", "libc6", "libsystemd0"]);
+        assert_eq!(libraries(""), Vec::<&str>::new());
     }
 }

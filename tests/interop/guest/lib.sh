@@ -103,9 +103,16 @@ coati_up() {
 # Its commands, and what it says as JSON.
 coati() { command=$1; shift; in_a "$COATI" "$command" --socket /run/coati.sock "$@"; }
 
-# The kernel's GRE tunnel in b.
+# reload: it reads what the scenario has changed in its files.
+reload() { must "Coati reads its files again" in_a "$COATI" racoonctl -s /run/coati.sock reload-config; }
+
+# log_has COUNT PATTERN: so many lines in its log, at least.
+log_has() { test "$(grep -c "$2" $WORK/coati.log)" -ge "$1"; }
+
+# gre_in_b [REMOTE]: the kernel's GRE tunnel in b. It says nothing of its own, such as an IPv6 router solicitation, before a scenario does.
 gre_in_b() {
-    ip -n b link add gre0 type gre local $B1 remote $A1 ttl 64
+    ip -n b link add gre0 type gre local $B1 remote ${1:-$A1} ttl 64
+    ip -n b link set gre0 addrgenmode none
     ip -n b link set gre0 mtu 1400 multicast on up
     ip -n b addr add $B2/30 dev gre0
 }
@@ -121,6 +128,31 @@ strongswan_up() {
 }
 
 swanctl() { in_b swanctl "$@" --uri unix:///run/charon.vici; }
+
+# children_at_most COUNT: strongSwan holds no more. During a renewal there is one more, for a moment.
+children_at_most() {
+    swanctl --list-sas > $WORK/sas
+    test "$(grep -c 'gre: #' $WORK/sas)" -le "$1"
+}
+
+# libreswan_up FILE: pluto in b with this ipsec.conf.
+libreswan_up() {
+    mkdir -p /run/libreswan/nss /run/pluto
+    # It insists on its helpers being there.
+    mount -t tmpfs tmpfs /usr/libexec
+    ln -s "$LIBRESWAN/usr/libexec/ipsec" /usr/libexec/ipsec
+    cp "$1" /run/libreswan/ipsec.conf
+    cp "$PEERS/libreswan.secrets" /run/libreswan/ipsec.secrets
+    chmod 600 /run/libreswan/ipsec.secrets
+    certutil -N -d sql:/run/libreswan/nss --empty-password
+    ip netns exec b /usr/libexec/ipsec/pluto --nofork --config /run/libreswan/ipsec.conf --ipsecdir /run/libreswan \
+        --nssdir /run/libreswan/nss --secretsfile /run/libreswan/ipsec.secrets --rundir /run/pluto \
+        --logfile $WORK/pluto.log > $WORK/pluto.stdout 2>&1 &
+    PLUTO_PID=$!
+    within 20 "libreswan has its configuration" sh -c "ip netns exec b /usr/libexec/ipsec/whack --status | grep -q site-a"
+}
+
+whack() { in_b /usr/libexec/ipsec/whack "$@"; }
 
 # frr_up FILE: zebra and ospfd in b.
 frr_up() {
@@ -186,15 +218,15 @@ stream_of_pings() {
     done
 }
 
-# What has to be true of every scenario, and the end of the guest.
+# What has to be true of every scenario, and the end of the guest. One without ESP says LEAST_ESP=0.
 finish() {
     [ -z "$COATI_PID" ] || must "Coati still runs" kill -0 $COATI_PID
     # Scenarios on a LAN have no internet.
     if [ -n "$TCPDUMP" ]; then
         kill $TCPDUMP; wait $TCPDUMP
-        esp=$(tcpdump -n -r $WORK/internet.pcap ip proto 50 | wc -l)
+        esp=$(tcpdump -n -r $WORK/internet.pcap 'ip proto 50 or (udp port 4500 and udp[4:2] > 12 and udp[8:4] != 0)' | wc -l)
         clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 | wc -l)
-        must "on the internet: $esp ESP packets, $clear of GRE in clear" test "$clear" = 0 -a "$esp" -gt 0
+        must "on the internet: $esp ESP packets, $clear of GRE in clear" test "$clear" = 0 -a "$esp" -ge ${LEAST_ESP:-1}
     fi
     echo "interop: end"
     echo o > /proc/sysrq-trigger

@@ -8,8 +8,8 @@ coati_up
 gre_in_b
 pings a $A2 $B2 1
 stream_of_pings 30
-renewed() { grep -c "$1" $WORK/coati.log; }
-must "ISAKMP SAs established: $(renewed ISAKMP-SA.established)" test "$(renewed ISAKMP-SA.established)" -ge 3
-must "IPsec SAs established: $(renewed IPsec-SA.established)" test "$(renewed IPsec-SA.established)" -ge 8
-swanctl --list-sas > $WORK/sas
-must "strongSwan holds no more than two children: $(grep -c 'gre: #' $WORK/sas)" test "$(grep -c 'gre: #' $WORK/sas)" -le 2
+# On a machine that stood still meanwhile, the next one is on its way.
+within 15 "ISAKMP SAs established: 3 or more" log_has 3 ISAKMP-SA.established
+within 15 "IPsec SAs established: 4 pairs or more" log_has 8 IPsec-SA.established
+# Nothing is left over: of the renewals, or of two sides that renew at the same time.
+within 15 "strongSwan holds no more than two children" children_at_most 2

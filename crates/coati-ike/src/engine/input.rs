@@ -13,7 +13,7 @@ use crate::ikev1::nat::NON_ESP_MARKER;
 use crate::ikev1::negotiation::Outcome;
 use crate::ikev1::phase1::{Phase1, State};
 use crate::ikev1::transaction::Login;
-use crate::ikev1::{aggressive_mode, informational, main_mode, quick_mode};
+use crate::ikev1::{aggressive_mode, informational, main_mode, negotiation, quick_mode};
 use crate::job::JobDone;
 
 /// State machines of strangers at one time, in all and of one address.
@@ -250,8 +250,14 @@ impl Engine {
         }
     }
 
-    /// The initiator of aggressive mode takes it for done: its last message was lost, and comes again for ours.
+    /// Something in cipher before phase 1 is done. The initiator of aggressive mode takes it for done: its last message
+    /// was lost, and comes again for ours. A responder of main mode complains of what it could not read.
     fn missed_last(&mut self, now: Instant, id: u64) {
+        let what = "it answers our identity with a message that cannot be read";
+        let suspicion = self.phase1.get(&id).and_then(|sa| negotiation::suspect_key(&self.core, sa, what));
+        if let Some(failure) = suspicion {
+            self.core.fail(failure);
+        }
         let waits = |sa: &&Phase1| !sa.initiator && sa.exchange == ExchangeMode::Aggressive;
         if self.phase1.get(&id).filter(waits).is_some_and(|sa| sa.state == State::KeSent) {
             self.repeat(now, id);

@@ -9,7 +9,7 @@ use crate::core::{Purpose, Timer};
 use crate::event::EndReason;
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::phase1::State;
-use crate::ikev1::{informational, quick_mode, signature};
+use crate::ikev1::{informational, negotiation, quick_mode, signature};
 use crate::pair::RETIREMENT;
 use crate::retransmission::Due;
 
@@ -113,7 +113,9 @@ impl Engine {
                     let hint = credentials.and_then(|credentials| signature::unrequested(sa, credentials));
                     let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
                     let text = format!("no answer in main mode {step}{hint}");
-                    self.core.fail(Failure::new(remote.ip(), Stage::Phase1, Cause::NoResponse, text));
+                    let failure = negotiation::suspect_key(&self.core, sa, &text)
+                        .unwrap_or_else(|| Failure::new(remote.ip(), Stage::Phase1, Cause::NoResponse, text));
+                    self.core.fail(failure);
                 }
                 self.forget(id);
             }

@@ -6,13 +6,14 @@ use std::time::Instant;
 use coati_sadb::Spi;
 use coati_wire::isakmp::{Delete, Header, Notification, Payload, exchange, flag, kind};
 
-use super::negotiation;
+use super::install::encapsulation;
 use super::phase1::Phase1;
 use super::proposal::PROTO_ESP;
-use super::{message, signature};
+use super::quick_mode::Quick;
+use super::{message, negotiation, proposal, signature};
 use crate::config::Dpd;
 use crate::core::{Core, Timer};
-use crate::failure::{Cause, Failure, Stage};
+use crate::failure::{Cause, Failure, Mismatch, Stage};
 
 const DOI_IPSEC: u32 = 1;
 const PROTO_ISAKMP: u8 = 1;
@@ -192,10 +193,16 @@ fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notif
         Notification::RESPONDER_LIFETIME => {}
         error if error < 16_384 => {
             let name = Notification::name(error);
+            let mut what = Mismatch::default();
             let advice = match error {
                 Notification::NO_PROPOSAL_CHOSEN => {
-                    ": it takes none of our proposals; compare the sainfo sections and, for their lifetimes, its \
-                     proposal_check"
+                    let quick = sa.quicks.values().find(|quick| quick.initiator && quick.is_open());
+                    if let Some(Quick { info, want, .. }) = quick {
+                        what.ours = Some(proposal::wanted_phase2(info, encapsulation(sa, want.mode)));
+                        what.origin = Some(info.origin.clone()).filter(|origin| !origin.is_empty());
+                    }
+                    ": it takes none of our proposals; its log says what it wants: compare it with our sainfo section \
+                     and, for lifetimes, its proposal_check with ours"
                 }
                 Notification::INVALID_ID_INFORMATION => {
                     ": it has no policy for the identities we gave; compare the spdadd lines of both sides"
@@ -207,8 +214,8 @@ fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notif
                 Notification::INVALID_ID_INFORMATION => Cause::Policy,
                 _ => Cause::Told,
             };
-            let text = format!("the peer says {name}{advice}");
-            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, text));
+            what.explanation = format!("the peer says {name}{advice}");
+            core.fail(Failure::new(sa.remote.ip(), Stage::Phase2, cause, what));
         }
         _ => {}
     }
@@ -223,10 +230,14 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         core.drop_datagram("informational message in clear");
         return;
     };
+    let mut what = Mismatch::default();
     let advice = match notification.kind {
         Notification::NO_PROPOSAL_CHOSEN => {
-            let ours = core.peer(sa.peer).map_or("", |peer| peer.origin.as_str());
-            format!("it takes none of our phase 1 proposals; compare them with the remote section at {ours}")
+            if let Some(peer) = core.peer(sa.peer) {
+                what.ours = Some(proposal::wanted_phase1(peer));
+                what.origin = Some(peer.origin.clone()).filter(|origin| !origin.is_empty());
+            }
+            "it takes none of our phase 1 proposals; its log says what it wants: compare it with our remote section".into()
         }
         Notification::AUTHENTICATION_FAILED
         | Notification::PAYLOAD_MALFORMED
@@ -242,10 +253,9 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         Notification::AUTHENTICATION_FAILED
         | Notification::PAYLOAD_MALFORMED
         | Notification::INVALID_HASH_INFORMATION => {
-            let key = core
-                .config
-                .key_of(sa.remote.ip(), sa.key_name().as_deref())
-                .map_or("", |key| key.origin.as_str());
+            let key = core.config.key_of(sa.remote.ip(), sa.key_name().as_deref());
+            what.origin = key.map(|key| key.origin.clone()).filter(|origin| !origin.is_empty());
+            let key = key.map_or("", |key| key.origin.as_str());
             format!("its pre-shared key and ours ({key}) probably differ")
         }
         _ => "it does not say more".into(),
@@ -258,8 +268,8 @@ fn hint(core: &mut Core, sa: &Phase1, header: &Header, body: &[u8]) {
         | Notification::INVALID_HASH_INFORMATION => Cause::Authentication,
         _ => Cause::Told,
     };
-    let text = format!("the peer says {name} (not authenticated): {advice}");
-    core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, cause, text));
+    what.explanation = format!("the peer says {name} (not authenticated): {advice}");
+    core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, cause, what));
 }
 
 fn answer_dpd(core: &mut Core, sa: &mut Phase1, notification: &Notification) {

@@ -188,6 +188,22 @@ pub(crate) fn not_believed(core: &mut Core, sa: &mut Phase1, why: &Unproven) {
     }
 }
 
+/// An initiator has said who it is, and the peer could not read it, as far as one can tell: it is silent, or says
+/// something that is not authenticated. `what` it does is told.
+pub(crate) fn suspect_key(core: &Core, sa: &Phase1, what: &str) -> Option<Failure> {
+    let asked = sa.initiator && sa.exchange == ExchangeMode::Main && sa.state == State::AuthSent;
+    let key = core
+        .config
+        .key_of(sa.remote.ip(), sa.key_name().as_deref())
+        .filter(|_| asked && sa.method().has_psk())?;
+    let text = format!(
+        "{what}: its pre-shared key and ours ({}) probably differ; compare them, also for blanks at the end",
+        key.origin
+    );
+    let failure = Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Authentication, text);
+    Some(failure.at(&key.origin))
+}
+
 /// Both sides are known to each other.
 pub(crate) fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
     sa.state = State::Established;

@@ -123,11 +123,14 @@ pub(crate) fn choose_phase1(peer: &Peer, body: &[u8]) -> Result<Phase1Choice, Mi
         }
     }
     let offered = offer.proposals.iter().flat_map(|proposal| &proposal.transforms).map(describe_phase1);
-    let wanted = peer
-        .proposals
-        .iter()
-        .map(|ours| format!("{} ({})", describe_phase1(&phase1_transform(ours)), ours.origin));
-    Err(explain("phase 1", list(offered), list(wanted), &peer.origin, &reasons))
+    Err(explain("phase 1", list(offered), wanted_phase1(peer), &peer.origin, &reasons))
+}
+
+/// Our proposals of phase 1, for people.
+pub(crate) fn wanted_phase1(peer: &Peer) -> String {
+    let describe =
+        |ours: &IkeProposal| format!("{} ({})", describe_phase1(&phase1_transform(ours)), ours.origin);
+    list(peer.proposals.iter().map(describe))
 }
 
 /// As [`choose_phase1`] by the first of several remote sections that has something; what the first one says when
@@ -394,12 +397,17 @@ pub(crate) fn choose_phase2(
         }
     }
     let offered = offer.proposals.iter().flat_map(|proposal| &proposal.transforms).map(describe_phase2);
-    let wanted = ours.iter().map(|ours| {
+    Err(explain("phase 2", list(offered), wanted_phase2(info, wrap), &info.origin, &reasons))
+}
+
+/// Our proposals of phase 2, for people.
+pub(crate) fn wanted_phase2(info: &SaInfo, wrap: Encapsulation) -> String {
+    let describe = |ours: &EspChoice| {
         let transform =
             Transform { number: 1, id: esp_id(ours.enc), attributes: phase2_attributes(ours, wrap) };
         format!("{} (sainfo at {})", describe_phase2(&transform), info.origin)
-    });
-    Err(explain("phase 2", list(offered), list(wanted), &info.origin, &reasons))
+    };
+    list(esp_choices(info).iter().map(describe))
 }
 
 type Fit = (EspChoice, Option<u32>);

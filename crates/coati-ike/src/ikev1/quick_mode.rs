@@ -33,7 +33,7 @@ use super::negotiation;
 use super::phase1::Phase1;
 use super::policy::{as_seen, generate_policies, policy_for, wanted};
 use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
-use super::selector::{describe, endpoint, endpoints, identity};
+use super::selector::{answers, describe, endpoint, endpoints, identity};
 use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo, SainfoPeer};
 use crate::core::{Core, Purpose, Timer};
 use crate::event::Event;
@@ -563,9 +563,10 @@ fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<O
     let same = match ids.as_slice() {
         [] => true,
         [first, second] => {
-            let read = |body: &[u8]| Identity::parse(body).ok().as_ref().and_then(endpoint);
             let (ours, theirs) = endpoints(&quick.want.selector);
-            read(first) == Some(ours) && read(second) == Some(theirs)
+            let transport = quick.want.mode == Mode::Transport;
+            answers(first, &ours, transport && sa.nat.before_us)
+                && answers(second, &theirs, transport && sa.nat.before_peer)
         }
         _ => false,
     };

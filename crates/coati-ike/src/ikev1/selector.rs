@@ -75,6 +75,16 @@ pub(crate) fn endpoint(id: &Identity) -> Option<EndpointId> {
     Some(EndpointId { prefix, upper })
 }
 
+/// Whether an answer's identity is the one that was asked for. A host behind a NAT may be given the address by which the
+/// peer sees it (RFC 3947 section 5.2), as strongSwan does in transport mode.
+pub(crate) fn answers(body: &[u8], asked: &EndpointId, natted: bool) -> bool {
+    let said = Identity::parse(body).ok().as_ref().and_then(endpoint);
+    said.is_some_and(|said| {
+        let hosts = said.prefix.is_host() && asked.prefix.is_host();
+        said == *asked || natted && hosts && said.upper == asked.upper
+    })
+}
+
 /// Two addresses, or an address and its mask.
 pub(crate) fn halves<const N: usize>(data: &[u8]) -> Option<([u8; N], [u8; N])> {
     let (first, second) = data.split_at_checked(N)?;
@@ -93,4 +103,31 @@ pub(crate) fn describe(endpoint: &EndpointId) -> String {
         Upper::Proto(number) => format!("protocol {number}"),
     };
     format!("{}[{upper}]", endpoint.prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(address: &str, upper: Upper) -> EndpointId {
+        EndpointId { prefix: Prefix::host(address.parse().unwrap()), upper }
+    }
+
+    #[test]
+    fn a_host_behind_a_nat_may_be_called_by_the_nats_address() {
+        let asked = host("192.0.2.1", Upper::GRE);
+        let said = |endpoint: &EndpointId| identity(endpoint).emit();
+        let natted = host("203.0.113.7", Upper::GRE);
+        assert!(answers(&said(&asked), &asked, false));
+        assert!(answers(&said(&natted), &asked, true));
+        assert!(!answers(&said(&natted), &asked, false), "there is no NAT");
+        assert!(
+            !answers(&said(&host("203.0.113.7", Upper::Any)), &asked, true),
+            "it protects something else"
+        );
+        let network =
+            EndpointId { prefix: Prefix::new("203.0.113.0".parse().unwrap(), 24).unwrap(), ..asked };
+        assert!(!answers(&said(&network), &asked, true));
+        assert!(!answers(&[1, 47], &asked, true));
+    }
 }

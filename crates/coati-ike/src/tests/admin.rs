@@ -124,3 +124,25 @@ fn failures_have_their_facts() {
     assert!(failure.theirs.as_ref().unwrap().contains("modp1024"));
     assert!(failure.to_string().starts_with("192.0.2.1: nothing acceptable in phase 1"));
 }
+
+/// Who begins hears a bare NO-PROPOSAL-CHOSEN: what this side offered, and where that is written, is told all the same.
+#[test]
+fn who_begins_is_told_what_was_offered() {
+    let mut phase1 = config(A);
+    phase1.peers[0].proposals[0].group = Group::Modp2048;
+    let mut phase2 = config(A);
+    phase2.sainfos[0].encryption = vec![(EncAlgorithm::AesCbc, 256)];
+    for (b, stage, offered) in [(phase1, Stage::Phase1, "modp1024"), (phase2, Stage::Phase2, "hmac_sha1")] {
+        let mut a = config(B);
+        a.sainfos[0].origin = "racoon.conf:20:1".into();
+        let origin =
+            if stage == Stage::Phase1 { a.peers[0].origin.clone() } else { a.sainfos[0].origin.clone() };
+        let mut world = World::with(1, a, b);
+        world.acquire(0);
+        world.run(Duration::from_secs(5));
+        let failure = world.hosts[0].engine.failures().next().unwrap_or_else(|| panic!("{}", world.story()));
+        assert_eq!((failure.stage, failure.cause), (stage, Cause::NoProposal));
+        assert_eq!(failure.origin, Some(origin));
+        assert!(failure.ours.as_ref().unwrap().contains(offered), "{failure:?}");
+    }
+}
