@@ -6,8 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod nat;
 pub mod pcap;
 mod router;
+pub mod trial;
 mod world;
 
 pub use router::Router;

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use coati_config::site::Site;
 use coati_crypto::{RandomSource, SeededRandom};
+use coati_ike::JobDone;
 use coati_ipsec::Packet;
 use coati_ospf::Link;
 use coati_router::{Arrival, Control, ControlEvent, Forwarder, Now, Plane, Tunnel};
-use coati_sadb::Prefix;
+use coati_sadb::{Prefix, Reply, Request, Sa};
 use coati_wire::{icmp, ipv4, udp};
 
 /// Index of the tunnel's interface; those of rc.conf have 2 and up.
@@ -28,6 +30,10 @@ pub struct Router {
     wire: VecDeque<Vec<u8>>,
     /// What happened.
     events: Vec<ControlEvent>,
+    /// How long an exponentiation takes, one after the other.
+    pub job_time: Duration,
+    /// Those that are under way, and when they are done.
+    jobs: VecDeque<(Instant, JobDone)>,
     /// Echo replies that hosts behind this router, or it itself, have received: source and identifier.
     replies: Vec<(Ipv4Addr, u16)>,
 }
@@ -61,6 +67,8 @@ impl Router {
             incoming,
             wire: VecDeque::new(),
             events: Vec::new(),
+            job_time: Duration::ZERO,
+            jobs: VecDeque::new(),
             replies: Vec::new(),
         };
         let links = router.links();
@@ -102,12 +110,16 @@ impl Router {
     }
 
     /// When something is due.
-    pub fn next_timeout(&self) -> Option<std::time::Instant> {
-        self.control.next_timeout()
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let job = self.jobs.front().map(|(at, _)| *at);
+        [self.control.next_timeout(), job].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((_, done)) = self.jobs.pop_front_if(|(at, _)| *at <= now.at) {
+            self.control.handle_job(now, done);
+        }
         self.control.handle_timeout(now);
         self.work(now);
     }
@@ -189,6 +201,26 @@ impl Router {
         self.work(now);
     }
 
+    /// A request from outside, as `setkey` makes it.
+    pub fn request(&mut self, now: Now, request: Request) -> Reply {
+        let reply = self.control.request(now, request);
+        self.work(now);
+        reply
+    }
+
+    /// All SAs of the data plane.
+    pub fn sas(&mut self, now: Now) -> Vec<Sa> {
+        match self.control.request(now, Request::Dump(None)) {
+            Reply::Sas { sas } => sas,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Replies to pings: source and identifier.
+    pub fn replies(&self) -> &[(Ipv4Addr, u16)] {
+        &self.replies
+    }
+
     /// Whether the reply to a ping has come.
     pub fn has_reply(&self, source: Ipv4Addr, id: u16) -> bool {
         self.replies.contains(&(source, id))
@@ -232,7 +264,12 @@ impl Router {
             let before = self.wire.len();
             let mut any = false;
             while let Some(job) = self.control.poll_job() {
-                self.control.handle_job(now, job.run());
+                if self.job_time.is_zero() {
+                    self.control.handle_job(now, job.run());
+                } else {
+                    let since = self.jobs.back().map_or(now.at, |(at, _)| *at);
+                    self.jobs.push_back((since + self.job_time, job.run()));
+                }
                 any = true;
             }
             while let Some(transmit) = self.control.poll_ike() {

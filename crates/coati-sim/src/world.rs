@@ -10,6 +10,7 @@ use coati_router::admin::Milestone;
 use coati_router::{ControlEvent, Now};
 use coati_wire::ipv4;
 
+use crate::nat::Nat;
 use crate::router::Router;
 
 /// The wall clock when a simulation begins, in Unix seconds: 2026-01-01 00:00 UTC.
@@ -58,6 +59,8 @@ pub struct World {
     pub conditions: Conditions,
     /// Nothing arrives while this is set.
     pub cut: bool,
+    /// Stands before one of the routers.
+    pub nat: Option<Nat>,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     records: Vec<Record>,
@@ -70,6 +73,16 @@ pub struct World {
 impl World {
     /// Starts a router for each site, all at once.
     pub fn start(seed: u64, sites: Vec<(String, Site)>, conditions: Conditions) -> Self {
+        Self::start_behind(seed, sites, conditions, None)
+    }
+
+    /// The same with a NAT before one of them.
+    pub fn start_behind(
+        seed: u64,
+        sites: Vec<(String, Site)>,
+        conditions: Conditions,
+        nat: Option<Nat>,
+    ) -> Self {
         let now = Instant::now();
         let mut world = Self {
             start: now,
@@ -80,6 +93,7 @@ impl World {
             random: SeededRandom::new(seed),
             conditions,
             cut: false,
+            nat,
             flying: BinaryHeap::new(),
             sent: 0,
             records: Vec::new(),
@@ -121,10 +135,17 @@ impl World {
         self.restarts += 1;
         let (name, site) = &self.sites[index];
         let seed = self.seed.wrapping_add(self.restarts << 32);
+        let job_time = self.routers[index].job_time;
         self.routers[index] = Router::start(name, site, seed, self.time());
+        self.routers[index].job_time = job_time;
         self.reached.retain(|(router, ..)| *router != index);
         self.log.push((self.elapsed(), self.sites[index].0.clone(), "killed and started again".into()));
         self.settle();
+    }
+
+    /// Notes in the log what somebody outside does.
+    pub fn remark(&mut self, text: impl Into<String>) {
+        self.log.push((self.elapsed(), "*".into(), text.into()));
     }
 
     /// When a router came this far first, since the beginning.
@@ -163,12 +184,15 @@ impl World {
 
     /// Lets the network live for so long.
     pub fn run(&mut self, duration: Duration) {
+        // What was asked of a router since the last step leaves now.
+        self.settle();
         let end = self.now + duration;
         while self.step(end) {}
     }
 
     /// The same until `done`; whether that came within the limit.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        self.settle();
         let end = self.now + limit;
         loop {
             if done(self) {
@@ -194,7 +218,13 @@ impl World {
             && *at <= self.now
         {
             if let Some(Reverse((_, _, to, bytes))) = self.flying.pop() {
-                self.routers[to].receive(time, &bytes);
+                let bytes = match &mut self.nat {
+                    Some(nat) if nat.inside == to => nat.back(self.now, &bytes),
+                    _ => Some(bytes),
+                };
+                if let Some(bytes) = bytes {
+                    self.routers[to].receive(time, &bytes);
+                }
             }
         }
         for router in &mut self.routers {
@@ -210,7 +240,13 @@ impl World {
                 self.note(index, event);
             }
             while let Some(bytes) = self.routers[index].poll_wire() {
-                self.carry(bytes);
+                let bytes = match &mut self.nat {
+                    Some(nat) if nat.inside == index => nat.out(self.now, &bytes),
+                    _ => Some(bytes),
+                };
+                if let Some(bytes) = bytes {
+                    self.carry(bytes);
+                }
             }
         }
     }
@@ -232,7 +268,10 @@ impl World {
 
     fn carry(&mut self, bytes: Vec<u8>) {
         let destination = ipv4::Packet::new(&bytes).map(|packet| packet.destination());
-        let to = destination.ok().and_then(|address| self.routers.iter().position(|r| r.has(address)));
+        let to = destination.ok().and_then(|address| match &self.nat {
+            Some(nat) if nat.public == address => Some(nat.inside),
+            _ => self.routers.iter().position(|router| router.has(address)),
+        });
         let mut arrived = false;
         let copies = if self.random.below(100) < self.conditions.duplicates { 2 } else { 1 };
         for _ in 0..copies {

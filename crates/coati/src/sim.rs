@@ -1,15 +1,19 @@
 //! `coati sim`: an example's two routers over a simulated internet, in virtual time.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use coati_config::Source;
 use coati_config::site::{Site, SiteFiles};
+use coati_sim::trial::Trial;
 use coati_sim::{Conditions, World};
 
 /// How long the chain may take, in virtual time.
@@ -21,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 Examples:
   coati sim                                  200 seeds with a fifth of all packets lost
   coati sim --seed 17 --pcap sim.pcap        one of them again, with its log and its packets
-  coati sim --seed 17 --cut 60               and a minute without any packet in the middle")]
+  coati sim --seed 17 --cut 60               and a minute without any packet in the middle
+  coati sim --hard --seeds 1000              a mix of everything that can happen, another one for each seed")]
 pub struct SimArgs {
     /// The example: a folder with one folder for each of two sites.
     #[arg(default_value = "examples/seed")]
@@ -47,6 +52,10 @@ pub struct SimArgs {
     /// Once it is up, cut the internet for so many seconds.
     #[arg(long, default_value_t = 0)]
     cut: u64,
+    /// Give every seed its own mix of loss, duplicates, delays, a NAT that rebinds, cuts, restarts, flushes and short
+    /// lifetimes, and look at more: no packet lost at a renewal, no SA left over. The how-to's two routers.
+    #[arg(long, conflicts_with_all = ["dir", "loss", "duplicates", "delay", "delay_max", "cut"])]
+    hard: bool,
     /// Write every packet that was sent to this file.
     #[arg(long, value_name = "FILE", requires = "seed")]
     pcap: Option<PathBuf>,
@@ -54,10 +63,7 @@ pub struct SimArgs {
 
 /// Runs one seed or many.
 pub fn run(args: &SimArgs) -> ExitCode {
-    let result = sites(&args.dir).and_then(|sites| match args.seed {
-        Some(seed) => replay(args, seed, sites),
-        None => many(args, &sites),
-    });
+    let result = if args.hard { hard(args) } else { easy(args) };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -65,6 +71,14 @@ pub fn run(args: &SimArgs) -> ExitCode {
             eprintln!("coati sim: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn easy(args: &SimArgs) -> io::Result<bool> {
+    let sites = sites(&args.dir)?;
+    match args.seed {
+        Some(seed) => replay(args, seed, sites),
+        None => many(args, &sites),
     }
 }
 
@@ -123,6 +137,7 @@ pub fn perfect(dir: &Path) -> io::Result<ExitCode> {
         delay: 1,
         delay_max: 1,
         cut: 0,
+        hard: false,
         pcap: None,
     };
     let good = replay(&args, 1, sites(dir)?)?;
@@ -160,17 +175,76 @@ fn replay(args: &SimArgs, seed: u64, sites: Vec<(String, Site)>) -> io::Result<b
     }
     let (sent, clear) = (world.records().len(), world.clear_packets());
     writeln!(out, "seed {seed}: {sent} packets sent, {clear} of GRE in clear")?;
-    if let Some(path) = &args.pcap {
-        let mut file = BufWriter::new(File::create(path)?);
-        let packets = world.records().iter().map(|record| (record.at, record.bytes.as_slice()));
-        coati_sim::pcap::write(&mut file, packets)?;
-        file.flush()?;
-    }
+    write_pcap(args, &world)?;
     match up {
         Some(up) => writeln!(out, "up after {:.3} s of virtual time", up.as_secs_f64())?,
         None => writeln!(out, "BROKEN: not up within {} s of virtual time", PATIENCE.as_secs())?,
     }
     Ok(up.is_some() && clear == 0)
+}
+
+fn write_pcap(args: &SimArgs, world: &World) -> io::Result<()> {
+    let Some(path) = &args.pcap else { return Ok(()) };
+    let mut file = BufWriter::new(File::create(path)?);
+    let packets = world.records().iter().map(|record| (record.at, record.bytes.as_slice()));
+    coati_sim::pcap::write(&mut file, packets)?;
+    file.flush()
+}
+
+/// Trials: one with its log, or many.
+fn hard(args: &SimArgs) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    if let Some(seed) = args.seed {
+        let trial = Trial::run(seed);
+        for line in trial.world.log() {
+            writeln!(out, "{line}")?;
+        }
+        writeln!(out, "seed {seed}: {}", trial.describe())?;
+        write_pcap(args, &trial.world)?;
+        match &trial.broken {
+            Some(broken) => writeln!(out, "BROKEN: {broken}")?,
+            None => writeln!(out, "all held")?,
+        }
+        return Ok(trial.broken.is_none());
+    }
+    let next = AtomicU64::new(0);
+    let broken = Mutex::new(BTreeMap::new());
+    let (mut virtual_time, mut packets) = (Duration::ZERO, 0);
+    std::thread::scope(|scope| {
+        let work = || {
+            let mut sum = (Duration::ZERO, 0);
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= args.seeds {
+                    return sum;
+                }
+                let trial = Trial::run(seed);
+                sum.0 += trial.world.elapsed();
+                sum.1 += trial.world.records().len();
+                if let Some(what) = trial.broken {
+                    broken.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, what);
+                }
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for sum in threads.into_iter().filter_map(|thread| thread.join().ok()) {
+            virtual_time += sum.0;
+            packets += sum.1;
+        }
+    });
+    let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let good = args.seeds - u64::try_from(broken.len()).unwrap_or(0);
+    let hours = virtual_time.as_secs_f64() / 3600.0;
+    writeln!(
+        out,
+        "{good} of {} trials held; {hours:.1} hours of virtual time, {packets} packets",
+        args.seeds
+    )?;
+    for (seed, what) in &broken {
+        writeln!(out, "BROKEN: seed {seed}: {what}; replay it with: coati sim --hard --seed {seed}")?;
+    }
+    Ok(broken.is_empty())
 }
 
 fn many(args: &SimArgs, sites: &[(String, Site)]) -> io::Result<bool> {

@@ -89,8 +89,11 @@ impl Engine {
         let ours = |cookie: &[u8; 8], initiator: bool| {
             let id = *self.own_cookies.get(cookie)?;
             let sa = self.phase1.get(&id)?;
-            // Behind a NAT the port changes: then the message has to prove that it is the peer's.
-            let there = sa.remote == remote || sa.nat.found();
+            // Behind a NAT the port changes: then the message has to prove that it is the peer's. The responder of
+            // aggressive mode learns of the NAT by the message that comes from the other port.
+            let may_float = sa.state == State::KeSent && sa.exchange == ExchangeMode::Aggressive;
+            let floats = !initiator && may_float && sa.nat.version.is_some() && sa.remote.ip() == remote.ip();
+            let there = sa.remote == remote || sa.nat.found() || floats;
             (sa.initiator == initiator && there).then_some((id, sa))
         };
         if let Some((id, sa)) = ours(&header.initiator_cookie, true) {

@@ -166,3 +166,18 @@ fn renewal_through_a_nat_leaves_no_gap() {
         assert_eq!(world.outbound_spis(0).len(), 1);
     }
 }
+
+#[test]
+fn aggressive_mode_passes_a_nat_too() {
+    for seed in 0..20 {
+        let mode = vec![ExchangeMode::Aggressive];
+        let (mut a, mut b) = (natted(B), responder());
+        (a.peers[0].exchange_modes, b.peers[0].exchange_modes) = (mode.clone(), mode);
+        let mut world = World::behind_nat(seed, a, b);
+        (world.loss, world.copies) = (10, 10);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(30), World::is_up), "seed {seed} {}", world.story());
+        let b = world.hosts[1].engine.isakmp_sas();
+        assert!(b.iter().any(|sa| sa.nat && sa.remote.port() == 24_500), "{}", world.story());
+    }
+}
