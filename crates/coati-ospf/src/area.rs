@@ -81,6 +81,22 @@ impl Engine {
         }
     }
 
+    /// Everything of an area is gone at once, without a word to others.
+    pub(crate) fn forget_area(&mut self, now: Instant, area: AreaId) {
+        self.own.retain(|(scope, _), _| *scope != Scope::Area(area));
+        self.own_due.retain(|(_, (scope, _))| *scope != Scope::Area(area));
+        let keys: Vec<LsaKey> = self
+            .areas
+            .get(&area)
+            .map_or(Vec::new(), |found| found.lsdb.iter().map(|(key, _)| *key).collect());
+        for key in keys {
+            let old = self.areas.get_mut(&area).and_then(|found| found.lsdb.remove(&key));
+            self.reindex(now, Scope::Area(area), &key, old.filter(Entry::was_alive).map(|old| old.lsa));
+        }
+        self.areas.remove(&area);
+        self.all_routes_soon(now);
+    }
+
     /// Brings graph and table up to what the database has for this key; `old` is what they had before.
     fn reindex(&mut self, now: Instant, scope: Scope, key: &LsaKey, old: Option<Lsa>) {
         let Some(lsdb) = self.lsdb(scope) else { return };

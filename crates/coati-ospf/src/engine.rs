@@ -9,7 +9,7 @@ use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packe
 
 use crate::area::Area;
 use crate::auth::{self, Refusal};
-use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId};
+use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId, StubRouter};
 use crate::interface::{Interface, InterfaceState, Topic, masked};
 use crate::lsdb::{Lsdb, Scope};
 use crate::neighbour::{Peer, State};
@@ -483,6 +483,16 @@ impl Engine {
     /// Whether others are kept from going through this router.
     pub(crate) fn is_stub_router(&self) -> bool {
         self.config.stub_router.always || self.stub_until.is_some()
+    }
+
+    /// `max-metric` is said or taken back. Time that has begun after the start goes on unless it is taken back.
+    pub(crate) fn stub_router_changed(&mut self, now: Instant, before: StubRouter) {
+        if before.on_startup != self.config.stub_router.on_startup {
+            let begin =
+                self.stub_until.zip(before.on_startup).and_then(|(until, time)| until.checked_sub(time));
+            let until = begin.zip(self.config.stub_router.on_startup).map(|(begin, time)| begin + time);
+            self.stub_until = until.filter(|until| *until > now);
+        }
     }
 
     /// The first interface is there.

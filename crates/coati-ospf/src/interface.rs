@@ -275,6 +275,16 @@ impl Engine {
         if self.interfaces.get(&link.index).is_some_and(|old| old.link == link && old.config == config) {
             return;
         }
+        if let Some(old) = self.interfaces.get_mut(&link.index).filter(|old| old.link == link)
+            && config.replaces(&old.config)
+        {
+            old.config = config;
+            old.hello_due = now;
+            let area = old.config.area;
+            self.tick(now);
+            self.router_lsa_soon(now, area);
+            return self.handle_timeout(now);
+        }
         if self.interfaces.contains_key(&link.index) {
             self.interface_down(now, link.index);
         }

@@ -8,6 +8,7 @@ mod broadcast;
 mod database;
 mod hostile;
 mod model;
+mod reconfigure;
 mod restart;
 mod scale;
 mod views;

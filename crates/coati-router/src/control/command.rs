@@ -14,6 +14,7 @@ use crate::admin::{
     AdminReply, AdminRequest, Cause, Establish, PairStatus, PeerStatus, Refused, TimerStatus,
 };
 use crate::ike_config::ike_config;
+use crate::ospf_config::engine_config;
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -215,6 +216,9 @@ impl Control {
         outcome.ended = before_all.len() - outcome.kept;
         outcome.ospf_changed = before.ospf != site.ospf;
         self.ospf_conf.clone_from(&site.ospf);
+        if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
+            engine.reconfigure(now.at, engine_config(conf, engine.router_id()));
+        }
         self.settle(now);
         outcome
     }

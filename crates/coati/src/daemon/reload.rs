@@ -49,7 +49,7 @@ impl Daemon {
         if let (Some(new), Some(old)) = (&site.ospf, &self.site.ospf)
             && new.is_another_router(old)
         {
-            later.push("what `router ospf` says of areas, router id, timers and metrics");
+            later.push("the router id of OSPF, or `router ospf` itself");
         }
         let adminsock = |site: &Site| site.racoon.as_ref().map(|racoon| racoon.listen.adminsock.clone());
         if self.start.sockets.is_empty() && adminsock(&site) != adminsock(&self.site) {
