@@ -130,7 +130,15 @@ impl<'a> Parser<'a> {
         let proto = self.proto()?;
         let span = self.cursor.span();
         let spi = self.number32("an SPI")?;
-        if spi < Spi::FIRST {
+        if proto == SaProto::Ipcomp {
+            if spi > u32::from(u16::MAX) || spi < Spi::FIRST && Spi(spi) != Spi::DEFLATE {
+                return Err(self
+                    .cursor
+                    .remarks
+                    .error(span, format!("{spi} is no index of ipcomp"))
+                    .help("use 256 (0x100) to 65535 (0xffff), RFC 3173 section 3.3"));
+            }
+        } else if spi < Spi::FIRST {
             return Err(self
                 .cursor
                 .remarks
@@ -188,7 +196,8 @@ impl<'a> Parser<'a> {
             usage: Usage::default(),
             sequence: 0,
         };
-        const OPTIONS: [&str; 9] = ["-m", "-r", "-u", "-f", "-lh", "-ls", "-bh", "-bs", "-E"];
+        const OPTIONS: [&str; 10] = ["-m", "-r", "-u", "-f", "-lh", "-ls", "-bh", "-bs", "-E", "-C"];
+        let compresses = sa.id.proto == SaProto::Ipcomp;
         let mut algorithms = 0;
         while let Some(Kind::Word(word)) = self.cursor.peek() {
             let span = self.cursor.span();
@@ -210,6 +219,24 @@ impl<'a> Parser<'a> {
                 "-ls" => sa.soft.add_seconds = self.number32("seconds")?.into(),
                 "-bh" => sa.hard.bytes = self.number32("bytes")?.into(),
                 "-bs" => sa.soft.bytes = self.number32("bytes")?.into(),
+                "-C" if compresses => {
+                    let (name, span) = self.cursor.word("a compression algorithm")?;
+                    if name != "deflate" {
+                        return Err(self.cursor.remarks.unknown(
+                            span,
+                            "compression algorithm",
+                            name,
+                            &["deflate"],
+                        ));
+                    }
+                    // The SPI is the index on the wire, as -R wants it and as the Linux kernel does anyway.
+                    self.cursor.accept_word("-R");
+                    algorithms += 1;
+                }
+                "-E" | "-A" if compresses => {
+                    let error = self.cursor.remarks.error(span, "ipcomp has no keys");
+                    return Err(error.help("write -C deflate, and a second SA for esp"));
+                }
                 "-E" => {
                     let (name, span) = self.cursor.word("an encryption algorithm")?;
                     let names: Vec<&str> = EncAlgorithm::ALL.iter().map(|a| a.setkey_name()).collect();
@@ -235,11 +262,11 @@ impl<'a> Parser<'a> {
         }
         if algorithms == 0 {
             let span = self.cursor.span();
-            return Err(self
-                .cursor
-                .remarks
-                .error(span, "no algorithm")
-                .help("add -E ALGORITHM KEY and -A ALGORITHM KEY"));
+            return Err(self.cursor.remarks.error(span, "no algorithm").help(if compresses {
+                "add -C deflate"
+            } else {
+                "add -E ALGORITHM KEY and -A ALGORITHM KEY"
+            }));
         }
         Ok(sa)
     }
@@ -508,6 +535,22 @@ mod tests {
     }
 
     #[test]
+    fn compression_before_esp() {
+        for options in ["-C deflate", "-m transport -C deflate -R -u 3"] {
+            let text = format!("add 192.0.2.1 198.51.100.1 ipcomp 0x1000 {options};");
+            let Request::Add(sa) = one(&text).unwrap() else { panic!() };
+            assert_eq!((sa.id.proto, sa.id.spi), (SaProto::Ipcomp, Spi(0x1000)));
+            assert!(sa.enc_key.is_empty() && sa.auth_key.is_empty());
+        }
+        let text =
+            "spdadd 192.0.2.1 198.51.100.1 any -P out ipsec ipcomp/transport//use esp/transport//require;";
+        let Request::SpdAdd(policy) = one(text).unwrap() else { panic!() };
+        let Action::Ipsec(rules) = &policy.action else { panic!() };
+        let bundle = coati_sadb::Bundle::of(rules).unwrap();
+        assert_eq!((bundle.ipcomp.unwrap().level, bundle.esp.level), (Level::Use, Level::Require));
+    }
+
+    #[test]
     fn wrong_lines_and_their_places() {
         for (text, wanted) in [
             (
@@ -523,6 +566,11 @@ mod tests {
             ("spdadd 1.1.1.1 2.2.2.2 gre -P out ipsec esp/tunnel//require;", "needs the addresses"),
             ("spdadd 1.1.1.1 ::1 gre -P out none;", "different families"),
             ("add 1.1.1.1 2.2.2.2 esp 255 -E null -A hmac-sha1 \"x\";", "reserved"),
+            ("add 1.1.1.1 2.2.2.2 ipcomp 0x10000 -C deflate;", "no index of ipcomp"),
+            ("add 1.1.1.1 2.2.2.2 ipcomp 255 -C deflate;", "no index of ipcomp"),
+            ("add 1.1.1.1 2.2.2.2 ipcomp 256 -C lzs;", "unknown compression algorithm `lzs`"),
+            ("add 1.1.1.1 2.2.2.2 ipcomp 256 -E null -A hmac-sha1 \"x\";", "ipcomp has no keys"),
+            ("add 1.1.1.1 2.2.2.2 ipcomp 256;", "add -C deflate"),
             (
                 "add 1.1.1.1 2.2.2.2 esp 256 -E aes-cbc \"short\";",
                 "takes a key of 128 or 192 or 256 bits, this one has 40",

@@ -6,11 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
-use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selector};
+use coati_sadb::{Action, Bundle, Direction, Level, Policy, ReqId, Request, SaId, SaProto, Selector};
 
 use crate::config::{Config, Peer};
 use crate::event::{EndReason, Event};
 use crate::failure::Failure;
+use crate::ikev1::compression::Compression;
 use crate::ikev1::mode_config::Leases;
 use crate::ikev1::nat::{KEEPALIVE, NON_ESP_MARKER};
 use crate::job::Job;
@@ -58,8 +59,8 @@ pub struct RequestTag(pub(crate) u64);
 /// Why something was asked of the data plane.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
-    /// The SPI of a quick mode.
-    QuickSpi { phase1: u64, message_id: u32 },
+    /// The SPI of a quick mode, ESP's or IPComp's.
+    QuickSpi { phase1: u64, message_id: u32, proto: SaProto },
     /// An SA of a pair.
     Install(IpAddr),
     /// An SA whose peer has another port now.
@@ -274,7 +275,8 @@ impl Core {
             .iter()
             .find(|policy| policy.direction == Direction::Out && policy.selector == *selector)?;
         let Action::Ipsec(rules) = &out.action else { return None };
-        let rule = rules.first()?;
+        let bundle = Bundle::of(rules)?;
+        let rule = bundle.esp;
         let (local, remote) =
             rule.endpoints.unwrap_or((selector.source.address, selector.destination.address));
         let reversed = selector.reversed();
@@ -283,9 +285,11 @@ impl Core {
             .iter()
             .find(|policy| policy.direction == Direction::In && policy.selector == reversed)
             .and_then(|policy| match &policy.action {
-                Action::Ipsec(rules) => rules.first(),
+                Action::Ipsec(rules) => Bundle::of(rules),
                 _ => None,
             });
+        let compression_in = inbound.and_then(|bundle| bundle.ipcomp).or(bundle.ipcomp);
+        let inbound = inbound.map(|bundle| bundle.esp);
         Some(Want {
             selector: *selector,
             local,
@@ -293,6 +297,13 @@ impl Core {
             mode: rule.mode,
             reqid_out: reqid(rule.level),
             reqid_in: inbound.map_or(reqid(rule.level), |rule| reqid(rule.level)),
+            compression: match bundle.ipcomp.map(|rule| rule.level) {
+                None => Compression::No,
+                Some(Level::Use) => Compression::Use,
+                Some(_) => Compression::Require,
+            },
+            compression_reqids: [bundle.ipcomp, compression_in]
+                .map(|rule| rule.map_or(ReqId(0), |rule| reqid(rule.level))),
             generated: self.generated.contains(selector),
         })
     }
@@ -324,6 +335,12 @@ impl Core {
         self.ask(Request::Delete(pair.inbound), None);
         if !pair.retired && pair.held.is_none() {
             self.ask(Request::Delete(pair.outbound), None);
+        }
+        if let Some([inbound, outbound]) = pair.compression {
+            self.ask(Request::Delete(inbound), None);
+            if !pair.retired {
+                self.ask(Request::Delete(outbound), None);
+            }
         }
         self.events.push_back(Event::PairDeleted { inbound: pair.inbound, outbound: pair.outbound, why });
         self.remove_generated(&pair.want);

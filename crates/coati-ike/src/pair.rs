@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use coati_sadb::{Mode, ReqId, Sa, SaId, Selector, Spi};
 
+use crate::ikev1::compression::Compression;
+
 /// How long a replaced pair still receives.
 pub(crate) const RETIREMENT: Duration = Duration::from_secs(10);
 /// The first look whether the peer uses a new pair; the next ones come after twice the time each.
@@ -26,6 +28,9 @@ pub(crate) struct Want {
     pub(crate) mode: Mode,
     pub(crate) reqid_out: ReqId,
     pub(crate) reqid_in: ReqId,
+    /// Whether packets are compressed before, and the reqids of that, outbound first.
+    pub(crate) compression: Compression,
+    pub(crate) compression_reqids: [ReqId; 2],
     /// Its policies were made for it, and go with it.
     pub(crate) generated: bool,
 }
@@ -38,6 +43,8 @@ pub(crate) struct Pair {
     pub(crate) identity: Vec<u8>,
     pub(crate) inbound: SaId,
     pub(crate) outbound: SaId,
+    /// IPComp's, inbound first, where that was agreed upon.
+    pub(crate) compression: Option<[SaId; 2]>,
     /// Whether we began its quick mode.
     pub(crate) initiator: bool,
     /// The ISAKMP SA it was negotiated under.

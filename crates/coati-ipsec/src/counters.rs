@@ -45,6 +45,12 @@ drops! {
     TooOld => "esp-before-window",
     /// The padding is wrong.
     Padding => "esp-bad-padding",
+    /// Nobody has this compression parameter index.
+    UnknownCpi => "ipcomp-unknown-cpi",
+    /// What was compressed cannot be read.
+    Inflate => "ipcomp-bad-data",
+    /// What was compressed is larger than an IP packet may be.
+    InflatesTooFar => "ipcomp-too-large",
     /// The SA has used all its sequence numbers.
     SequenceExhausted => "esp-sequence-exhausted",
     /// The SA is dead.
@@ -67,12 +73,15 @@ pub struct Counters {
     drops: Vec<AtomicU64>,
     sealed: AtomicU64,
     opened: AtomicU64,
+    compressed: AtomicU64,
+    inflated: AtomicU64,
 }
 
 impl Default for Counters {
     fn default() -> Self {
         let drops = Drop::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { drops, sealed: AtomicU64::new(0), opened: AtomicU64::new(0) }
+        let [sealed, opened, compressed, inflated] = [const { AtomicU64::new(0) }; 4];
+        Self { drops, sealed, opened, compressed, inflated }
     }
 }
 
@@ -97,11 +106,21 @@ impl Counters {
         self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn compressed(&self) {
+        self.compressed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn inflated(&self) {
+        self.inflated.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Every counter by name.
     pub fn all(&self) -> Vec<(String, u64)> {
         let mut all = vec![
             ("esp-sealed".to_owned(), self.sealed.load(Ordering::Relaxed)),
             ("esp-opened".to_owned(), self.opened.load(Ordering::Relaxed)),
+            ("ipcomp-compressed".to_owned(), self.compressed.load(Ordering::Relaxed)),
+            ("ipcomp-inflated".to_owned(), self.inflated.load(Ordering::Relaxed)),
         ];
         all.extend(Drop::ALL.iter().map(|reason| (reason.name().to_owned(), self.drops(*reason))));
         all

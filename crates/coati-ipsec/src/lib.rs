@@ -1,4 +1,4 @@
-//! An IPsec kernel as a library, sans-IO: SPD, SAD, ESP transforms, replay window, lifetimes.
+//! An IPsec kernel as a library, sans-IO: SPD, SAD, ESP and IPComp transforms, replay window, lifetimes.
 //!
 //! [`Sadb`] is the control side, with a single owner: it answers PF_KEY's requests, keeps time and packets that
 //! wait. Whenever something changed it makes a new [`Snapshot`], which the threads that carry packets read without
@@ -8,6 +8,7 @@
 
 mod counters;
 mod esp;
+mod ipcomp;
 pub mod mtu;
 mod packet;
 mod replay;

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{
-    Acquire, Action, AuthAlgorithm, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode, Notification,
-    Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret, Selector, Spi,
-    Usage,
+    Acquire, Action, AuthAlgorithm, Bundle, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode,
+    Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
+    Selector, Spi, Usage,
 };
 
 use crate::counters::{Counters, Drop};
@@ -165,7 +165,13 @@ impl Sadb {
     ) -> Result<Reply, Refusal> {
         self.room_for_sa()?;
         let spi = loop {
-            let spi = Spi(self.random.number());
+            let spi = match proto {
+                SaProto::Ipcomp => {
+                    let (first, last) = Spi::NEGOTIATED_CPI.into_inner();
+                    Spi(first + self.random.below(last - first + 1))
+                }
+                _ => Spi(self.random.number()),
+            };
             let taken = self.sas.iter().any(|entry| entry.sa.id.spi == spi);
             if !spi.is_reserved() && !taken {
                 break spi;
@@ -311,7 +317,7 @@ impl Sadb {
             return;
         }
         let Action::Ipsec(rules) = &policy.action else { return };
-        let Some(rule) = rules.first() else { return };
+        let Some(rule) = Bundle::of(rules).map(|bundle| bundle.esp) else { return };
         let reqid = match rule.level {
             Level::Unique(reqid) => reqid,
             _ => ReqId(0),
@@ -427,7 +433,12 @@ impl Sadb {
     fn publish(&mut self, now: Instant) {
         let live = |entry: &Entry| entry.live.clone();
         self.snapshot = Arc::new(Snapshot {
-            inbound: self.sas.iter().filter_map(live).map(|sa| ((sa.spi, sa.destination), sa)).collect(),
+            inbound: self
+                .sas
+                .iter()
+                .filter_map(live)
+                .map(|sa| ((sa.proto, sa.spi, sa.destination), sa))
+                .collect(),
             outbound: self.sas.iter().rev().filter_map(live).collect(),
             policies: self
                 .policies
@@ -444,7 +455,20 @@ impl Sadb {
 
 impl Entry {
     fn new(now: Instant, wall: u64, mut sa: Sa) -> Result<Self, Refusal> {
-        if sa.id.spi.is_reserved() {
+        let has_keys = !sa.enc_key.is_empty() || !sa.auth_key.is_empty();
+        if sa.id.proto == SaProto::Ipcomp {
+            let negotiated = Spi::FIRST..=u32::from(u16::MAX);
+            if sa.id.spi != Spi::DEFLATE && !negotiated.contains(&sa.id.spi.0) {
+                let text = format!(
+                    "{} is no index of ipcomp: it has 16 bits, and 256 is the first to use",
+                    sa.id.spi.0
+                );
+                return Err(Refusal::Invalid(text));
+            }
+            if has_keys {
+                return Err(Refusal::Invalid("ipcomp has no keys: give -C deflate alone".into()));
+            }
+        } else if sa.id.spi.is_reserved() {
             return Err(Refusal::Invalid(format!(
                 "SPI {} is reserved: 256 is the first to use",
                 sa.id.spi.0
@@ -452,7 +476,7 @@ impl Entry {
         }
         if !is_supported(sa.id.proto, sa.mode) {
             return Err(Refusal::Unsupported(format!(
-                "the embedded data plane does ESP in transport mode, not {} in {} mode",
+                "the embedded data plane does ESP and IPComp in transport mode, not {} in {} mode",
                 sa.id.proto.setkey_name(),
                 sa.mode.setkey_name()
             )));
@@ -460,10 +484,14 @@ impl Entry {
         if sa.id.source.is_ipv4() != sa.id.destination.is_ipv4() {
             return Err(Refusal::Invalid("source and destination are of different families".into()));
         }
-        let transform = Transform::new(&sa)?;
+        let transform = match sa.id.proto {
+            SaProto::Ipcomp => None,
+            _ => Some(Transform::new(&sa)?),
+        };
         sa.state = SaState::Mature;
         sa.usage = Usage { added: wall, ..Usage::default() };
         let live = LiveSa {
+            proto: sa.id.proto,
             spi: sa.id.spi,
             source: sa.id.source,
             destination: sa.id.destination,
@@ -548,11 +576,12 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
         return Err(Refusal::Unsupported("fwd policies exist on Linux kernels only; use in".into()));
     }
     let Action::Ipsec(rules) = &policy.action else { return Ok(()) };
-    match rules.as_slice() {
-        [rule] if is_supported(rule.proto, rule.mode) => Ok(()),
-        [_] => Err(Refusal::Unsupported("the embedded data plane does esp/transport only".into())),
-        _ => Err(Refusal::Unsupported(
-            "the embedded data plane does one protocol for a policy, no bundles".into(),
+    match Bundle::of(rules) {
+        Some(_) if rules.iter().all(|rule| is_supported(rule.proto, rule.mode)) => Ok(()),
+        Some(_) => Err(Refusal::Unsupported("the embedded data plane does esp/transport only".into())),
+        None => Err(Refusal::Unsupported(
+            "the embedded data plane does esp alone, or ipcomp and then esp; no other protocols or bundles"
+                .into(),
         )),
     }
 }

@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coati_crypto::RandomSource;
-use coati_sadb::{Action, Direction, Level, Mode, Policy, PolicyId, ReqId, SaProto, Selector, Spi};
+use coati_sadb::{
+    Action, Bundle, Direction, Level, Mode, Policy, PolicyId, ReqId, Rule, SaProto, Selector, Spi,
+};
 use coati_wire::ipv4::protocol;
 use coati_wire::{WireError, checksum, esp, ip, udp};
 
 use crate::counters::{Counters, Drop};
 use crate::esp::Transform;
+use crate::ipcomp;
 use crate::packet::Packet;
 use crate::replay::{ReplayError, ReplayWindow};
 
@@ -34,6 +37,7 @@ pub enum Outbound {
 /// An SA as the packet threads use it.
 #[derive(Debug)]
 pub(crate) struct LiveSa {
+    pub(crate) proto: SaProto,
     pub(crate) spi: Spi,
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
@@ -41,7 +45,8 @@ pub(crate) struct LiveSa {
     pub(crate) mode: Mode,
     /// Ports of the UDP header around ESP, source in the upper half; 0 is none. The peer's may change.
     pub(crate) udp_ports: AtomicU32,
-    pub(crate) transform: Transform,
+    /// ESP's; IPComp has none.
+    pub(crate) transform: Option<Transform>,
     /// Last sequence number sent.
     pub(crate) sequence: AtomicU64,
     pub(crate) replay: Mutex<ReplayWindow>,
@@ -86,7 +91,7 @@ pub(crate) struct LivePolicy {
 /// An immutable view of SPD and SAD.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    pub(crate) inbound: HashMap<(Spi, IpAddr), Arc<LiveSa>>,
+    pub(crate) inbound: HashMap<(SaProto, Spi, IpAddr), Arc<LiveSa>>,
     /// Usable SAs, newest first.
     pub(crate) outbound: Vec<Arc<LiveSa>>,
     /// In the order they are looked at.
@@ -136,7 +141,7 @@ impl Snapshot {
         wall: u64,
         random: &mut dyn RandomSource,
     ) -> Result<Outbound, Drop> {
-        let facts = Facts::of(packet.bytes())?;
+        let mut facts = Facts::of(packet.bytes())?;
         let Some(policy) = self.policy(Direction::Out, &facts) else { return Ok(Outbound::Clear) };
         policy.usage.add(packet.len(), wall);
         let rules = match &policy.policy.action {
@@ -144,19 +149,36 @@ impl Snapshot {
             Action::Discard => return Err(Drop::PolicyDiscard),
             Action::Ipsec(rules) => rules,
         };
-        let Some(rule) = rules.first() else { return Err(Drop::PolicyMismatch) };
-        let fits = |sa: &&Arc<LiveSa>| {
-            sa.source == facts.source
+        let Some(bundle) = Bundle::of(rules) else { return Err(Drop::PolicyMismatch) };
+        let sa = match self.sa_for(bundle.esp, &facts) {
+            Some(sa) => sa,
+            None if bundle.esp.level == Level::Use => return Ok(Outbound::Clear),
+            None => return Ok(Outbound::Wait(policy.policy.id)),
+        };
+        if let Some(rule) = bundle.ipcomp {
+            match self.sa_for(rule, &facts) {
+                Some(sa) => {
+                    if sa.compress(packet, &mut facts, wall) {
+                        self.counters.compressed();
+                    }
+                }
+                None if rule.level == Level::Use => {}
+                None => return Ok(Outbound::Wait(policy.policy.id)),
+            }
+        }
+        sa.seal(packet, &facts, wall, random).inspect(|()| self.counters.sealed())?;
+        Ok(Outbound::Sealed)
+    }
+
+    /// The newest SA that does what a rule wants.
+    fn sa_for(&self, rule: &Rule, facts: &Facts) -> Option<&Arc<LiveSa>> {
+        self.outbound.iter().find(|sa| {
+            sa.proto == rule.proto
+                && sa.source == facts.source
                 && sa.destination == facts.destination
                 && !sa.dead.load(Ordering::Relaxed)
                 && level_fits(rule.level, sa.reqid)
-        };
-        match self.outbound.iter().find(fits) {
-            Some(sa) => sa.seal(packet, &facts, wall, random).inspect(|()| self.counters.sealed())?,
-            None if rule.level == Level::Use => return Ok(Outbound::Clear),
-            None => return Ok(Outbound::Wait(policy.policy.id)),
-        }
-        Ok(Outbound::Sealed)
+        })
     }
 
     /// Opens and judges one IP packet that came in: afterwards it is the clear packet. An ESP packet of an SPI
@@ -168,20 +190,38 @@ impl Snapshot {
     fn inbound_one(&self, packet: &mut Packet, wall: u64) -> Result<(), Drop> {
         let facts = Facts::of(packet.bytes())?;
         if facts.protocol != protocol::ESP {
-            return self.inbound_policy(&facts, None, packet.len(), wall);
+            return self.inbound_policy(&facts, None, None, packet.len(), wall);
         }
         let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
         let (header, _) = esp::Header::parse(body).map_err(|_: WireError| Drop::EspLength)?;
-        let sa = self.inbound.get(&(Spi(header.spi), facts.destination)).ok_or(Drop::UnknownSpi)?;
+        let name = (SaProto::Esp, Spi(header.spi), facts.destination);
+        let sa = self.inbound.get(&name).ok_or(Drop::UnknownSpi)?;
         let next_header = sa.open(packet, &facts, header.sequence, wall)?;
         mend(packet, &facts, next_header);
+        let (next_header, compression) = match next_header {
+            protocol::IPCOMP => self.inflate(packet, &facts, wall).map(|(next, sa)| (next, Some(sa)))?,
+            clear => (clear, None),
+        };
         if sa.udp_ports.load(Ordering::Relaxed) != 0 && sa.mode != Mode::Tunnel {
             // The sender has counted its own addresses in, which a NAT has changed outside since.
             repair_checksum(packet, &facts, next_header);
         }
         self.counters.opened();
         let inner = Facts::of(packet.bytes())?;
-        self.inbound_policy(&inner, Some(sa), packet.len(), wall)
+        self.inbound_policy(&inner, Some(sa), compression, packet.len(), wall)
+    }
+
+    /// What was compressed becomes what it was. Returns its protocol and the SA that says so.
+    fn inflate(&self, packet: &mut Packet, facts: &Facts, wall: u64) -> Result<(u8, &LiveSa), Drop> {
+        let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
+        let (header, _) = coati_wire::ipcomp::Header::parse(body).map_err(|_| Drop::Inflate)?;
+        let name = (SaProto::Ipcomp, Spi(header.cpi.into()), facts.destination);
+        let sa = self.inbound.get(&name).ok_or(Drop::UnknownCpi)?;
+        let next_header = ipcomp::inflate(packet, facts.header_len)?;
+        mend(packet, facts, next_header);
+        sa.usage.add(packet.len() - facts.header_len, wall);
+        self.counters.inflated();
+        Ok((next_header, sa))
     }
 
     /// RFC 4301 section 5.2, step 4: was it allowed to come this way?
@@ -189,6 +229,7 @@ impl Snapshot {
         &self,
         facts: &Facts,
         sa: Option<&LiveSa>,
+        compression: Option<&LiveSa>,
         length: usize,
         wall: u64,
     ) -> Result<(), Drop> {
@@ -199,11 +240,19 @@ impl Snapshot {
             Action::Discard => return Err(Drop::PolicyDiscard),
             Action::Ipsec(rules) => rules,
         };
-        let Some(rule) = rules.first() else { return Err(Drop::PolicyMismatch) };
+        let Some(bundle) = Bundle::of(rules) else { return Err(Drop::PolicyMismatch) };
+        // What has become no smaller is not compressed, whatever the policy says (RFC 3173 section 2.2).
+        let compressed_so =
+            compression.is_none_or(|sa| bundle.ipcomp.is_some_and(|rule| level_fits(rule.level, sa.reqid)));
+        let rule = bundle.esp;
         match sa {
             None if rule.level == Level::Use => Ok(()),
             None => Err(Drop::ClearInbound),
-            Some(sa) if level_fits(rule.level, sa.reqid) && mode_fits(rule.mode, sa.mode) => Ok(()),
+            Some(sa)
+                if level_fits(rule.level, sa.reqid) && mode_fits(rule.mode, sa.mode) && compressed_so =>
+            {
+                Ok(())
+            }
             Some(_) => Err(Drop::PolicyMismatch),
         }
     }
@@ -237,13 +286,9 @@ impl Snapshot {
         match &policy.policy.action {
             Action::None => true,
             Action::Discard => false,
-            Action::Ipsec(rules) => rules.first().is_some_and(|rule| {
-                rule.level == Level::Use
-                    || self.outbound.iter().any(|sa| {
-                        sa.source == facts.source
-                            && sa.destination == facts.destination
-                            && level_fits(rule.level, sa.reqid)
-                    })
+            Action::Ipsec(rules) => Bundle::of(rules).is_some_and(|bundle| {
+                let there = |rule: &Rule| rule.level == Level::Use || self.sa_for(rule, &facts).is_some();
+                there(bundle.esp) && bundle.ipcomp.is_none_or(there)
             }),
         }
     }
@@ -261,6 +306,18 @@ fn mode_fits(wanted: Mode, found: Mode) -> bool {
 }
 
 impl LiveSa {
+    /// Whether the packet is smaller now.
+    fn compress(&self, packet: &mut Packet, facts: &mut Facts, wall: u64) -> bool {
+        let before = packet.len().saturating_sub(facts.header_len);
+        let cpi = u16::try_from(self.spi.0).unwrap_or(0);
+        let smaller = ipcomp::compress(packet, facts.header_len, facts.protocol, cpi);
+        if smaller {
+            facts.protocol = protocol::IPCOMP;
+            self.usage.add(before, wall);
+        }
+        smaller
+    }
+
     fn seal(
         &self,
         packet: &mut Packet,
@@ -273,7 +330,8 @@ impl LiveSa {
             return Err(Drop::SequenceExhausted);
         }
         let inner = packet.len() - facts.header_len;
-        self.transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
+        let transform = self.transform.as_ref().ok_or(Drop::PolicyMismatch)?;
+        transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
         let ports = self.udp_ports.load(Ordering::Relaxed);
         if ports == 0 {
             mend(packet, facts, protocol::ESP);
@@ -295,7 +353,8 @@ impl LiveSa {
         };
         let window = || self.replay.lock().unwrap_or_else(PoisonError::into_inner);
         window().check(u64::from(sequence)).map_err(refused)?;
-        let next_header = self.transform.open(packet, facts.header_len)?;
+        let transform = self.transform.as_ref().ok_or(Drop::UnknownSpi)?;
+        let next_header = transform.open(packet, facts.header_len)?;
         window().accept(u64::from(sequence)).map_err(refused)?;
         self.usage.add(packet.len().saturating_sub(facts.header_len), wall);
         Ok(next_header)
@@ -388,5 +447,5 @@ impl Facts {
 
 /// The kinds of SA the transform exists for.
 pub(crate) fn is_supported(proto: SaProto, mode: Mode) -> bool {
-    proto == SaProto::Esp && mode != Mode::Tunnel
+    proto != SaProto::Ah && mode != Mode::Tunnel
 }

@@ -15,7 +15,7 @@ mod selector;
 
 pub use algorithm::{AuthAlgorithm, EncAlgorithm};
 pub use message::{Acquire, Expire, Notification, Refusal, Reply, Request};
-pub use policy::{Action, Direction, Level, Policy, PolicyId, Priority, Rule};
+pub use policy::{Action, Bundle, Direction, Level, Policy, PolicyId, Priority, Rule};
 pub use sa::{Lifetime, Mode, NatT, ReqId, Sa, SaId, SaProto, SaState, Spi, Usage};
 pub use secret::Secret;
 pub use selector::{Port, Prefix, PrefixError, Selector, Upper};

@@ -59,6 +59,28 @@ pub struct Rule {
     pub level: Level,
 }
 
+/// The rules of a policy, sorted by what they do: ESP, and what is compressed before it (RFC 3173).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bundle<'a> {
+    /// `ipcomp/transport//use`, when it is there.
+    pub ipcomp: Option<&'a Rule>,
+    /// `esp/…`.
+    pub esp: &'a Rule,
+}
+
+impl<'a> Bundle<'a> {
+    /// Sorts them; `None` for a combination that nobody has use for.
+    pub fn of(rules: &'a [Rule]) -> Option<Self> {
+        match rules {
+            [esp] if esp.proto == SaProto::Esp => Some(Self { ipcomp: None, esp }),
+            [ipcomp, esp] if (ipcomp.proto, esp.proto) == (SaProto::Ipcomp, SaProto::Esp) => {
+                Some(Self { ipcomp: Some(ipcomp), esp })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How strictly a rule wants its SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -13,6 +13,10 @@ use crate::{AuthAlgorithm, EncAlgorithm, Secret};
 pub struct Spi(pub u32);
 
 impl Spi {
+    /// The well-known index of DEFLATE, for IPComp without negotiation (RFC 3173 section 3.3, RFC 2394).
+    pub const DEFLATE: Spi = Spi(2);
+    /// The indices of IPComp, 16 bits, that may be negotiated (RFC 3173 section 3.3).
+    pub const NEGOTIATED_CPI: std::ops::RangeInclusive<u32> = 256..=61_439;
     /// The first SPI that may be used for an SA.
     pub const FIRST: u32 = 256;
 
@@ -52,7 +56,7 @@ pub enum SaProto {
     Esp,
     /// Authentication header, IP protocol 51.
     Ah,
-    /// IP payload compression, IP protocol 108.
+    /// IP payload compression, IP protocol 108, always by DEFLATE (RFC 2394).
     Ipcomp,
 }
 

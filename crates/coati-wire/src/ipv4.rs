@@ -32,6 +32,8 @@ pub mod protocol {
     pub const ICMPV6: u8 = 58;
     /// OSPF.
     pub const OSPF: u8 = 89;
+    /// IP payload compression.
+    pub const IPCOMP: u8 = 108;
 }
 
 const WHAT: &str = "IPv4 header";

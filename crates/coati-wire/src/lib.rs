@@ -12,6 +12,7 @@ pub mod esp;
 pub mod gre;
 pub mod icmp;
 pub mod ip;
+pub mod ipcomp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod isakmp;

@@ -62,6 +62,12 @@ pub mod encrypt {
     pub const AES_GCM_16: u8 = 20;
 }
 
+/// Compression algorithms (`SADB_X_CALG_*`), in the field of encryption.
+pub mod compress {
+    /// DEFLATE.
+    pub const DEFLATE: u8 = 2;
+}
+
 /// Extension types (`SADB_EXT_*`).
 mod extension {
     pub(super) const SA: u16 = 1;

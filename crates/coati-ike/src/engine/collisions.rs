@@ -180,8 +180,10 @@ impl Engine {
     fn retire_pair(&mut self, now: Instant, id: u64) {
         if let Some(pair) = self.core.pairs.get_mut(&id) {
             pair.retired = true;
-            let outbound = pair.outbound;
-            self.core.ask(Request::Delete(outbound), None);
+            let compression = pair.compression.map(|[_, outbound]| outbound);
+            for outbound in [pair.outbound].into_iter().chain(compression) {
+                self.core.ask(Request::Delete(outbound), None);
+            }
             self.core.set_timer(now + RETIREMENT, Timer::RetirePair(id));
         }
     }

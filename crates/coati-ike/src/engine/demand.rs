@@ -145,15 +145,15 @@ impl Engine {
     /// The data plane answers a request.
     pub fn handle_reply(&mut self, now: Instant, tag: RequestTag, reply: &Reply) {
         match (self.core.purposes.remove(&tag.0), reply) {
-            (Some(Purpose::QuickSpi { phase1, message_id }), Reply::Spi { spi }) => {
+            (Some(Purpose::QuickSpi { phase1, message_id, proto }), Reply::Spi { spi }) => {
                 // When the exchange is gone meanwhile, the larval SA ends by itself.
                 if let Some(sa) =
                     self.phase1.get_mut(&phase1).filter(|sa| sa.quicks.contains_key(&message_id))
                 {
-                    quick_mode::handle_spi(&mut self.core, now, sa, message_id, *spi);
+                    quick_mode::handle_spi(&mut self.core, now, sa, message_id, (proto, *spi));
                 }
             }
-            (Some(Purpose::QuickSpi { phase1, message_id }), refused) => {
+            (Some(Purpose::QuickSpi { phase1, message_id, .. }), refused) => {
                 let Some(sa) = self.phase1.get_mut(&phase1) else { return };
                 let text = format!("no SPI to be had: {}", refusal(refused));
                 self.core.fail(Failure::new(sa.remote.ip(), Stage::Install, Cause::DataPlane, text));

@@ -198,7 +198,7 @@ fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notif
                 Notification::NO_PROPOSAL_CHOSEN => {
                     let quick = sa.quicks.values().find(|quick| quick.initiator && quick.is_open());
                     if let Some(Quick { info, want, .. }) = quick {
-                        what.ours = Some(proposal::wanted_phase2(info, encapsulation(sa, want.mode)));
+                        what.ours = Some(proposal::wanted_phase2(info, encapsulation(sa, want)));
                         what.origin = Some(info.origin.clone()).filter(|origin| !origin.is_empty());
                     }
                     ": it takes none of our proposals; its log says what it wants: compare it with our sainfo section \

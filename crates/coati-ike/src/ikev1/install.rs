@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use coati_sadb::{AuthAlgorithm, Lifetime, Mode, NatT, ReqId, Request, Sa, SaState, Secret, Usage};
+use coati_sadb::{
+    AuthAlgorithm, EncAlgorithm, Lifetime, Mode, NatT, ReqId, Request, Sa, SaState, Secret, Usage,
+};
 use coati_wire::isakmp::{Identity, Payload};
 
 use super::nat;
@@ -12,13 +14,14 @@ use super::proposal::{Encapsulation, PROTO_ESP};
 use super::quick_mode::Quick;
 use crate::core::{Core, Purpose};
 use crate::event::Event;
-use crate::pair::Pair;
+use crate::pair::{Pair, Want};
 
 /// Window for replayed packets of negotiated SAs, in packets.
 const REPLAY_WINDOW: u32 = 64;
 
 /// Hands one SA to the data plane.
 pub(crate) fn install(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
+    install_compression(core, sa, quick, inbound);
     let new = negotiated(core, sa, quick, inbound).map(Box::new);
     ask_to_install(core, sa, new.map(if inbound { Request::Update } else { Request::Add }));
 }
@@ -27,6 +30,31 @@ pub(crate) fn ask_to_install(core: &mut Core, sa: &Phase1, request: Option<Reque
     if let Some(request) = request {
         core.ask(request, Some(Purpose::Install(sa.remote.ip())));
     }
+}
+
+/// Hands IPComp's SA to the data plane, before ESP's. The peer has its own already when ours can be used.
+pub(crate) fn install_compression(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: bool) {
+    let Some([inbound_id, outbound_id]) = quick.compression() else { return };
+    let [reqid_out, reqid_in] = quick.want.compression_reqids;
+    let (id, reqid) = if inbound { (inbound_id, reqid_in) } else { (outbound_id, reqid_out) };
+    let of_esp = negotiated(core, sa, quick, inbound);
+    let seconds = |lifetime: Lifetime| Lifetime { add_seconds: lifetime.add_seconds, ..Lifetime::default() };
+    let new = of_esp.map(|esp| Sa {
+        id,
+        reqid,
+        enc: EncAlgorithm::Null,
+        enc_key: Secret::default(),
+        auth: AuthAlgorithm::None,
+        auth_key: Secret::default(),
+        replay_window: 0,
+        nat_t: None,
+        // ESP's limits renew the pair.
+        soft: Lifetime::default(),
+        hard: seconds(esp.hard),
+        ..esp
+    });
+    let new = new.map(Box::new);
+    ask_to_install(core, sa, new.map(if inbound { Request::Update } else { Request::Add }));
 }
 
 /// One SA of the pair with its keys.
@@ -92,6 +120,7 @@ pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, he
         identity: sa.peer_identity.as_ref().map_or(Vec::new(), Identity::emit),
         inbound,
         outbound,
+        compression: quick.compression(),
         initiator: quick.initiator,
         phase1: sa.id,
         phase1_began: sa.began,
@@ -107,14 +136,14 @@ pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, he
 }
 
 /// How the SAs of this exchange wrap their packets.
-pub(crate) fn encapsulation(sa: &Phase1, mode: Mode) -> Encapsulation {
-    Encapsulation { mode, udp: sa.nat.version.filter(|_| sa.nat.found()) }
+pub(crate) fn encapsulation(sa: &Phase1, want: &Want) -> Encapsulation {
+    let udp = sa.nat.version.filter(|_| sa.nat.found());
+    Encapsulation { mode: want.mode, udp, compression: want.compression }
 }
 
 /// In transport mode through a NAT the peer is told the addresses as we see them (RFC 3947 section 5.2).
 pub(crate) fn original_addresses(sa: &Phase1, quick: &Quick) -> Vec<(u8, Vec<u8>)> {
-    let Some(version) = encapsulation(sa, quick.want.mode).udp.filter(|_| quick.want.mode != Mode::Tunnel)
-    else {
+    let Some(version) = encapsulation(sa, &quick.want).udp.filter(|_| quick.want.mode != Mode::Tunnel) else {
         return Vec::new();
     };
     let (initiator, responder) = if quick.initiator { (sa.local, sa.remote) } else { (sa.remote, sa.local) };

@@ -2,13 +2,14 @@
 //!
 //! `phase1` is what is known of one ISAKMP SA. `greeting` keeps strangers small; `main_mode` and `aggressive_mode` bring
 //! it up with what `negotiation` has for both; `nat` sees what lies between, `auth` proves who is who and `identity` knows
-//! the kinds of names. `quick_mode` negotiates SA pairs under it: `proposal` chooses how, `selector` and `policy` say for
+//! the kinds of names. `quick_mode` negotiates SA pairs under it: `proposal` chooses how, `compression` whether IPComp comes before ESP, `selector` and `policy` say for
 //! what, `commit` waits where a peer wants that, `install` hands over. `informational` carries Delete, notifications and dead peer detection. `keys` derives,
 //! `message` encrypts and hashes, `fragment` cuts and joins.
 
 pub(crate) mod aggressive_mode;
 pub(crate) mod auth;
 pub(crate) mod commit;
+pub(crate) mod compression;
 pub(crate) mod fragment;
 pub(crate) mod greeting;
 pub(crate) mod identity;

@@ -7,6 +7,7 @@ use coati_sadb::{
     Selector, Usage,
 };
 
+use super::compression::Compression;
 use super::phase1::Phase1;
 use super::selector::endpoints;
 use crate::config::{EndpointId, GeneratePolicy, Peer};
@@ -44,7 +45,7 @@ pub(crate) fn wanted(
     core: &mut Core,
     sa: &Phase1,
     peer: &Peer,
-    mode: Mode,
+    (mode, compression): (Mode, Compression),
     ours: &EndpointId,
     theirs: &EndpointId,
 ) -> Want {
@@ -65,6 +66,8 @@ pub(crate) fn wanted(
         mode,
         reqid_out,
         reqid_in,
+        compression,
+        compression_reqids: [ReqId(0); 2],
         generated: true,
     }
 }
@@ -76,17 +79,23 @@ pub(crate) fn generate_policies(core: &mut Core, want: &Want) {
         let out = direction == Direction::Out;
         let reqid = if out { want.reqid_out } else { want.reqid_in };
         let ends = if out { (want.local, want.remote) } else { (want.remote, want.local) };
+        let esp = Rule {
+            proto: SaProto::Esp,
+            mode: want.mode,
+            endpoints: (want.mode == Mode::Tunnel).then_some(ends),
+            level: if reqid == ReqId(0) { Level::Require } else { Level::Unique(reqid) },
+        };
+        let compression = (want.compression != Compression::No).then(|| Rule {
+            proto: SaProto::Ipcomp,
+            level: Level::Use,
+            ..esp.clone()
+        });
         let policy = Policy {
             id: PolicyId(0),
             selector: if out { want.selector } else { want.selector.reversed() },
             direction,
             priority: Priority::default(),
-            action: Action::Ipsec(vec![Rule {
-                proto: SaProto::Esp,
-                mode: want.mode,
-                endpoints: (want.mode == Mode::Tunnel).then_some(ends),
-                level: if reqid == ReqId(0) { Level::Require } else { Level::Unique(reqid) },
-            }]),
+            action: Action::Ipsec(compression.into_iter().chain([esp]).collect()),
             usage: Usage::default(),
         };
         core.policies.push(policy.clone());

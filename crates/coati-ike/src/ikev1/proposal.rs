@@ -11,6 +11,7 @@ use coati_wire::isakmp::{Attribute, Proposal, SecurityAssociation, Transform};
 
 use crate::config::{AuthMethod, IkeCipher, IkeProposal, Peer, ProposalCheck, SaInfo};
 use crate::failure::Mismatch;
+use crate::ikev1::compression::{self, Compression};
 use crate::ikev1::nat::Version;
 
 const DOI_IPSEC: u32 = 1;
@@ -234,15 +235,36 @@ impl EspChoice {
 }
 
 /// The initiator's offer in quick mode, with our SPI.
-pub(crate) fn offer_phase2(info: &SaInfo, wrap: Encapsulation, spi: u32) -> Vec<u8> {
+/// With an index of IPComp that is offered beside.
+pub(crate) fn offer_phase2(info: &SaInfo, wrap: Encapsulation, spi: u32, cpi: Option<u16>) -> Vec<u8> {
     let choices = esp_choices(info);
     let transforms = choices.iter().zip(1..=u8::MAX).map(|(choice, number)| Transform {
         number,
         id: esp_id(choice.enc),
         attributes: phase2_attributes(choice, wrap),
     });
+    let transforms: Vec<Transform> = transforms.collect();
+    let deflate = transforms.first().map(|first| compression::transform(&first.attributes, &ONLY_OF_ESP));
     let spi = spi.to_be_bytes().to_vec();
-    sa(Proposal { number: 1, protocol: PROTO_ESP, spi, transforms: transforms.collect() }).emit()
+    let esp = Proposal { number: 1, protocol: PROTO_ESP, spi, transforms };
+    // Who cannot compress may take ESP alone.
+    let alone = Proposal { number: 2, ..esp.clone() };
+    let mut offer = bundle(esp, cpi.zip(deflate));
+    if cpi.is_some() && wrap.compression == Compression::Use {
+        offer.proposals.push(alone);
+    }
+    offer.emit()
+}
+
+/// Attribute classes that IPComp has no use for.
+const ONLY_OF_ESP: [u16; 2] = [phase2::AUTHENTICATION, phase2::KEY_LEN];
+
+/// ESP, and IPComp that is taken together with it.
+fn bundle(esp: Proposal, ipcomp: Option<(u16, Transform)>) -> SecurityAssociation {
+    let number = esp.number;
+    let mut bundle = sa(esp);
+    bundle.proposals.extend(ipcomp.map(|(cpi, transform)| compression::proposal(number, cpi, transform)));
+    bundle
 }
 
 fn esp_choices(info: &SaInfo) -> Vec<EspChoice> {
@@ -286,6 +308,8 @@ fn auth_number(auth: AuthAlgorithm) -> Option<u32> {
 pub(crate) struct Encapsulation {
     pub(crate) mode: Mode,
     pub(crate) udp: Option<Version>,
+    /// What the policy says of compression before.
+    pub(crate) compression: Compression,
 }
 
 impl Encapsulation {
@@ -308,12 +332,23 @@ impl Encapsulation {
 /// The mode that the first transform of an offer asks for.
 pub(crate) fn offered_mode(body: &[u8]) -> Option<Mode> {
     let offer = parse(body).ok()?;
-    let transform = offer.proposals.first()?.transforms.first()?;
+    let esp = offer.proposals.iter().find(|proposal| proposal.protocol == PROTO_ESP)?;
+    let transform = esp.transforms.first()?;
     match transform.number_of(phase2::ENCAPSULATION)? {
         1 | 3 | 61_443 => Some(Mode::Tunnel),
         2 | 4 | 61_444 => Some(Mode::Transport),
         _ => None,
     }
+}
+
+/// Whether an offer asks for compression beside its first proposal for ESP.
+pub(crate) fn offered_compression(body: &[u8]) -> Compression {
+    let Ok(offer) = parse(body) else { return Compression::No };
+    let first = offer.proposals.iter().find(|proposal| proposal.protocol == PROTO_ESP);
+    let beside = |other: &&Proposal| first.is_some_and(|first| other.number == first.number);
+    let acceptable =
+        offer.proposals.iter().filter(beside).any(|other| compression::acceptable(other).is_some());
+    if acceptable { Compression::Use } else { Compression::No }
 }
 
 fn phase2_attributes(choice: &EspChoice, wrap: Encapsulation) -> Vec<Attribute> {
@@ -340,15 +375,18 @@ pub(crate) struct Phase2Choice {
     pub(crate) choice: EspChoice,
     /// The initiator's SPI.
     pub(crate) spi: u32,
+    /// Its index of IPComp, where that was taken too.
+    pub(crate) cpi: Option<u16>,
     /// Our shorter lifetime in seconds, when the peer has to be told (RESPONDER-LIFETIME).
     pub(crate) claim: Option<u32>,
     number: u8,
     transform: Transform,
+    deflate: Option<Transform>,
 }
 
 impl Phase2Choice {
-    /// Body of the SA payload that answers, with our SPI.
-    pub(crate) fn answer(&self, spi: u32) -> Vec<u8> {
+    /// Body of the SA payload that answers, with our SPI and our index of IPComp.
+    pub(crate) fn answer(&self, spi: u32, cpi: Option<u16>) -> Vec<u8> {
         let transforms = vec![self.transform.clone()];
         let proposal = Proposal {
             number: self.number,
@@ -356,7 +394,7 @@ impl Phase2Choice {
             spi: spi.to_be_bytes().to_vec(),
             transforms,
         };
-        sa(proposal).emit()
+        bundle(proposal, cpi.zip(self.deflate.clone())).emit()
     }
 }
 
@@ -371,12 +409,18 @@ pub(crate) fn choose_phase2(
     let ours = esp_choices(info);
     let mut reasons = Vec::new();
     for proposal in &offer.proposals {
-        let alone = offer.proposals.iter().filter(|other| other.number == proposal.number).count() == 1;
-        let (true, PROTO_ESP, Ok(spi)) =
-            (alone, proposal.protocol, <[u8; 4]>::try_from(proposal.spi.as_slice()))
-        else {
+        let (PROTO_ESP, Ok(spi)) = (proposal.protocol, <[u8; 4]>::try_from(proposal.spi.as_slice())) else {
             reasons.push(None);
             continue;
+        };
+        let others = offer.proposals.iter().filter(|other| other.number == proposal.number);
+        let others: Vec<&Proposal> = others.filter(|other| !std::ptr::eq(*other, proposal)).collect();
+        let ipcomp = match compression::beside(wrap.compression, &others) {
+            Ok(ipcomp) => ipcomp,
+            Err(reason) => {
+                reasons.push(reason);
+                continue;
+            }
         };
         for transform in &proposal.transforms {
             for ours in &ours {
@@ -386,9 +430,11 @@ pub(crate) fn choose_phase2(
                         return Ok(Phase2Choice {
                             choice,
                             spi: u32::from_be_bytes(spi),
+                            cpi: ipcomp.map(|(cpi, _)| cpi),
                             claim,
                             number,
                             transform,
+                            deflate: ipcomp.map(|(_, deflate)| deflate.clone()),
                         });
                     }
                     Err(reason) => reasons.push(reason),
@@ -396,7 +442,8 @@ pub(crate) fn choose_phase2(
             }
         }
     }
-    let offered = offer.proposals.iter().flat_map(|proposal| &proposal.transforms).map(describe_phase2);
+    let of_esp = offer.proposals.iter().filter(|proposal| proposal.protocol == PROTO_ESP);
+    let offered = of_esp.flat_map(|proposal| &proposal.transforms).map(describe_phase2);
     Err(explain("phase 2", list(offered), wanted_phase2(info, wrap), &info.origin, &reasons))
 }
 
@@ -506,16 +553,22 @@ fn fits_phase2(
     Ok((choice, claim))
 }
 
-/// Checks the responder's choice in quick mode against our offer; returns it with the responder's SPI.
+/// Checks the responder's choice in quick mode against our offer; returns it with the responder's SPI, and its index of
+/// IPComp when it has taken that too.
 pub(crate) fn accept_phase2(
     info: &SaInfo,
     wrap: Encapsulation,
     body: &[u8],
-) -> Result<(EspChoice, u32), String> {
+) -> Result<(EspChoice, u32, Option<u16>), String> {
     let answer = parse(body)?;
-    let [proposal] = answer.proposals.as_slice() else {
+    let (of_esp, others): (Vec<&Proposal>, Vec<&Proposal>) =
+        answer.proposals.iter().partition(|proposal| proposal.protocol == PROTO_ESP);
+    let [proposal] = of_esp.as_slice() else {
         return Err("its answer to our phase 2 proposals does not choose exactly one of them".into());
     };
+    let unasked = || "its answer to our phase 2 proposals chooses what we did not offer".to_owned();
+    let ipcomp =
+        compression::beside(wrap.compression, &others).map_err(|reason| reason.unwrap_or_else(unasked))?;
     let spi = <[u8; 4]>::try_from(proposal.spi.as_slice()).map(u32::from_be_bytes);
     let ([transform], Ok(spi), PROTO_ESP) = (proposal.transforms.as_slice(), spi, proposal.protocol) else {
         return Err("its answer to our phase 2 proposals does not choose exactly one of them".into());
@@ -529,7 +582,8 @@ pub(crate) fn accept_phase2(
             || transform.number_of(phase2::KEY_LEN) == Some(u32::from(ours.enc_bits));
         if same && sized {
             let theirs = seconds(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION);
-            return Ok((EspChoice { lifetime: theirs.min(ours.lifetime), ..ours }, spi));
+            let choice = EspChoice { lifetime: theirs.min(ours.lifetime), ..ours };
+            return Ok((choice, spi, ipcomp.map(|(cpi, _)| cpi)));
         }
     }
     Err(format!("it chose a phase 2 proposal that we did not make: {}", describe_phase2(transform)))

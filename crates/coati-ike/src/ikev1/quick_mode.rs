@@ -24,9 +24,11 @@ use coati_sadb::{Mode, Prefix, Request, SaId, SaProto, Spi, Upper};
 use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, flag, kind};
 
 use super::commit;
+use super::compression::Compression;
 use super::informational;
 use super::install::{
-    ask_to_install, encapsulation, install, negotiated, original, original_addresses, pair,
+    ask_to_install, encapsulation, install, install_compression, negotiated, original, original_addresses,
+    pair,
 };
 use super::message;
 use super::negotiation;
@@ -86,6 +88,10 @@ pub(crate) struct Quick {
     pub(crate) peer_public: Option<Vec<u8>>,
     pub(crate) spi_in: Spi,
     pub(crate) spi_out: Spi,
+    /// Whether IPComp is offered, or agreed upon; and its indices.
+    pub(crate) compresses: bool,
+    pub(crate) cpi_in: Spi,
+    pub(crate) cpi_out: Spi,
     pub(crate) choice: Option<EspChoice>,
     pub(crate) answer: Option<Phase2Choice>,
     /// The peer has set the commit bit.
@@ -118,16 +124,29 @@ impl Quick {
     }
 
     pub(crate) fn inbound(&self) -> SaId {
-        SaId { source: self.want.remote, destination: self.want.local, proto: SaProto::Esp, spi: self.spi_in }
+        self.named(true, SaProto::Esp, self.spi_in)
     }
 
     pub(crate) fn outbound(&self) -> SaId {
-        SaId {
-            source: self.want.local,
-            destination: self.want.remote,
-            proto: SaProto::Esp,
-            spi: self.spi_out,
-        }
+        self.named(false, SaProto::Esp, self.spi_out)
+    }
+
+    /// IPComp's SAs, inbound first.
+    pub(crate) fn compression(&self) -> Option<[SaId; 2]> {
+        self.compresses.then(|| {
+            [self.named(true, SaProto::Ipcomp, self.cpi_in), self.named(false, SaProto::Ipcomp, self.cpi_out)]
+        })
+    }
+
+    fn named(&self, inbound: bool, proto: SaProto, spi: Spi) -> SaId {
+        let (local, remote) = (self.want.local, self.want.remote);
+        let (source, destination) = if inbound { (remote, local) } else { (local, remote) };
+        SaId { source, destination, proto, spi }
+    }
+
+    /// Our index of IPComp, where it is offered or agreed upon.
+    fn own_cpi(&self) -> Option<u16> {
+        u16::try_from(self.cpi_in.0).ok().filter(|cpi| self.compresses && *cpi != 0)
     }
 }
 
@@ -153,7 +172,9 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
         message_id = core.random.number();
     }
     let ids = [identity(&ours).emit(), identity(&theirs).emit()];
-    let quick = new_quick(core, sa, message_id, true, want, info, ids);
+    let mut quick = new_quick(sa, message_id, true, want, info, ids);
+    quick.compresses = quick.want.compression != Compression::No;
+    reserve(core, sa, &quick);
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: true });
     sa.quicks.insert(message_id, quick);
 }
@@ -164,8 +185,24 @@ fn sainfo_peer<'a>(core: &Core, sa: &'a Phase1) -> SainfoPeer<'a> {
     SainfoPeer { said: sa.peer_identity.as_ref(), remote: sa.remote, ph1id }
 }
 
+/// Asks the data plane for the indices that the peer is to send with.
+fn reserve(core: &mut Core, sa: &Phase1, quick: &Quick) {
+    let [_, compression_in] = quick.want.compression_reqids;
+    let compression = quick.compresses.then_some((SaProto::Ipcomp, compression_in));
+    for (proto, reqid) in [(SaProto::Esp, quick.want.reqid_in)].into_iter().chain(compression) {
+        let request = Request::GetSpi {
+            source: quick.want.remote,
+            destination: quick.want.local,
+            proto,
+            mode: quick.want.mode,
+            reqid,
+        };
+        let purpose = Purpose::QuickSpi { phase1: sa.id, message_id: quick.message_id, proto };
+        core.ask(request, Some(purpose));
+    }
+}
+
 fn new_quick(
-    core: &mut Core,
     sa: &Phase1,
     message_id: u32,
     initiator: bool,
@@ -174,14 +211,6 @@ fn new_quick(
     ids: [Vec<u8>; 2],
 ) -> Quick {
     let iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.phase2_iv(message_id));
-    let reserve = Request::GetSpi {
-        source: want.remote,
-        destination: want.local,
-        proto: SaProto::Esp,
-        mode: want.mode,
-        reqid: want.reqid_in,
-    };
-    core.ask(reserve, Some(Purpose::QuickSpi { phase1: sa.id, message_id }));
     Quick {
         message_id,
         initiator,
@@ -197,6 +226,9 @@ fn new_quick(
         peer_public: None,
         spi_in: Spi(0),
         spi_out: Spi(0),
+        compresses: false,
+        cpi_in: Spi(0),
+        cpi_out: Spi(0),
         choice: None,
         answer: None,
         commit: false,
@@ -206,12 +238,24 @@ fn new_quick(
     }
 }
 
-/// The data plane has reserved an SPI.
-pub(crate) fn handle_spi(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32, spi: Spi) {
+/// The data plane has reserved an SPI, ESP's or IPComp's; when both are there it goes on.
+pub(crate) fn handle_spi(
+    core: &mut Core,
+    now: Instant,
+    sa: &mut Phase1,
+    message_id: u32,
+    (proto, spi): (SaProto, Spi),
+) {
     let Some(quick) = sa.quicks.get_mut(&message_id).filter(|quick| quick.state == State::SpiWanted) else {
         return;
     };
-    quick.spi_in = spi;
+    match proto {
+        SaProto::Ipcomp => quick.cpi_in = spi,
+        _ => quick.spi_in = spi,
+    }
+    if quick.spi_in == Spi(0) || quick.compresses && quick.cpi_in == Spi(0) {
+        return;
+    }
     let group = if quick.initiator {
         quick.info.pfs_group
     } else {
@@ -277,8 +321,13 @@ fn ready_with(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32, p
         slot.clone_from(&nonce);
     }
     let sa_payload = match (&quick.answer, quick.initiator) {
-        (Some(answer), false) => answer.answer(quick.spi_in.0),
-        _ => proposal::offer_phase2(&quick.info, encapsulation(sa, quick.want.mode), quick.spi_in.0),
+        (Some(answer), false) => answer.answer(quick.spi_in.0, quick.own_cpi()),
+        _ => proposal::offer_phase2(
+            &quick.info,
+            encapsulation(sa, &quick.want),
+            quick.spi_in.0,
+            quick.own_cpi(),
+        ),
     };
     let mut list = vec![(kind::SA, sa_payload), (kind::NONCE, nonce)];
     list.extend(public.map(|public| (kind::KE, public)));
@@ -393,7 +442,7 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
         generate_policies(core, &want);
     }
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: false });
-    let mut quick = new_quick(core, sa, message_id, false, want, info, ids);
+    let mut quick = new_quick(sa, message_id, false, want, info, ids);
     let [initiator_nonce, _] = &mut quick.nonces;
     *initiator_nonce = nonce;
     quick.iv = next_iv;
@@ -402,9 +451,12 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
     quick.original = original;
     quick.peer_public = public;
     quick.spi_out = Spi(answer.spi);
+    quick.compresses = answer.cpi.is_some();
+    quick.cpi_out = Spi(answer.cpi.unwrap_or(0).into());
     quick.choice = Some(answer.choice.clone());
     quick.answer = Some(answer);
     quick.last_received = digest.to_vec();
+    reserve(core, sa, &quick);
     sa.quicks.insert(message_id, quick);
 }
 
@@ -458,7 +510,7 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
     let made = generated.then(|| {
         let mode = proposal::offered_mode(offer)?;
         let (ours, theirs) = if mode == Mode::Tunnel { (&ours, &theirs) } else { (&seen_ours, &seen_theirs) };
-        Some(wanted(core, sa, &peer, mode, ours, theirs))
+        Some(wanted(core, sa, &peer, (mode, proposal::offered_compression(offer)), ours, theirs))
     });
     let want = found.or(made.flatten()).ok_or_else(|| {
         let have: Vec<String> = core
@@ -489,7 +541,7 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
         (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
-    let answer = proposal::choose_phase2(&peer, info, encapsulation(sa, want.mode), offer)
+    let answer = proposal::choose_phase2(&peer, info, encapsulation(sa, &want), offer)
         .map_err(|explanation| (Notification::NO_PROPOSAL_CHOSEN, explanation))?;
     let public = match (answer.choice.group, message::find(list, kind::KE)) {
         (None, None) => None,
@@ -573,7 +625,8 @@ fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<O
     if !same {
         return Err("its quick mode answer changes the identities".into());
     }
-    let (mut choice, spi) = proposal::accept_phase2(&quick.info, encapsulation(sa, quick.want.mode), answer)?;
+    let (mut choice, spi, cpi) =
+        proposal::accept_phase2(&quick.info, encapsulation(sa, &quick.want), answer)?;
     if Spi(spi).is_reserved() {
         return Err(format!("its SPI {spi:#x} is reserved"));
     }
@@ -594,6 +647,7 @@ fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<O
     let [_, responder_nonce] = &mut quick.nonces;
     *responder_nonce = nonce;
     quick.spi_out = Spi(spi);
+    quick.cpi_out = Spi(cpi.unwrap_or(0).into());
     quick.choice = Some(choice);
     Ok(public)
 }
@@ -602,12 +656,20 @@ fn take_answer(sa: &Phase1, quick: &mut Quick, list: &[Payload<'_>]) -> Result<O
 /// has shown that it knows the new one.
 fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> Outcome {
     let Some(mut quick) = sa.quicks.remove(&message_id) else { return Outcome::Continues };
+    if quick.cpi_out == Spi(0)
+        && let Some([unused, _]) = quick.compression()
+    {
+        // The peer does without.
+        core.ask(Request::Delete(unused), None);
+        quick.compresses = false;
+    }
     install(core, sa, &quick, true);
     if quick.commit {
         commit::send_third(core, now, sa, &mut quick);
         sa.quicks.insert(message_id, quick);
         return Outcome::Continues;
     }
+    install_compression(core, sa, &quick, false);
     let outbound = negotiated(core, sa, &quick, false).map(Box::new);
     let held = if core.live_pair(&quick.want.selector).is_some_and(|(_, pair)| !pair.flushed) {
         outbound
@@ -678,6 +740,9 @@ pub(crate) fn abandon(core: &mut Core, sa: &mut Phase1, message_id: u32) {
         && quick.spi_in != Spi(0)
     {
         core.ask(Request::Delete(quick.inbound()), None);
+        if let Some([inbound, _]) = quick.compression().filter(|_| quick.cpi_in != Spi(0)) {
+            core.ask(Request::Delete(inbound), None);
+        }
         core.remove_generated(&quick.want);
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod aggressive;
 mod certificates;
 mod commit;
+mod compression;
 mod cve;
 mod exchanges;
 mod flood;
@@ -309,7 +310,8 @@ impl World {
         let [a, b] = &mut self.hosts;
         let (a_sas, b_sas) = (a.sas(now), b.sas(now));
         let usable = |from: &[Sa], to: &[Sa], source: IpAddr| {
-            let mut out = from.iter().filter(|sa| sa.id.source == source && sa.state != SaState::Larval);
+            let esp = |sa: &&Sa| sa.id.proto == SaProto::Esp && sa.state != SaState::Larval;
+            let mut out = from.iter().filter(esp).filter(|sa| sa.id.source == source);
             let newest = out.next_back();
             let same = |sa: &Sa, other: &Sa| other.id.spi == sa.id.spi && other.enc_key == sa.enc_key;
             newest.is_some_and(|sa| to.iter().any(|other| same(sa, other)))

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use coati_config::setkey::upper_name;
 use coati_sadb::{
-    Action, AuthAlgorithm, EncAlgorithm, Level, Policy, Port, Prefix, ReqId, Rule, Sa, Secret, Upper,
+    Action, AuthAlgorithm, EncAlgorithm, Level, Policy, Port, Prefix, ReqId, Rule, Sa, SaProto, Secret, Upper,
 };
 
 use crate::clock::local;
@@ -48,7 +48,10 @@ fn sa_text(out: &mut String, sa: &Sa, now: u64, sequence: usize, pid: u32, mask:
     if let Some(original) = sa.nat_t.and_then(|nat_t| nat_t.original) {
         writeln!(out, "\tNAT OA={original}")?;
     }
-    if !sa.enc_key.is_empty() || sa.enc != EncAlgorithm::Null {
+    if sa.id.proto == SaProto::Ipcomp {
+        // The next field follows in the same line.
+        write!(out, "\tC: deflate ")?;
+    } else if !sa.enc_key.is_empty() || sa.enc != EncAlgorithm::Null {
         writeln!(out, "\tE: {} {}", sa.enc.setkey_name(), key_text(&sa.enc_key, mask))?;
     }
     if sa.auth != AuthAlgorithm::None {
@@ -264,6 +267,21 @@ mod tests {
         let start = format!("{from}[4500] {to}[24500] \n\tesp-udp mode=transport spi=");
         assert!(text.starts_with(&start), "{text}");
         assert_eq!(text.lines().nth(2), Some("\tNAT OA=10.9.8.7"));
+    }
+
+    /// What ipsec-tools' pfkey_dump.c prints for IPComp: one line for the algorithm and what comes after it.
+    #[test]
+    fn an_sa_that_compresses() {
+        let text = "add 192.0.2.1 192.0.2.2 ipcomp 0x1a2b -m transport -u 7 -C deflate;";
+        let Request::Add(sa) = parse(&Source::new("t", text)).unwrap().remove(0).request else { panic!() };
+        let text = sas_text(&[*sa], 0, 1, false);
+        assert!(
+            text.starts_with(
+                "192.0.2.1 192.0.2.2 \n\tipcomp mode=transport spi=6699(0x00001a2b) reqid=7(0x00000007)\n\
+                 \tC: deflate \tseq=0x00000000 replay=0 flags=0x00000000 state=mature \n\tcreated: "
+            ),
+            "{text}"
+        );
     }
 
     /// The `in` and `out` policies of a real dump, without what FreeBSD's form does not have: `prio def`, policies of

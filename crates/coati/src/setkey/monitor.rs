@@ -251,6 +251,8 @@ fn sa_message(kind: u8, sa: &Sa) -> Message {
         AuthAlgorithm::HmacSha512 => 7,
     };
     let encrypt = match sa.enc {
+        // SADB_X_CALG_DEFLATE.
+        _ if sa.id.proto == SaProto::Ipcomp => 2,
         EncAlgorithm::TripleDesCbc => 3,
         EncAlgorithm::Null => 11,
         EncAlgorithm::AesCbc => 12,

@@ -259,6 +259,7 @@ fn sadb(sa: &Sa, sequence: u32, pid: u32) -> Vec<u8> {
             AuthAlgorithm::HmacSha512 => pfkey::auth::SHA512_HMAC,
         },
         encrypt: match sa.enc {
+            _ if sa.id.proto == SaProto::Ipcomp => pfkey::compress::DEFLATE,
             EncAlgorithm::Null => pfkey::encrypt::NULL,
             EncAlgorithm::TripleDesCbc => pfkey::encrypt::TRIPLE_DES_CBC,
             EncAlgorithm::AesCbc => pfkey::encrypt::AES_CBC,
