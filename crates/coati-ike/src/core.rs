@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use coati_crypto::RandomSource;
 use coati_sadb::{Action, Bundle, Direction, Level, Policy, ReqId, Request, SaId, SaProto, Selector};
 
+use crate::ExposedKey;
 use crate::config::{Config, Peer};
 use crate::event::{EndReason, Event};
 use crate::failure::Failure;
@@ -132,6 +133,8 @@ pub(crate) struct Core {
     pub(crate) purposes: HashMap<u64, Purpose>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) jobs: VecDeque<Job>,
+    /// Keys of phase 1 for the owner, when it has asked for them.
+    pub(crate) exposed: Option<VecDeque<ExposedKey>>,
     /// Logins that the owner has to decide about.
     pub(crate) logins: VecDeque<LoginRequest>,
     pub(crate) leases: Leases,
@@ -160,6 +163,7 @@ impl Core {
             purposes: HashMap::new(),
             events: VecDeque::new(),
             jobs: VecDeque::new(),
+            exposed: None,
             logins: VecDeque::new(),
             leases: Leases::default(),
             job_owners: HashMap::new(),

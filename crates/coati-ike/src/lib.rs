@@ -34,7 +34,7 @@ pub use config::{
 };
 pub use core::{RequestTag, Transmit};
 pub use credentials::{Credentials, OwnCertificate};
-pub use engine::{Engine, IsakmpSa, NotDone, PairInfo, TimerInfo};
+pub use engine::{Engine, ExposedKey, IsakmpSa, NotDone, PairInfo, TimerInfo};
 pub use event::{EndReason, Event};
 pub use failure::{Cause, Failure, Side, Stage};
 pub use job::{Job, JobDone};

@@ -427,6 +427,16 @@ impl Control {
         self.ike.poll_transmit()
     }
 
+    /// From now on [`Self::poll_exposed_key`] has the key of each new ISAKMP SA.
+    pub fn expose_keys(&mut self) {
+        self.ike.expose_keys();
+    }
+
+    /// The next key of an ISAKMP SA.
+    pub fn poll_exposed_key(&mut self) -> Option<ike::ExposedKey> {
+        self.ike.poll_exposed_key()
+    }
+
     /// The next piece of work for another thread.
     pub fn poll_job(&mut self) -> Option<ike::Job> {
         self.ike.poll_job()

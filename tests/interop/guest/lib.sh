@@ -94,8 +94,9 @@ coati_files() {
     chmod 600 /run/site/*
 }
 
+# With what is in COATI_FLAGS besides.
 coati_up() {
-    ip netns exec a "$COATI" up /run/site --socket /run/coati.sock --log $WORK/coati.log 2>> $WORK/coati.stderr &
+    ip netns exec a "$COATI" up /run/site --socket /run/coati.sock --log $WORK/coati.log $COATI_FLAGS 2>> $WORK/coati.stderr &
     COATI_PID=$!
     within 10 "Coati answers" coati status
 }

@@ -7,6 +7,7 @@ mod admin;
 mod collisions;
 mod demand;
 mod ending;
+mod exposed;
 mod input;
 mod reload;
 mod road_warrior;
@@ -31,6 +32,7 @@ use crate::job::Job;
 use crate::remote_access::LoginRequest;
 
 pub use admin::{IsakmpSa, NotDone, PairInfo};
+pub use exposed::ExposedKey;
 pub use schedule::TimerInfo;
 
 /// All of IKE of one host.

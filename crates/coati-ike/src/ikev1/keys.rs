@@ -4,6 +4,7 @@ use coati_crypto::Zeroizing;
 use coati_crypto::cbc::{CbcAlgorithm, CbcKey};
 use coati_crypto::hash::HashAlgorithm;
 use coati_crypto::mac::Hmac;
+use coati_sadb::Secret;
 
 use crate::config::IkeCipher;
 
@@ -32,8 +33,13 @@ pub(crate) struct Material<'a> {
 }
 
 impl Keys {
-    /// All keys that come from SKEYID.
-    pub(crate) fn derive(hash: HashAlgorithm, cipher: IkeCipher, material: &Material<'_>) -> Option<Self> {
+    /// All keys that come from SKEYID. That of the cipher is given away where `exposed` wants it.
+    pub(crate) fn derive(
+        hash: HashAlgorithm,
+        cipher: IkeCipher,
+        material: &Material<'_>,
+        exposed: Option<&mut Secret>,
+    ) -> Option<Self> {
         let prf = Hmac::new(hash, material.skeyid);
         let [icookie, rcookie] = &material.cookies;
         let d = Zeroizing::new(prf.sign(&[material.shared, icookie, rcookie, &[0]]));
@@ -44,6 +50,9 @@ impl Keys {
             IkeCipher::TripleDes => (CbcAlgorithm::TripleDes, 24),
         };
         let key = encryption_key(hash, &e, key_len);
+        if let Some(exposed) = exposed {
+            *exposed = Secret::new(key.to_vec());
+        }
         let cipher = CbcKey::new(algorithm, &key).ok()?;
         let mut last_block = hash.digest(&material.publics);
         last_block.truncate(cipher.block_len());

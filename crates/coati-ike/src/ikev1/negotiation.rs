@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::mac::Hmac;
+use coati_sadb::Secret;
 use coati_wire::isakmp::{Notification, Payload, exchange, kind};
 
 use super::auth::{self, Unproven};
@@ -16,6 +17,7 @@ use super::phase1::{Phase1, State};
 use super::xauth;
 use crate::config::{ExchangeMode, Fragmentation, IkeProposal, NatTraversal, Peer};
 use crate::core::{Core, Timer};
+use crate::engine::ExposedKey;
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
 use crate::retransmission::Retransmission;
@@ -147,12 +149,17 @@ pub(crate) fn refuse(
 }
 
 /// Makes the keys of phase 1 of the Diffie-Hellman secret.
-pub(crate) fn derive(core: &Core, sa: &mut Phase1, shared: &[u8]) {
+pub(crate) fn derive(core: &mut Core, sa: &mut Phase1, shared: &[u8]) {
     let Some(proposal) = &sa.proposal else { return };
     let Some(skeyid) = auth::skeyid(core, sa, proposal.hash, shared) else { return };
     let [gi, gr] = &sa.publics;
     let material = Material { skeyid: &skeyid, publics: [gi, gr], cookies: sa.cookies, shared };
-    sa.keys = Keys::derive(proposal.hash, proposal.cipher, &material);
+    let mut key = core.exposed.is_some().then(Secret::default);
+    sa.keys = Keys::derive(proposal.hash, proposal.cipher, &material, key.as_mut());
+    if let (Some(exposed), Some(key)) = (&mut core.exposed, key) {
+        let [initiator_cookie, _] = sa.cookies;
+        exposed.push_back(ExposedKey { initiator_cookie, key });
+    }
     sa.signed_prf = sa.method().curve().map(|curve| Hmac::new(curve.hash(), &skeyid));
     sa.iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.last_block.clone());
 }

@@ -146,3 +146,19 @@ fn who_begins_is_told_what_was_offered() {
         assert!(failure.ours.as_ref().unwrap().contains(offered), "{failure:?}");
     }
 }
+
+#[test]
+fn a_key_is_exposed_only_when_asked_for() {
+    let mut world = World::new(1);
+    world.hosts[0].engine.expose_keys();
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    assert_eq!(world.hosts[1].engine.poll_exposed_key(), None, "nobody has asked there");
+    let exposed = world.hosts[0].engine.poll_exposed_key().unwrap();
+    let cookie: String = exposed.initiator_cookie.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(cookie, world.hosts[0].engine.isakmp_sas()[0].initiator_cookie);
+    assert_eq!(exposed.key.len(), 16);
+    assert_eq!(world.hosts[0].engine.poll_exposed_key(), None, "there is one ISAKMP SA");
+    let secret: String = exposed.key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(!format!("{exposed:?} {}", world.story()).contains(&secret));
+}

@@ -4,6 +4,7 @@
 //! leave or enter in clear at any moment of a start.
 
 mod admin;
+mod debug_keys;
 mod hooks;
 mod kernel;
 mod log;
@@ -39,6 +40,7 @@ use crate::client::SOCKET_PATHS;
 use crate::clock::unix_seconds;
 use crate::files::{self, Place, Purpose};
 use admin::{AdminServer, AdminSocket};
+use debug_keys::DebugKeys;
 use hooks::Hooks;
 use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
@@ -61,6 +63,10 @@ pub struct UpArgs {
     /// What lines of the log look like.
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log_format: LogForm,
+    /// For debugging: write the keys of all SAs to this folder, in files of Wireshark's and tshark's settings. Whoever
+    /// reads them can read all traffic; log and status say so all the time.
+    #[arg(long, value_name = "FOLDER")]
+    debug_keys: Option<PathBuf>,
 }
 
 /// What a start is told by the command line.
@@ -80,6 +86,8 @@ struct Start {
     families: (bool, bool),
     /// Whether to write the file with the number of the process.
     pid_file: bool,
+    /// Where to write keys to; only the command line can say so.
+    debug_keys: Option<PathBuf>,
 }
 
 /// Runs the router until a signal ends it.
@@ -94,6 +102,7 @@ pub fn up(args: &UpArgs) -> ExitCode {
         port: IKE_PORT,
         families: (true, true),
         pid_file: false,
+        debug_keys: args.debug_keys.clone(),
     };
     let site = match start.read("coati") {
         Ok(site) => site,
@@ -287,7 +296,16 @@ impl Start {
         )?);
         let (jobs, jobs_receiver) = channel();
         joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
-        let control = Control::new(&site, plane, randomness);
+        let mut control = Control::new(&site, plane, randomness);
+        let debug_keys = match &self.debug_keys {
+            Some(dir) => {
+                let keys = DebugKeys::begin(dir).map_err(while_doing("--debug-keys"))?;
+                control.expose_keys();
+                log.line(Level::Warning, &keys.warning());
+                Some(keys)
+            }
+            None => None,
+        };
         let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
         let pid_file = if self.pid_file { Some(reload::PidFile::write(&site)?) } else { None };
         Ok(Daemon::new(Parts {
@@ -307,6 +325,7 @@ impl Start {
             joins,
             log,
             pid_file,
+            debug_keys,
         }))
     }
 }

@@ -132,6 +132,7 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
         port: flags.port,
         families: (!flags.ipv6 || flags.ipv4, !flags.ipv4 || flags.ipv6),
         pid_file: true,
+        debug_keys: None,
     };
     let site = match start.read("racoon") {
         Ok(site) => site,

@@ -25,6 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::Start;
 use super::admin::AdminServer;
+use super::debug_keys::DebugKeys;
 use super::hooks::{Hook, Hooks};
 use super::kernel::Kernel;
 use super::log::{Level, Log};
@@ -58,6 +59,7 @@ pub struct Daemon {
     identities: HashMap<String, String>,
     pub(super) log: Log,
     _pid_file: Option<PidFile>,
+    debug_keys: Option<DebugKeys>,
 }
 
 /// What a start has made.
@@ -78,6 +80,7 @@ pub(super) struct Parts {
     pub(super) joins: Vec<JoinHandle<()>>,
     pub(super) log: Log,
     pub(super) pid_file: Option<PidFile>,
+    pub(super) debug_keys: Option<DebugKeys>,
 }
 
 /// Signals, each with a pipe of its own.
@@ -127,6 +130,7 @@ impl Daemon {
             identities: HashMap::new(),
             log: parts.log,
             _pid_file: parts.pid_file,
+            debug_keys: parts.debug_keys,
         }
     }
 
@@ -317,6 +321,7 @@ impl Daemon {
         while let Some(event) = self.control.poll_event() {
             self.handle_event(event);
         }
+        self.write_debug_keys(None);
     }
 
     fn set_routes(&mut self) {
@@ -348,7 +353,22 @@ impl Daemon {
             ControlEvent::Notification(notification) => {
                 self.tell_monitors(MonitorLine::Notification(notification));
             }
-            ControlEvent::Request(request) => self.tell_monitors(MonitorLine::Request(request)),
+            ControlEvent::Request(request) => {
+                self.write_debug_keys(Some(&request));
+                self.tell_monitors(MonitorLine::Request(request));
+            }
+        }
+    }
+
+    /// Writes the keys that are new, where --debug-keys wants them.
+    fn write_debug_keys(&mut self, request: Option<&Request>) {
+        let Some(keys) = &mut self.debug_keys else { return };
+        let mut outcome = request.map_or(Ok(()), |request| keys.request(request));
+        while let Some(exposed) = self.control.poll_exposed_key() {
+            outcome = outcome.and_then(|()| keys.isakmp(&exposed));
+        }
+        if let Err(error) = outcome {
+            self.log.line(Level::Error, &format!("--debug-keys: {error}"));
         }
     }
 
@@ -465,6 +485,8 @@ impl Daemon {
 
     fn status(&mut self) -> Status {
         let Self { control, site, started, milestones, .. } = self;
+        let mut problems = control.problems();
+        problems.extend(self.debug_keys.as_ref().map(DebugKeys::warning));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -474,7 +496,7 @@ impl Daemon {
             milestones: milestones.clone(),
             neighbours: control.neighbours(),
             routes: control.routes(),
-            problems: control.problems(),
+            problems,
             failures: control.failures(),
             counters: control.counters(),
         }
