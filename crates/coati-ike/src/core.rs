@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
-use coati_sadb::{Action, Bundle, Direction, Level, Policy, ReqId, Request, SaId, SaProto, Selector};
+use coati_sadb::{Action, Bundle, Direction, Level, ReqId, Request, SaId, SaProto, Selector};
 
 use crate::ExposedKey;
 use crate::config::{Config, Peer};
@@ -15,9 +15,11 @@ use crate::failure::Failure;
 use crate::ikev1::compression::Compression;
 use crate::ikev1::mode_config::Leases;
 use crate::ikev1::nat::{KEEPALIVE, NON_ESP_MARKER};
+use crate::ikev1::policy::Policies;
 use crate::job::Job;
-use crate::pair::{Pair, Want};
+use crate::pair::{Pair, PairKey, Want};
 use crate::remote_access::LoginRequest;
+use crate::table::Table;
 
 /// Peers whose last failure is remembered at the most.
 const MAX_FAILURES: usize = 256;
@@ -120,10 +122,10 @@ pub(crate) struct Core {
     pub(crate) random: Box<dyn RandomSource>,
     /// A moment, and what time of day it was in Unix time.
     pub(crate) clock: Option<(Instant, u64)>,
-    pub(crate) policies: Vec<Policy>,
+    pub(crate) policies: Policies,
     /// Selectors of outbound policies that were made of a peer's identities.
     pub(crate) generated: HashSet<Selector>,
-    pub(crate) pairs: BTreeMap<u64, Pair>,
+    pub(crate) pairs: Table<Pair>,
     /// The explained failure of each peer that was last.
     pub(crate) failures: BTreeMap<IpAddr, Failure>,
     /// Datagrams that were dropped, by reason.
@@ -153,9 +155,9 @@ impl Core {
             config,
             random,
             clock: None,
-            policies: Vec::new(),
+            policies: Policies::default(),
             generated: HashSet::new(),
-            pairs: BTreeMap::new(),
+            pairs: Table::new(),
             failures: BTreeMap::new(),
             dropped: BTreeMap::new(),
             transmits: VecDeque::new(),
@@ -274,24 +276,17 @@ impl Core {
 
     /// What the outbound policy with this selector wants.
     pub(crate) fn want_of(&self, selector: &Selector) -> Option<Want> {
-        let out = self
-            .policies
-            .iter()
-            .find(|policy| policy.direction == Direction::Out && policy.selector == *selector)?;
+        let out = self.policies.get(Direction::Out, selector)?;
         let Action::Ipsec(rules) = &out.action else { return None };
         let bundle = Bundle::of(rules)?;
         let rule = bundle.esp;
         let (local, remote) =
             rule.endpoints.unwrap_or((selector.source.address, selector.destination.address));
         let reversed = selector.reversed();
-        let inbound = self
-            .policies
-            .iter()
-            .find(|policy| policy.direction == Direction::In && policy.selector == reversed)
-            .and_then(|policy| match &policy.action {
-                Action::Ipsec(rules) => Bundle::of(rules),
-                _ => None,
-            });
+        let inbound = self.policies.get(Direction::In, &reversed).and_then(|policy| match &policy.action {
+            Action::Ipsec(rules) => Bundle::of(rules),
+            _ => None,
+        });
         let compression_in = inbound.and_then(|bundle| bundle.ipcomp).or(bundle.ipcomp);
         let inbound = inbound.map(|bundle| bundle.esp);
         Some(Want {
@@ -314,14 +309,12 @@ impl Core {
 
     /// The pair that packets of this policy leave with.
     pub(crate) fn live_pair(&self, selector: &Selector) -> Option<(u64, &Pair)> {
-        let mut live = self.pairs.iter().filter(|(_, pair)| !pair.retired && pair.want.selector == *selector);
-        live.next_back().map(|(id, pair)| (*id, pair))
+        self.pairs.of(PairKey::Selector(*selector)).rfind(|(_, pair)| !pair.retired)
     }
 
     /// The pair that is to take over as soon as the peer is ready.
     pub(crate) fn held_pair(&self, selector: &Selector) -> Option<u64> {
-        let mut held = self.pairs.iter().filter(|(_, pair)| pair.held.is_some());
-        held.find(|(_, pair)| pair.want.selector == *selector).map(|(id, _)| *id)
+        self.pairs.of(PairKey::Selector(*selector)).find(|(_, pair)| pair.held.is_some()).map(|(id, _)| id)
     }
 
     /// Begins to send with a pair that was held back.
@@ -335,7 +328,7 @@ impl Core {
 
     /// Removes a pair and its SAs. Returns the inbound SPI, which the peer has to be told.
     pub(crate) fn remove_pair(&mut self, id: u64, why: EndReason) -> Option<SaId> {
-        let pair = self.pairs.remove(&id)?;
+        let pair = self.pairs.remove(id)?;
         self.ask(Request::Delete(pair.inbound), None);
         if !pair.retired && pair.held.is_none() {
             self.ask(Request::Delete(pair.outbound), None);
@@ -354,12 +347,13 @@ impl Core {
     /// Policies that were made for pairs go with the last of them.
     pub(crate) fn remove_generated(&mut self, want: &Want) {
         let selector = want.selector;
-        if !want.generated || self.pairs.values().any(|pair| pair.want.selector == selector) {
+        if !want.generated || self.pairs.of(PairKey::Selector(selector)).next().is_some() {
             return;
         }
         if self.generated.remove(&selector) {
             let reversed = selector.reversed();
-            self.policies.retain(|policy| policy.selector != selector && policy.selector != reversed);
+            self.policies.remove(Direction::Out, &selector);
+            self.policies.remove(Direction::In, &reversed);
             self.ask(Request::SpdDelete(Box::new(selector), Direction::Out), None);
             self.ask(Request::SpdDelete(Box::new(reversed), Direction::In), None);
         }
@@ -376,14 +370,12 @@ impl Core {
         if before.ip() != remote.ip() {
             return;
         }
-        for pair in self.pairs.values_mut().filter(|pair| pair.want.remote == remote.ip()) {
+        for id in self.pairs.ids(PairKey::Remote(remote.ip())) {
+            let Some(pair) = self.pairs.get_mut(&id) else { continue };
             if let Some(nat_t) = pair.held.as_mut().and_then(|held| held.nat_t.as_mut()) {
                 (nat_t.source_port, nat_t.destination_port) = (local.port(), remote.port());
             }
-        }
-        let of_peer = self.pairs.values().filter(|pair| pair.want.remote == remote.ip());
-        let outbound: Vec<SaId> = of_peer.map(|pair| pair.outbound).collect();
-        for id in outbound {
+            let id = pair.outbound;
             self.ask(Request::Get(id), Some(Purpose::Moved { local: local.port(), remote: remote.port() }));
         }
     }

@@ -27,6 +27,7 @@ mod job;
 mod pair;
 mod remote_access;
 mod retransmission;
+mod table;
 
 pub use config::{
     AuthMethod, Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher,

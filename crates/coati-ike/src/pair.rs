@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use coati_sadb::{Mode, ReqId, Sa, SaId, Selector, Spi};
 
 use crate::ikev1::compression::Compression;
+use crate::table::Keyed;
 
 /// How long a replaced pair still receives.
 pub(crate) const RETIREMENT: Duration = Duration::from_secs(10);
@@ -62,6 +63,29 @@ pub(crate) struct Pair {
     pub(crate) flushed: bool,
     /// Packets that had come in when DPD looked last.
     pub(crate) packets_seen: u64,
+}
+
+/// What a pair is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PairKey {
+    /// What it protects.
+    Selector(Selector),
+    /// The peer.
+    Remote(IpAddr),
+    /// One of its two SAs.
+    Spi(Spi),
+    /// The ISAKMP SA it was negotiated under.
+    Phase1(u64),
+}
+
+impl Keyed for Pair {
+    type Key = PairKey;
+
+    fn keys(&self) -> impl Iterator<Item = PairKey> {
+        let (selector, remote) = (PairKey::Selector(self.want.selector), PairKey::Remote(self.want.remote));
+        let spis = [self.inbound.spi, self.outbound.spi].map(PairKey::Spi);
+        [selector, remote, PairKey::Phase1(self.phase1)].into_iter().chain(spis)
+    }
 }
 
 impl Pair {

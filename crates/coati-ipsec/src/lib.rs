@@ -13,6 +13,7 @@ pub mod mtu;
 mod packet;
 mod replay;
 mod sadb;
+mod shared_map;
 mod snapshot;
 
 pub use counters::{Counters, Drop};

@@ -4,7 +4,7 @@
 //! ADD makes one at once; `unique` without a number gets a reqid of its own; policies stay when SAs are flushed, so
 //! that nothing leaves in clear.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -22,12 +22,13 @@ use crate::counters::{Counters, Drop};
 use crate::esp::Transform;
 use crate::packet::Packet;
 use crate::replay::ReplayWindow;
-use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Snapshot, is_supported};
+use crate::shared_map::SharedMap;
+use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Rank, Snapshot, is_supported};
 
 /// SAs in the table at the most.
 const MAX_SAS: usize = 65_536;
 /// Policies in the table at the most.
-const MAX_POLICIES: usize = 16_384;
+const MAX_POLICIES: usize = 65_536;
 /// How long a larval SA waits for its keys.
 const LARVAL_LIFE: Duration = Duration::from_secs(30);
 /// An ACQUIRE is repeated at most this often while packets keep coming.
@@ -46,8 +47,14 @@ const MAX_UNKNOWN_SPIS: u32 = 10;
 /// SPD and SAD, with a single owner.
 pub struct Sadb {
     random: Box<dyn RandomSource>,
-    sas: Vec<Entry>,
-    policies: Vec<(Policy, Arc<LiveUsage>)>,
+    /// By number, which grows with every new one.
+    sas: BTreeMap<u64, Entry>,
+    /// Their numbers by what tells them apart.
+    numbers: HashMap<(IpAddr, SaProto, Spi), u64>,
+    last_number: u64,
+    /// In the order they are looked at.
+    policies: BTreeMap<Rank, Arc<LivePolicy>>,
+    ranks: HashMap<(Direction, Selector), Rank>,
     next_policy: u32,
     next_reqid: u32,
     acquired: HashMap<PolicyId, Instant>,
@@ -73,8 +80,11 @@ impl Sadb {
         let counters = Arc::new(Counters::default());
         Self {
             random,
-            sas: Vec::new(),
-            policies: Vec::new(),
+            sas: BTreeMap::new(),
+            numbers: HashMap::new(),
+            last_number: 0,
+            policies: BTreeMap::new(),
+            ranks: HashMap::new(),
             next_policy: 1,
             next_reqid: ReqId::MANUAL_MAX + 1,
             acquired: HashMap::new(),
@@ -100,13 +110,13 @@ impl Sadb {
 
     /// The policies, in the order they are looked at.
     pub fn policies(&self) -> Vec<Policy> {
-        self.policies.iter().map(|(policy, usage)| policy_now(policy, usage)).collect()
+        self.policies.values().map(|live| policy_now(&live.policy, &live.usage)).collect()
     }
 
     /// Carries `request` out. `wall` is the time in Unix seconds.
     pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
         let reply = self.carry_out(now, wall, request);
-        self.publish(now);
+        self.set_tick(now);
         reply
     }
 
@@ -114,7 +124,7 @@ impl Sadb {
     /// between: policies that are flushed and added again are there all the time.
     pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
         let replies = requests.into_iter().map(|request| self.carry_out(now, wall, request)).collect();
-        self.publish(now);
+        self.set_tick(now);
         replies
     }
 
@@ -126,17 +136,21 @@ impl Sadb {
             Request::Add(sa) => self.add(now, wall, *sa),
             Request::Update(sa) => self.update(now, wall, *sa),
             Request::Delete(id) => self.delete(id),
-            Request::Get(id) => match self.sas.iter().find(|entry| same_sa(&entry.sa.id, &id)) {
+            Request::Get(id) => match self.number_of(&id).and_then(|number| self.sas.get(&number)) {
                 Some(entry) => Ok(Reply::Sas { sas: vec![entry.now()] }),
                 None => Err(Refusal::NoSa),
             },
             Request::Flush(proto) => {
-                self.kill(|sa| proto.is_none_or(|proto| sa.id.proto == proto));
+                let doomed = |entry: &&Entry| proto.is_none_or(|proto| entry.sa.id.proto == proto);
+                let doomed: Vec<SaId> = self.sas.values().filter(doomed).map(|entry| entry.sa.id).collect();
+                doomed.iter().for_each(|id| {
+                    self.kill(id);
+                });
                 Ok(Reply::Done)
             }
             Request::Dump(proto) => {
                 let chosen =
-                    self.sas.iter().filter(|entry| proto.is_none_or(|proto| entry.sa.id.proto == proto));
+                    self.sas.values().filter(|entry| proto.is_none_or(|proto| entry.sa.id.proto == proto));
                 Ok(Reply::Sas { sas: chosen.map(Entry::now).collect() })
             }
             Request::SpdAdd(policy) => self.spd_add(wall, *policy, false),
@@ -144,6 +158,10 @@ impl Sadb {
             Request::SpdDelete(selector, direction) => self.spd_delete(&selector, direction),
             Request::SpdFlush => {
                 self.policies.clear();
+                self.ranks.clear();
+                let snapshot = Arc::make_mut(&mut self.snapshot);
+                snapshot.host_policies = SharedMap::default();
+                snapshot.wide_policies = Arc::default();
                 self.drop_held(|_| true);
                 Ok(Reply::Done)
             }
@@ -172,7 +190,7 @@ impl Sadb {
                 }
                 _ => Spi(self.random.number()),
             };
-            let taken = self.sas.iter().any(|entry| entry.sa.id.spi == spi);
+            let taken = self.numbers.contains_key(&(destination, proto, spi));
             if !spi.is_reserved() && !taken {
                 break spi;
             }
@@ -193,25 +211,29 @@ impl Sadb {
             usage: Usage { added: wall, ..Usage::default() },
             sequence: 0,
         };
-        self.sas.push(Entry { sa, live: None, added: now, soft_done: false });
+        self.put(Entry { sa, live: None, added: now, soft_done: false });
         Ok(Reply::Spi { spi })
     }
 
     fn add(&mut self, now: Instant, wall: u64, sa: Sa) -> Result<Reply, Refusal> {
         self.room_for_sa()?;
-        if self.sas.iter().any(|entry| same_sa(&entry.sa.id, &sa.id)) {
+        if self.number_of(&sa.id).is_some() {
             return Err(Refusal::Exists);
         }
         let entry = Entry::new(now, wall, sa)?;
         self.acquired.clear();
-        self.sas.push(entry);
+        self.put(entry);
         Ok(Reply::Done)
     }
 
     fn update(&mut self, now: Instant, wall: u64, sa: Sa) -> Result<Reply, Refusal> {
-        let found = self.sas.iter_mut().find(|entry| same_sa(&entry.sa.id, &sa.id)).ok_or(Refusal::NoSa)?;
+        let number = self.number_of(&sa.id).ok_or(Refusal::NoSa)?;
+        let found = self.sas.get_mut(&number).ok_or(Refusal::NoSa)?;
         if found.sa.state == SaState::Larval {
             *found = Entry::new(now, wall, sa)?;
+            if let Some(live) = &found.live {
+                Arc::make_mut(&mut self.snapshot).put_sa(number, live);
+            }
         } else {
             found.sa.soft = sa.soft;
             found.sa.hard = sa.hard;
@@ -225,19 +247,30 @@ impl Sadb {
     }
 
     fn delete(&mut self, id: SaId) -> Result<Reply, Refusal> {
-        if self.kill(|sa| same_sa(&sa.id, &id)) { Ok(Reply::Done) } else { Err(Refusal::NoSa) }
+        if self.kill(&id) { Ok(Reply::Done) } else { Err(Refusal::NoSa) }
     }
 
-    fn kill(&mut self, doomed: impl Fn(&Sa) -> bool) -> bool {
-        let before = self.sas.len();
-        self.sas.retain(|entry| {
-            let doomed = doomed(&entry.sa);
-            if doomed && let Some(live) = &entry.live {
-                live.dead.store(true, Ordering::Relaxed);
-            }
-            !doomed
-        });
-        self.sas.len() != before
+    fn number_of(&self, id: &SaId) -> Option<u64> {
+        self.numbers.get(&what_tells(id)).copied()
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.last_number += 1;
+        self.numbers.insert(what_tells(&entry.sa.id), self.last_number);
+        if let Some(live) = &entry.live {
+            Arc::make_mut(&mut self.snapshot).put_sa(self.last_number, live);
+        }
+        self.sas.insert(self.last_number, entry);
+    }
+
+    fn kill(&mut self, id: &SaId) -> bool {
+        let Some(number) = self.numbers.remove(&what_tells(id)) else { return false };
+        let live = self.sas.remove(&number).and_then(|entry| entry.live);
+        if let Some(live) = live {
+            live.dead.store(true, Ordering::Relaxed);
+            Arc::make_mut(&mut self.snapshot).remove_sa(number, &live);
+        }
+        true
     }
 
     fn room_for_sa(&self) -> Result<(), Refusal> {
@@ -249,8 +282,8 @@ impl Sadb {
 
     fn spd_add(&mut self, wall: u64, mut policy: Policy, replace: bool) -> Result<Reply, Refusal> {
         check_policy(&policy)?;
-        let same = |other: &Policy| other.selector == policy.selector && other.direction == policy.direction;
-        let existing = self.policies.iter().position(|(other, _)| same(other));
+        let key = (policy.direction, policy.selector);
+        let existing = self.ranks.get(&key).copied();
         match existing {
             Some(_) if !replace => return Err(Refusal::Exists),
             None if self.policies.len() >= MAX_POLICIES => {
@@ -269,29 +302,41 @@ impl Sadb {
         policy.id = PolicyId(self.next_policy);
         self.next_policy = self.next_policy.wrapping_add(1).max(1);
         policy.usage = Usage { added: wall, ..Usage::default() };
-        let entry = (policy, Arc::default());
-        match existing {
-            Some(index) => self.policies[index] = entry,
-            None => self.policies.push(entry),
+        // One that is replaced keeps its place.
+        let rank = match existing {
+            Some(rank) if rank.0 == policy.priority => rank,
+            _ => (policy.priority, u64::from(policy.id.0)),
+        };
+        if let Some(existing) = existing {
+            self.remove_policy(existing);
         }
-        self.policies.sort_by_key(|(policy, _)| policy.priority);
+        let live = Arc::new(LivePolicy { policy, rank, usage: LiveUsage::default() });
+        Arc::make_mut(&mut self.snapshot).put_policy(&live);
+        self.ranks.insert(key, rank);
+        self.policies.insert(rank, live);
         Ok(Reply::Done)
     }
 
     fn spd_delete(&mut self, selector: &Selector, direction: Direction) -> Result<Reply, Refusal> {
-        let matches =
-            |(policy, _): &(Policy, _)| policy.selector == *selector && policy.direction == direction;
-        let index = self.policies.iter().position(matches).ok_or(Refusal::NoPolicy)?;
-        let (policy, _) = self.policies.remove(index);
-        self.drop_held(|id| id == policy.id);
+        let rank = *self.ranks.get(&(direction, *selector)).ok_or(Refusal::NoPolicy)?;
+        if let Some(policy) = self.remove_policy(rank) {
+            self.drop_held(|id| id == policy.policy.id);
+        }
         Ok(Reply::Done)
+    }
+
+    fn remove_policy(&mut self, rank: Rank) -> Option<Arc<LivePolicy>> {
+        let live = self.policies.remove(&rank)?;
+        self.ranks.remove(&(live.policy.direction, live.policy.selector));
+        Arc::make_mut(&mut self.snapshot).remove_policy(&live);
+        Some(live)
     }
 
     /// Keeps a packet until its policy has an SA, and asks for one. The bounds are 64 packets for a policy,
     /// 1 MiB in all, 30 seconds; what goes over them is dropped and counted, oldest first.
     pub fn hold(&mut self, now: Instant, policy: PolicyId, packet: Packet) {
         let Some(found) =
-            self.policies.iter().find(|(entry, _)| entry.id == policy).map(|(entry, _)| entry.clone())
+            self.policies.values().find(|live| live.policy.id == policy).map(|live| live.policy.clone())
         else {
             self.counters.dropped(Drop::PolicyDiscard);
             return;
@@ -339,13 +384,16 @@ impl Sadb {
     /// The packets that waited and can go now, in their order: to be taken after every request.
     pub fn take_released(&mut self) -> Vec<Packet> {
         let mut released = Vec::new();
+        if self.held.is_empty() {
+            return released;
+        }
         let open: Vec<PolicyId> = self
             .policies
-            .iter()
-            .filter(|(policy, _)| {
-                self.held.contains_key(&policy.id) && self.snapshot.is_open(&policy.selector)
+            .values()
+            .filter(|live| {
+                self.held.contains_key(&live.policy.id) && self.snapshot.is_open(&live.policy.selector)
             })
-            .map(|(policy, _)| policy.id)
+            .map(|live| live.policy.id)
             .collect();
         for id in open {
             for (_, packet) in self.held.remove(&id).unwrap_or_default() {
@@ -392,7 +440,7 @@ impl Sadb {
             return;
         }
         let mut dead = Vec::new();
-        for entry in &mut self.sas {
+        for entry in self.sas.values_mut() {
             let hard = entry.sa.state == SaState::Larval && now >= entry.added + LARVAL_LIFE
                 || entry.reached(&entry.sa.hard, now, wall)
                 || entry.live.as_ref().is_some_and(|live| live.is_exhausted());
@@ -414,7 +462,9 @@ impl Sadb {
                 entry.sa.state = SaState::Dying;
             }
         }
-        self.kill(|sa| dead.contains(&sa.id));
+        for id in dead {
+            self.kill(&id);
+        }
         for queue in self.held.values_mut() {
             while queue
                 .front()
@@ -427,26 +477,10 @@ impl Sadb {
         }
         self.held.retain(|_, queue| !queue.is_empty());
         self.next_tick = None;
-        self.publish(now);
+        self.set_tick(now);
     }
 
-    fn publish(&mut self, now: Instant) {
-        let live = |entry: &Entry| entry.live.clone();
-        self.snapshot = Arc::new(Snapshot {
-            inbound: self
-                .sas
-                .iter()
-                .filter_map(live)
-                .map(|sa| ((sa.proto, sa.spi, sa.destination), sa))
-                .collect(),
-            outbound: self.sas.iter().rev().filter_map(live).collect(),
-            policies: self
-                .policies
-                .iter()
-                .map(|(policy, usage)| LivePolicy { policy: policy.clone(), usage: usage.clone() })
-                .collect(),
-            counters: self.counters.clone(),
-        });
+    fn set_tick(&mut self, now: Instant) {
         if !self.sas.is_empty() || !self.held.is_empty() {
             self.next_tick.get_or_insert(now + TICK);
         }
@@ -558,8 +592,8 @@ fn udp_ports(sa: &Sa) -> u32 {
 }
 
 /// SAs are told apart by destination, protocol and SPI (RFC 4301 section 4.1).
-fn same_sa(a: &SaId, b: &SaId) -> bool {
-    (a.destination, a.proto, a.spi) == (b.destination, b.proto, b.spi)
+fn what_tells(id: &SaId) -> (IpAddr, SaProto, Spi) {
+    (id.destination, id.proto, id.spi)
 }
 
 fn policy_now(policy: &Policy, usage: &LiveUsage) -> Policy {

@@ -3,14 +3,13 @@
 //! [`Snapshot::outbound`] takes IP packets that are about to leave, [`Snapshot::inbound`] those that came. Policies
 //! are looked at in the order of their priority (RFC 4301 section 5); no policy means no protection is wanted.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{
-    Action, Bundle, Direction, Level, Mode, Policy, PolicyId, ReqId, Rule, SaProto, Selector, Spi,
+    Action, Bundle, Direction, Level, Mode, Policy, PolicyId, Priority, ReqId, Rule, SaProto, Selector, Spi,
 };
 use coati_wire::ipv4::protocol;
 use coati_wire::{WireError, checksum, esp, ip, udp};
@@ -20,6 +19,7 @@ use crate::esp::Transform;
 use crate::ipcomp;
 use crate::packet::Packet;
 use crate::replay::{ReplayError, ReplayWindow};
+use crate::shared_map::SharedMap;
 
 /// What became of a packet that is about to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,17 +85,26 @@ impl LiveSa {
 #[derive(Debug)]
 pub(crate) struct LivePolicy {
     pub(crate) policy: Policy,
-    pub(crate) usage: Arc<LiveUsage>,
+    pub(crate) rank: Rank,
+    pub(crate) usage: LiveUsage,
 }
 
+/// Where a policy stands: those of a lower one are looked at first.
+pub(crate) type Rank = (Priority, u64);
+
+/// An SA and its number.
+type Numbered = (u64, Arc<LiveSa>);
+
 /// An immutable view of SPD and SAD.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    pub(crate) inbound: HashMap<(SaProto, Spi, IpAddr), Arc<LiveSa>>,
-    /// Usable SAs, newest first.
-    pub(crate) outbound: Vec<Arc<LiveSa>>,
-    /// In the order they are looked at.
-    pub(crate) policies: Vec<LivePolicy>,
+    pub(crate) inbound: SharedMap<(SaProto, Spi, IpAddr), Arc<LiveSa>>,
+    /// Usable SAs from one address to another, with their numbers: the newest is the last.
+    pub(crate) outbound: SharedMap<(IpAddr, IpAddr), Vec<Numbered>>,
+    /// Policies from one host to another, in the order they are looked at.
+    pub(crate) host_policies: SharedMap<(Direction, IpAddr, IpAddr), Vec<Arc<LivePolicy>>>,
+    /// All others, in that order too.
+    pub(crate) wide_policies: Arc<Vec<Arc<LivePolicy>>>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -172,12 +181,9 @@ impl Snapshot {
 
     /// The newest SA that does what a rule wants.
     fn sa_for(&self, rule: &Rule, facts: &Facts) -> Option<&Arc<LiveSa>> {
-        self.outbound.iter().find(|sa| {
-            sa.proto == rule.proto
-                && sa.source == facts.source
-                && sa.destination == facts.destination
-                && !sa.dead.load(Ordering::Relaxed)
-                && level_fits(rule.level, sa.reqid)
+        let list = self.outbound.get(&(facts.source, facts.destination));
+        list.into_iter().flatten().rev().map(|(_, sa)| sa).find(|sa| {
+            sa.proto == rule.proto && level_fits(rule.level, sa.reqid) && !sa.dead.load(Ordering::Relaxed)
         })
     }
 
@@ -258,10 +264,52 @@ impl Snapshot {
     }
 
     fn policy(&self, direction: Direction, facts: &Facts) -> Option<&LivePolicy> {
-        self.policies.iter().find(|entry| {
+        let fits = |entry: &&Arc<LivePolicy>| {
             entry.policy.direction == direction
                 && entry.policy.selector.matches(facts.source, facts.destination, facts.protocol, facts.ports)
-        })
+        };
+        let of_hosts = self.host_policies.get(&(direction, facts.source, facts.destination));
+        let of_hosts = of_hosts.and_then(|list| list.iter().find(fits));
+        let wide = self.wide_policies.iter().find(fits);
+        let first = of_hosts.into_iter().chain(wide).min_by_key(|entry| entry.rank);
+        first.map(Arc::as_ref)
+    }
+
+    /// Puts an SA in, or changes one. `number` grows with every new one.
+    pub(crate) fn put_sa(&mut self, number: u64, sa: &Arc<LiveSa>) {
+        self.inbound.insert((sa.proto, sa.spi, sa.destination), sa.clone());
+        self.outbound.change((sa.source, sa.destination), |list| {
+            list.retain(|(other, _)| *other != number);
+            let place = list.partition_point(|(other, _)| *other < number);
+            list.insert(place, (number, sa.clone()));
+        });
+    }
+
+    pub(crate) fn remove_sa(&mut self, number: u64, sa: &LiveSa) {
+        self.inbound.remove(&(sa.proto, sa.spi, sa.destination));
+        self.outbound.change((sa.source, sa.destination), |list| list.retain(|(other, _)| *other != number));
+    }
+
+    pub(crate) fn put_policy(&mut self, policy: &Arc<LivePolicy>) {
+        let rank = policy.rank;
+        self.change_policies(&policy.policy, |list| {
+            let place = list.partition_point(|other| other.rank < rank);
+            list.insert(place, policy.clone());
+        });
+    }
+
+    pub(crate) fn remove_policy(&mut self, policy: &LivePolicy) {
+        self.change_policies(&policy.policy, |list| list.retain(|other| other.rank != policy.rank));
+    }
+
+    fn change_policies(&mut self, policy: &Policy, change: impl FnOnce(&mut Vec<Arc<LivePolicy>>)) {
+        let (source, destination) = (policy.selector.source, policy.selector.destination);
+        if source.is_host() && destination.is_host() {
+            let key = (policy.direction, source.address, destination.address);
+            self.host_policies.change(key, change);
+        } else {
+            change(Arc::make_mut(&mut self.wide_policies));
+        }
     }
 
     /// Whether some policy is about this IP packet, be it one that lets it pass in clear.

@@ -11,6 +11,7 @@ use crate::config::ExchangeMode;
 use crate::event::EndReason;
 use crate::ikev1::identity;
 use crate::ikev1::phase1::{Phase1, State, hex};
+use crate::pair::PairKey;
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -125,8 +126,7 @@ impl Engine {
 
     /// Ends the ISAKMP SAs with this peer and tells it; SA pairs stay. Returns how many there were.
     pub fn delete_isakmp(&mut self, remote: IpAddr) -> usize {
-        let list: Vec<u64> =
-            self.phase1.values().filter(|sa| sa.remote.ip() == remote).map(|sa| sa.id).collect();
+        let list = self.phase1.ids(remote);
         for id in &list {
             self.end_phase1(*id, EndReason::Asked, true);
         }
@@ -140,8 +140,7 @@ impl Engine {
 
     /// Ends the SA pairs that protect this selector and tells the peer. Returns how many there were.
     pub fn delete_pairs(&mut self, selector: &Selector) -> usize {
-        let fitting = self.core.pairs.iter().filter(|(_, pair)| pair.want.selector == *selector);
-        let pairs: Vec<u64> = fitting.map(|(id, _)| *id).collect();
+        let pairs = self.core.pairs.ids(PairKey::Selector(*selector));
         for pair in &pairs {
             self.end_pair(*pair, EndReason::Asked);
         }
@@ -150,8 +149,9 @@ impl Engine {
 
     /// Somebody removes this SA from the data plane: its pair ends, and the peer is told.
     pub fn delete_pair_of(&mut self, id: &SaId) {
-        let of = |(_, pair): &(&u64, &crate::pair::Pair)| pair.inbound == *id || pair.outbound == *id;
-        if let Some(pair) = self.core.pairs.iter().find(of).map(|(pair, _)| *pair) {
+        let of = |(_, pair): &(u64, &crate::pair::Pair)| pair.inbound == *id || pair.outbound == *id;
+        let found = self.core.pairs.of(PairKey::Spi(id.spi)).find(of).map(|(pair, _)| pair);
+        if let Some(pair) = found {
             self.end_pair(pair, EndReason::Asked);
         }
     }
@@ -202,9 +202,7 @@ impl Engine {
             (State::Established, _) => 9,
             (State::Dying, _) => 10,
         };
-        let remote = sa.remote.ip();
-        let pairs =
-            self.core.pairs.values().filter(|pair| pair.want.remote == remote && pair.phase1 == sa.id);
+        let pairs = self.core.pairs.of(PairKey::Phase1(sa.id));
         let open = sa.quicks.values().filter(|quick| quick.is_open());
         let proved = sa.peer_identity.as_ref().filter(|_| sa.is_established());
         IsakmpSa {

@@ -11,14 +11,15 @@ use super::demand::{COLLISION, wait_for};
 use crate::core::{Purpose, Timer};
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::State;
-use crate::pair::{FIRST_LOOK, LAST_LOOK, RETIREMENT, SIMULTANEOUS};
+use crate::pair::{FIRST_LOOK, LAST_LOOK, PairKey, RETIREMENT, SIMULTANEOUS};
 
 impl Engine {
     /// Both have begun at once: the larger initiator cookie goes on. Returns whether the peer's does; ours then
     /// pauses, but stays, since nothing is proved yet.
     pub(super) fn yield_to(&mut self, now: Instant, remote: SocketAddr, their_cookie: [u8; 8]) -> bool {
         let mut timers = Vec::new();
-        for sa in self.phase1.values_mut() {
+        for id in self.phase1.ids(remote.ip()) {
+            let Some(sa) = self.phase1.get_mut(&id) else { continue };
             let young = now.saturating_duration_since(sa.began) < COLLISION;
             if !(sa.initiator && sa.remote == remote && young) {
                 continue;
@@ -51,12 +52,8 @@ impl Engine {
         let Some(sa) = self.phase1.get(&id) else { return };
         let (remote, peer) = (sa.remote, sa.peer);
         let heard_initial_contact = sa.heard_initial_contact;
-        let others: Vec<u64> = self
-            .phase1
-            .values()
-            .filter(|other| other.id != id && other.remote.ip() == remote.ip())
-            .map(|other| other.id)
-            .collect();
+        let others: Vec<u64> =
+            self.phase1.ids(remote.ip()).into_iter().filter(|other| *other != id).collect();
         let mut inherited = Vec::new();
         for other in others {
             let Some(sa) = self.phase1.get_mut(&other) else { continue };
@@ -91,7 +88,7 @@ impl Engine {
     pub(super) fn is_first_contact(&self, remote: IpAddr, peer: usize) -> bool {
         self.core.peer(peer).is_some_and(|peer| peer.initial_contact)
             && !self.contacted.contains(&remote)
-            && !self.core.pairs.values().any(|pair| pair.want.remote == remote)
+            && self.core.pairs.of(PairKey::Remote(remote)).next().is_none()
     }
 
     /// Which of two established ones gives way: the older; of two that began at the same time, so that both ends
@@ -159,16 +156,18 @@ impl Engine {
         // Begun from both sides at once: which one stays does not wait.
         self.use_held(now, &selector);
         let Some(new) = self.core.pairs.get(&id).filter(|pair| !pair.retired).cloned() else { return };
-        for sa in self.phase1.values_mut() {
-            sa.waiting.retain(|want| want.selector != selector);
+        for id in self.phase1.ids(new.want.remote) {
+            if let Some(sa) = self.phase1.get_mut(&id) {
+                sa.waiting.retain(|want| want.selector != selector);
+            }
         }
         let others = self
             .core
             .pairs
-            .iter()
-            .filter(|(other, pair)| **other != id && !pair.retired && pair.want.selector == selector);
+            .of(PairKey::Selector(selector))
+            .filter(|(other, pair)| *other != id && !pair.retired);
         let others: Vec<(u64, bool)> =
-            others.map(|(other, pair)| (*other, pair.flushed || pair.yields_to(&new))).collect();
+            others.map(|(other, pair)| (other, pair.flushed || pair.yields_to(&new))).collect();
         if others.iter().any(|(_, yields)| !yields) {
             return self.retire_pair(now, id);
         }

@@ -13,7 +13,7 @@ use crate::event::EndReason;
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::{aggressive_mode, informational, main_mode, quick_mode};
-use crate::pair::Want;
+use crate::pair::{Pair, PairKey, Want};
 
 /// Negotiations that wait for one ISAKMP SA.
 const MAX_WAITING: usize = 64;
@@ -31,8 +31,10 @@ impl Engine {
         if self.use_held(now, &want.selector) {
             return;
         }
-        for pair in self.core.pairs.values_mut().filter(|pair| pair.want.selector == want.selector) {
-            pair.flushed = true;
+        for id in self.core.pairs.ids(PairKey::Selector(want.selector)) {
+            if let Some(pair) = self.core.pairs.get_mut(&id) {
+                pair.flushed = true;
+            }
         }
         let settling = self
             .core
@@ -116,9 +118,9 @@ impl Engine {
 
     /// A lifetime of an SA has run out.
     pub fn handle_expire(&mut self, now: Instant, expire: &Expire) {
-        let found =
-            self.core.pairs.iter().find(|(_, pair)| pair.inbound == expire.id || pair.outbound == expire.id);
-        let Some((&id, pair)) = found else { return };
+        let is_it = |(_, pair): &(u64, &Pair)| pair.inbound == expire.id || pair.outbound == expire.id;
+        let found = self.core.pairs.of(PairKey::Spi(expire.id.spi)).find(is_it);
+        let Some((id, pair)) = found else { return };
         if expire.hard {
             return self.end_pair(id, EndReason::Expired);
         }
@@ -137,7 +139,7 @@ impl Engine {
 
     /// The policies as they are now: what peers may ask for is what these want.
     pub fn handle_policies(&mut self, policies: &[Policy]) {
-        self.core.policies = policies.to_vec();
+        self.core.policies.set(policies);
         let there: HashSet<Selector> = policies.iter().map(|policy| policy.selector).collect();
         self.core.generated.retain(|selector| there.contains(selector));
     }

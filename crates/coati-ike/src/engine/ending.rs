@@ -12,7 +12,7 @@ use crate::ikev1::commit;
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
-use crate::pair::Want;
+use crate::pair::{PairKey, Want};
 
 impl Engine {
     /// What an informational message of the peer asks for.
@@ -35,15 +35,16 @@ impl Engine {
                 let gone = self
                     .core
                     .pairs
-                    .iter()
+                    .of(PairKey::Remote(remote))
                     .filter(|(_, pair)| of_peer(pair) && spis.contains(&pair.outbound.spi));
-                let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
+                let gone: Vec<u64> = gone.map(|(id, _)| id).collect();
                 for pair in gone {
                     self.deleted_by_peer(now, pair);
                 }
             }
             Informed::IsakmpDeleted(list) => {
-                let gone = self.phase1.values().filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
+                let of_peer = self.phase1.of(remote).map(|(_, sa)| sa);
+                let gone = of_peer.filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
                 let gone: Vec<u64> = gone.map(|sa| sa.id).collect();
                 for id in gone {
                     self.end_phase1(id, EndReason::DeletedByPeer, false);
@@ -54,13 +55,13 @@ impl Engine {
                 let old = self
                     .core
                     .pairs
-                    .iter()
+                    .of(PairKey::Remote(remote))
                     .filter(|(_, pair)| of_peer(pair) && pair.phase1 != id && pair.established < began);
-                let old: Vec<u64> = old.map(|(id, _)| *id).collect();
+                let old: Vec<u64> = old.map(|(id, _)| id).collect();
                 for pair in old {
                     self.core.remove_pair(pair, EndReason::PeerRestarted);
                 }
-                let old = self.phase1.values().filter(|sa| {
+                let old = self.phase1.of(remote).map(|(_, sa)| sa).filter(|sa| {
                     sa.id != id && same(sa) && sa.established.is_some_and(|since| since < began)
                 });
                 let old: Vec<u64> = old.map(|sa| sa.id).collect();
@@ -77,7 +78,7 @@ impl Engine {
         let Some(pair) = self.core.pairs.get(&id).cloned() else { return };
         self.core.remove_pair(id, EndReason::DeletedByPeer);
         let selector = pair.want.selector;
-        let others = self.core.pairs.values().any(|other| other.want.selector == selector);
+        let others = self.core.pairs.of(PairKey::Selector(selector)).next().is_some();
         if !pair.retired
             && others
             && !self.use_held(now, &selector)
@@ -126,15 +127,13 @@ impl Engine {
 
     /// Ends everything with this peer and tells it. Returns how many SAs and pairs there were.
     pub(super) fn take_leave(&mut self, remote: IpAddr, why: EndReason) -> usize {
-        let of_peer = self.core.pairs.iter().filter(|(_, pair)| pair.want.remote == remote);
-        let pairs: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
+        let pairs = self.core.pairs.ids(PairKey::Remote(remote));
         let spis: Vec<Spi> = pairs
             .iter()
             .filter_map(|id| self.core.remove_pair(*id, why))
             .map(|inbound| inbound.spi)
             .collect();
-        let list: Vec<u64> =
-            self.phase1.values().filter(|sa| sa.remote.ip() == remote).map(|sa| sa.id).collect();
+        let list = self.phase1.ids(remote);
         let best = self.best(remote);
         for id in list.iter().copied().filter(|id| Some(*id) != best) {
             self.end_phase1(id, why, true);

@@ -1,6 +1,6 @@
 //! Datagrams and finished exponentiations.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use coati_crypto::hash::HashAlgorithm;
@@ -208,6 +208,20 @@ impl Engine {
     ) {
         let Some(sa) = self.phase1.get_mut(&id) else { return };
         sa.via = ends;
+        let before = sa.remote.ip();
+        self.handle_by_exchange(now, id, header, body, digest);
+        self.may_have_moved(id, before);
+    }
+
+    /// Behind a NAT the address may have become another one.
+    fn may_have_moved(&mut self, id: u64, before: IpAddr) {
+        if self.phase1.get(&id).is_none_or(|sa| sa.remote.ip() != before) {
+            self.phase1.changed(id, [before]);
+        }
+    }
+
+    fn handle_by_exchange(&mut self, now: Instant, id: u64, header: &Header, body: &[u8], digest: &[u8]) {
+        let Some(sa) = self.phase1.get_mut(&id) else { return };
         match header.exchange {
             number if number == sa.exchange_type() && header.message_id == 0 => {
                 if sa.last_received == digest {
@@ -288,6 +302,7 @@ impl Engine {
         let Some(sa) = self.phase1.get(&owner.phase1) else { return };
         let says_so = sa.initiator && self.is_first_contact(sa.remote.ip(), sa.peer);
         let Some(sa) = self.phase1.get_mut(&owner.phase1) else { return };
+        let before = sa.remote.ip();
         if owner.message_id == 0 {
             sa.says_initial_contact = says_so;
             let outcome = match sa.exchange {
@@ -299,6 +314,7 @@ impl Engine {
             let outcome = quick_mode::handle_job(&mut self.core, now, sa, owner.message_id, done);
             self.quick_outcome(now, owner.phase1, owner.message_id, &outcome);
         }
+        self.may_have_moved(owner.phase1, before);
     }
 
     pub(super) fn quick_outcome(

@@ -14,7 +14,7 @@ mod road_warrior;
 mod schedule;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -30,6 +30,7 @@ use crate::ikev1::greeting::Greetings;
 use crate::ikev1::phase1::{Phase1, State};
 use crate::job::Job;
 use crate::remote_access::LoginRequest;
+use crate::table::Table;
 
 pub use admin::{IsakmpSa, NotDone, PairInfo};
 pub use exposed::ExposedKey;
@@ -38,7 +39,7 @@ pub use schedule::TimerInfo;
 /// All of IKE of one host.
 pub struct Engine {
     core: Core,
-    phase1: BTreeMap<u64, Phase1>,
+    phase1: Table<Phase1>,
     /// By the cookie that we chose.
     own_cookies: HashMap<[u8; 8], u64>,
     /// Responders by address and cookie of the initiator, for its repeated first message.
@@ -58,7 +59,7 @@ impl Engine {
         let greetings = Greetings::new(random.as_mut());
         Self {
             core: Core::new(config, random),
-            phase1: BTreeMap::new(),
+            phase1: Table::new(),
             own_cookies: HashMap::new(),
             first_messages: HashMap::new(),
             greetings,
@@ -94,7 +95,7 @@ impl Engine {
     }
 
     pub(super) fn forget(&mut self, id: u64) -> Option<Phase1> {
-        let sa = self.phase1.remove(&id)?;
+        let sa = self.phase1.remove(id)?;
         self.core.leases.free(id);
         self.half_open.remove(&id);
         let [initiator, responder] = sa.cookies;
@@ -107,12 +108,13 @@ impl Engine {
 
     /// The ISAKMP SA that new exchanges with this peer use.
     pub(super) fn best(&self, remote: IpAddr) -> Option<u64> {
-        let usable = self.phase1.values().filter(|sa| sa.remote.ip() == remote && sa.is_established());
+        let usable = self.phase1.of(remote).map(|(_, sa)| sa).filter(|sa| sa.is_established());
         usable.max_by_key(|sa| (sa.state == State::Established, sa.established)).map(|sa| sa.id)
     }
 
     pub(super) fn under_way(&mut self, remote: IpAddr) -> Option<&mut Phase1> {
-        self.phase1.values_mut().find(|sa| sa.remote.ip() == remote && !sa.is_established())
+        let (id, _) = self.phase1.of(remote).find(|(_, sa)| !sa.is_established())?;
+        self.phase1.get_mut(&id)
     }
 
     /// The earliest time at which [`Engine::handle_timeout`] has something to do.

@@ -37,8 +37,7 @@ impl Engine {
             }
         }
         for (id, remote) in ended {
-            let kept =
-                self.phase1.values().any(|sa| sa.remote.ip() == remote && sa.id != id && sa.is_established());
+            let kept = self.phase1.of(remote).any(|(_, sa)| sa.id != id && sa.is_established());
             if kept {
                 self.end_phase1(id, EndReason::Reconfigured, true);
             } else {

@@ -10,7 +10,7 @@ use crate::event::EndReason;
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::phase1::State;
 use crate::ikev1::{informational, negotiation, quick_mode, signature};
-use crate::pair::RETIREMENT;
+use crate::pair::{PairKey, RETIREMENT};
 use crate::retransmission::Due;
 
 impl Engine {
@@ -70,7 +70,7 @@ impl Engine {
                     return;
                 }
                 // strongSwan ends the pairs that were negotiated under an ISAKMP SA together with it.
-                if self.core.pairs.values().any(|pair| pair.phase1 == id) {
+                if self.core.pairs.of(PairKey::Phase1(id)).next().is_some() {
                     return self.core.set_timer(now + RETIREMENT, Timer::Retire(id));
                 }
                 for want in self.end_phase1(id, EndReason::Replaced, true) {
@@ -130,7 +130,7 @@ impl Engine {
         }
         let (local, remote) = (sa.local.ip(), sa.remote.ip());
         // Behind a NAT nobody is found at the port of the configuration: the peer begins.
-        let needed = !sa.nat.before_peer && self.core.pairs.values().any(|pair| pair.want.remote == remote);
+        let needed = !sa.nat.before_peer && self.core.pairs.of(PairKey::Remote(remote)).next().is_some();
         if needed && self.under_way(remote).is_none() {
             self.begin_phase1(now, local, remote, Vec::new());
         }
@@ -149,8 +149,8 @@ impl Engine {
             return self.core.set_timer(due, Timer::Dpd(id));
         }
         let remote = sa.remote.ip();
-        let pair = self.core.pairs.iter().rfind(|(_, pair)| pair.want.remote == remote && !pair.retired);
-        match pair.map(|(pair, found)| (*pair, found.inbound)) {
+        let pair = self.core.pairs.of(PairKey::Remote(remote)).rfind(|(_, pair)| !pair.retired);
+        match pair.map(|(pair, found)| (pair, found.inbound)) {
             None => self.ask_peer(now, id),
             Some((pair, inbound)) => {
                 // Should the data plane not answer, the question is asked again.

@@ -1,7 +1,7 @@
 //! What is known of one ISAKMP SA, from its first message to its end.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
@@ -16,6 +16,7 @@ use super::transaction::Access;
 use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
 use crate::retransmission::Retransmission;
+use crate::table::Keyed;
 
 /// Where main mode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +130,15 @@ pub(crate) struct DpdState {
     pub(crate) failures: u32,
     /// Questions answered by us: the highest sequence number, so that old ones are not.
     pub(crate) last_asked: Option<u32>,
+}
+
+/// Found by the peer's address.
+impl Keyed for Phase1 {
+    type Key = IpAddr;
+
+    fn keys(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.remote.ip())
+    }
 }
 
 impl Phase1 {

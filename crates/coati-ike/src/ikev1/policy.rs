@@ -1,5 +1,6 @@
 //! Which policy a peer's quick mode is about, and the policies that are made for it (`generate_policy`).
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use coati_sadb::{
@@ -14,18 +15,66 @@ use crate::config::{EndpointId, GeneratePolicy, Peer};
 use crate::core::{Core, Purpose};
 use crate::pair::Want;
 
+/// Policies in the order in which they are looked at, found by their ends.
+#[derive(Debug, Default)]
+pub(crate) struct Policies {
+    list: BTreeMap<u64, Policy>,
+    by_ends: HashMap<(Prefix, Prefix), Vec<u64>>,
+    last: u64,
+}
+
+impl Policies {
+    pub(crate) fn set(&mut self, policies: &[Policy]) {
+        *self = Self::default();
+        policies.iter().cloned().for_each(|policy| self.push(policy));
+    }
+
+    fn push(&mut self, policy: Policy) {
+        self.last += 1;
+        let ends = (policy.selector.source, policy.selector.destination);
+        self.by_ends.entry(ends).or_default().push(self.last);
+        self.list.insert(self.last, policy);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.list.values()
+    }
+
+    /// Those from one prefix to another.
+    fn between(&self, source: Prefix, destination: Prefix) -> impl Iterator<Item = &Policy> {
+        let ids = self.by_ends.get(&(source, destination)).into_iter().flatten();
+        ids.filter_map(|id| self.list.get(id))
+    }
+
+    pub(crate) fn get(&self, direction: Direction, selector: &Selector) -> Option<&Policy> {
+        let mut between = self.between(selector.source, selector.destination);
+        between.find(|policy| policy.direction == direction && policy.selector == *selector)
+    }
+
+    pub(crate) fn remove(&mut self, direction: Direction, selector: &Selector) {
+        let ends = (selector.source, selector.destination);
+        let Some(ids) = self.by_ends.get_mut(&ends) else { return };
+        let list = &mut self.list;
+        ids.retain(|id| {
+            let gone = list.get(id).is_none_or(|p| p.direction == direction && p.selector == *selector);
+            if gone {
+                list.remove(id);
+            }
+            !gone
+        });
+        if ids.is_empty() {
+            self.by_ends.remove(&ends);
+        }
+    }
+}
+
 /// The policy with exactly these identities, or for any protocol between them.
 pub(crate) fn policy_for(core: &Core, ours: &EndpointId, theirs: &EndpointId, exact: bool) -> Option<Want> {
-    let out = core.policies.iter().filter(|policy| policy.direction == coati_sadb::Direction::Out);
-    let fitting = out.filter(|policy| {
+    let out = core.policies.between(ours.prefix, theirs.prefix).filter(|policy| {
         let (local, remote) = endpoints(&policy.selector);
-        if exact {
-            local == *ours && remote == *theirs
-        } else {
-            local.prefix == ours.prefix && remote.prefix == theirs.prefix
-        }
+        policy.direction == Direction::Out && (!exact || local == *ours && remote == *theirs)
     });
-    fitting.filter_map(|policy| core.want_of(&policy.selector)).next()
+    out.filter_map(|policy| core.want_of(&policy.selector)).next()
 }
 
 /// The identities with the addresses that are in the packets here.

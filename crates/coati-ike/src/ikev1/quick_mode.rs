@@ -370,7 +370,7 @@ pub(crate) fn handle_message(
     let message_id = header.message_id;
     match sa.quicks.get_mut(&message_id) {
         None => {
-            respond(core, sa, header, body, digest);
+            respond(core, now, sa, header, body, digest);
             Outcome::Continues
         }
         Some(quick) if quick.last_received == digest => {
@@ -401,7 +401,7 @@ fn repeat(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) {
 }
 
 /// Message 1.
-fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], digest: &[u8]) {
+fn respond(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Header, body: &[u8], digest: &[u8]) {
     let message_id = header.message_id;
     let Some(keys) = &sa.keys else { return };
     let iv = keys.phase2_iv(message_id);
@@ -423,6 +423,7 @@ fn respond(core: &mut Core, sa: &mut Phase1, header: &Header, body: &[u8], diges
         core.drop_datagram("message id used before");
         return;
     }
+    negotiation::heard(core, now, sa);
     let began = match consider(core, sa, &list) {
         Ok(began) => began,
         Err((what, why)) => {

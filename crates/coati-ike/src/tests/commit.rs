@@ -73,7 +73,7 @@ fn through_loss_and_copies() {
 }
 
 /// Loses what the responder says after its answer.
-fn no_fourth(from: usize, bytes: &mut Vec<u8>) -> bool {
+fn no_fourth(from: usize, bytes: &mut [u8]) -> bool {
     let fourth = from == 1 && bytes[EXCHANGE] == exchange::QUICK && bytes[FLAGS] & flag::COMMIT != 0;
     set_commit(from, 1, bytes);
     !fourth
@@ -82,7 +82,7 @@ fn no_fourth(from: usize, bytes: &mut Vec<u8>) -> bool {
 #[test]
 fn nothing_leaves_before_connected() {
     let mut world = World::new(1);
-    world.touch = no_fourth;
+    world.touch = |from, bytes| no_fourth(from, bytes);
     world.acquire(0);
     world.run(Duration::from_secs(3));
     assert_eq!(world.outbound_spis(0), []);
@@ -100,7 +100,7 @@ fn nothing_leaves_before_connected() {
 #[test]
 fn connected_may_come_in_an_informational_message() {
     let mut world = World::new(1);
-    world.touch = no_fourth;
+    world.touch = |from, bytes| no_fourth(from, bytes);
     world.acquire(0);
     world.run(Duration::from_secs(1));
     let third = world.log.iter().rfind(|(from, bytes)| *from == 0 && bytes[EXCHANGE] == exchange::QUICK);

@@ -181,3 +181,21 @@ fn aggressive_mode_passes_a_nat_too() {
         assert!(b.iter().any(|sa| sa.nat && sa.remote.port() == 24_500), "{}", world.story());
     }
 }
+
+#[test]
+fn a_renewal_is_answered_where_it_comes_from() {
+    let mut world = World::behind_nat(3, natted(B), responder());
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(5), World::is_up));
+    world.run(Duration::from_secs(1));
+    world.nat.as_mut().unwrap().shift = 30_000;
+    let pair = world.hosts[0].engine.pairs()[0].clone();
+    let expire =
+        Expire { id: pair.outbound, reqid: ReqId(16_385), hard: false, current: Lifetime::default() };
+    world.hosts[0].engine.handle_expire(world.now, &expire);
+    world.settle();
+    // Long before dead peer detection asks.
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.hosts[1].engine.pairs().len(), 2, "{}", world.story());
+    assert_eq!(world.hosts[1].engine.isakmp_sas()[0].remote.port(), 34_500);
+}
