@@ -305,19 +305,20 @@ impl Core {
             compression_reqids: [bundle.ipcomp, compression_in]
                 .map(|rule| rule.map_or(ReqId(0), |rule| reqid(rule.level))),
             generated: self.generated.contains(selector),
+            party: None,
         })
     }
 
     /// The pair that packets of this policy leave with.
-    pub(crate) fn live_pair(&self, selector: &Selector) -> Option<(u64, &Pair)> {
-        let mut live = self.pairs.iter().filter(|(_, pair)| !pair.retired && pair.want.selector == *selector);
+    pub(crate) fn live_pair(&self, want: &Want) -> Option<(u64, &Pair)> {
+        let mut live = self.pairs.iter().filter(|(_, pair)| !pair.retired && pair.want.is_for(want));
         live.next_back().map(|(id, pair)| (*id, pair))
     }
 
     /// The pair that is to take over as soon as the peer is ready.
-    pub(crate) fn held_pair(&self, selector: &Selector) -> Option<u64> {
+    pub(crate) fn held_pair(&self, want: &Want) -> Option<u64> {
         let mut held = self.pairs.iter().filter(|(_, pair)| pair.held.is_some());
-        held.find(|(_, pair)| pair.want.selector == *selector).map(|(id, _)| *id)
+        held.find(|(_, pair)| pair.want.is_for(want)).map(|(id, _)| *id)
     }
 
     /// Begins to send with a pair that was held back.
@@ -372,13 +373,21 @@ impl Core {
         if before.ip() != remote.ip() {
             return;
         }
-        for pair in self.pairs.values_mut().filter(|pair| pair.want.remote == remote.ip()) {
+        let mut outbound: Vec<SaId> = Vec::new();
+        // Others behind the same NAT stay where they are.
+        let is_its = |pair: &&mut Pair| {
+            pair.want.remote == remote.ip()
+                && pair.want.party.as_ref().is_none_or(|party| party.is_at(before))
+        };
+        for pair in self.pairs.values_mut().filter(is_its) {
+            outbound.push(pair.outbound);
+            if let Some(party) = &mut pair.want.party {
+                party.moved(before, remote);
+            }
             if let Some(nat_t) = pair.held.as_mut().and_then(|held| held.nat_t.as_mut()) {
                 (nat_t.source_port, nat_t.destination_port) = (local.port(), remote.port());
             }
         }
-        let of_peer = self.pairs.values().filter(|pair| pair.want.remote == remote.ip());
-        let outbound: Vec<SaId> = of_peer.map(|pair| pair.outbound).collect();
         for id in outbound {
             self.ask(Request::Get(id), Some(Purpose::Moved { local: local.port(), remote: remote.port() }));
         }

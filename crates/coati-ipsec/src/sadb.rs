@@ -498,6 +498,7 @@ impl Entry {
             reqid: sa.reqid,
             mode: sa.mode,
             udp_ports: AtomicU32::new(udp_ports(&sa)),
+            non_ike_marker: sa.nat_t.is_some_and(|nat_t| nat_t.non_ike_marker),
             transform,
             sequence: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),

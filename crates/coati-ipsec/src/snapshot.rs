@@ -45,6 +45,8 @@ pub(crate) struct LiveSa {
     pub(crate) mode: Mode,
     /// Ports of the UDP header around ESP, source in the upper half; 0 is none. The peer's may change.
     pub(crate) udp_ports: AtomicU32,
+    /// Whether zero bytes come between the UDP header and ESP.
+    pub(crate) non_ike_marker: bool,
     /// ESP's; IPComp has none.
     pub(crate) transform: Option<Transform>,
     /// Last sequence number sent.
@@ -336,6 +338,9 @@ impl LiveSa {
         if ports == 0 {
             mend(packet, facts, protocol::ESP);
         } else {
+            if self.non_ike_marker {
+                put_before(packet, facts.header_len, &NON_IKE_MARKER)?;
+            }
             put_into_udp(packet, facts, ports)?;
             mend(packet, facts, protocol::UDP);
         }
@@ -361,24 +366,35 @@ impl LiveSa {
     }
 }
 
+/// What ESP begins with on IKE's own port, where an initiator's cookie, which is never 0, would stand
+/// (draft-ietf-ipsec-udp-encaps-01 section 2).
+pub const NON_IKE_MARKER: [u8; 8] = [0; 8];
+
+/// Puts bytes between the IP header and what follows.
+fn put_before(packet: &mut Packet, header_len: usize, new: &[u8]) -> Result<(), Drop> {
+    if !packet.grow_front(new.len()) {
+        return Err(Drop::Headroom);
+    }
+    let bytes = packet.bytes_mut();
+    bytes.copy_within(new.len()..new.len() + header_len, 0);
+    if let Some(place) = bytes.get_mut(header_len..header_len + new.len()) {
+        place.copy_from_slice(new);
+    }
+    Ok(())
+}
+
 /// Puts a UDP header between the IP header and ESP (RFC 3948 section 2.1): over IPv4 without a checksum, which over
 /// IPv6 would be taken for a broken one.
 fn put_into_udp(packet: &mut Packet, facts: &Facts, ports: u32) -> Result<(), Drop> {
     const LEN: usize = udp::HEADER_LEN;
     let header_len = facts.header_len;
-    if !packet.grow_front(LEN) {
-        return Err(Drop::Headroom);
-    }
-    let bytes = packet.bytes_mut();
-    bytes.copy_within(LEN..LEN + header_len, 0);
-    let length = u16::try_from(bytes.len() - header_len).map_err(|_| Drop::EspLength)?;
-    if let Some(header) = bytes.get_mut(header_len..header_len + LEN) {
-        header[..4].copy_from_slice(&ports.to_be_bytes());
-        header[4..6].copy_from_slice(&length.to_be_bytes());
-        header[6..].copy_from_slice(&[0, 0]);
-    }
+    let mut header = [0; LEN];
+    let length = u16::try_from(packet.len() - header_len + LEN).map_err(|_| Drop::EspLength)?;
+    header[..4].copy_from_slice(&ports.to_be_bytes());
+    header[4..6].copy_from_slice(&length.to_be_bytes());
+    put_before(packet, header_len, &header)?;
     if facts.source.is_ipv6() {
-        count_checksum(bytes.get_mut(header_len..).unwrap_or(&mut []), facts, protocol::UDP, 6);
+        count_checksum(packet.bytes_mut().get_mut(header_len..).unwrap_or(&mut []), facts, protocol::UDP, 6);
     }
     Ok(())
 }

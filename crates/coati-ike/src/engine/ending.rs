@@ -12,7 +12,8 @@ use crate::ikev1::commit;
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
-use crate::pair::Want;
+use crate::pair::{Pair, Want};
+use crate::party::Party;
 
 impl Engine {
     /// What an informational message of the peer asks for.
@@ -21,9 +22,10 @@ impl Engine {
         let (remote, began) = (sa.remote.ip(), sa.began);
         let identity = sa.peer_identity.clone();
         // Several peers may share the address of a NAT: each speaks for what it has negotiated itself.
-        let owner = identity.as_ref().map_or(Vec::new(), |identity| identity.emit());
-        let of_peer = |pair: &crate::pair::Pair| pair.want.remote == remote && pair.identity == owner;
-        let same = |other: &Phase1| other.remote.ip() == remote && other.peer_identity == identity;
+        let party = sa.party();
+        let is_its = |other: &Party| other.is(&party) && other.identity == party.identity;
+        let of_peer = |pair: &Pair| pair.want.party.as_ref().is_some_and(is_its);
+        let same = |other: &Phase1| is_its(&other.party()) && other.peer_identity == identity;
         match told {
             Informed::Nothing => {}
             Informed::Connected(message_id) => {
@@ -76,12 +78,11 @@ impl Engine {
     fn deleted_by_peer(&mut self, now: Instant, id: u64) {
         let Some(pair) = self.core.pairs.get(&id).cloned() else { return };
         self.core.remove_pair(id, EndReason::DeletedByPeer);
-        let selector = pair.want.selector;
-        let others = self.core.pairs.values().any(|other| other.want.selector == selector);
+        let others = self.core.pairs.values().any(|other| other.want.is_for(&pair.want));
         if !pair.retired
             && others
-            && !self.use_held(now, &selector)
-            && self.core.live_pair(&selector).is_none()
+            && !self.use_held(now, &pair.want)
+            && self.core.live_pair(&pair.want).is_none()
         {
             self.negotiate(now, pair.want);
         }
@@ -108,34 +109,53 @@ impl Engine {
     }
 
     pub(super) fn end_pair(&mut self, id: u64, why: EndReason) {
-        let Some(remote) = self.core.pairs.get(&id).map(|pair| pair.want.remote) else { return };
+        let Some(want) = self.core.pairs.get(&id).map(|pair| pair.want.clone()) else { return };
         if let Some(inbound) = self.core.remove_pair(id, why)
-            && let Some(sa) = self.best(remote).and_then(|best| self.phase1.get(&best))
+            && let Some(sa) =
+                self.best(want.remote, want.party.as_ref()).and_then(|best| self.phase1.get(&best))
         {
             informational::delete_esp(&mut self.core, sa, &[inbound.spi]);
         }
     }
 
-    pub(super) fn peer_dead(&mut self, remote: IpAddr) {
+    pub(super) fn peer_dead(&mut self, party: &Party) {
+        let remote = party.address;
         self.core.events.push_back(Event::PeerDead { remote });
         let text =
             "it does not answer any more: dead peer detection has given it up (is it up, and is the path?)";
         self.core.fail(Failure::new(remote, Stage::Phase1, Cause::NoResponse, text));
-        self.take_leave(remote, EndReason::PeerDead);
+        self.take_leave(remote, Some(party), EndReason::PeerDead);
     }
 
-    /// Ends everything with this peer and tells it. Returns how many SAs and pairs there were.
-    pub(super) fn take_leave(&mut self, remote: IpAddr, why: EndReason) -> usize {
-        let of_peer = self.core.pairs.iter().filter(|(_, pair)| pair.want.remote == remote);
+    /// Ends everything with this peer, or with all that are at the address, and tells it. Returns how many SAs and pairs
+    /// there were.
+    pub(super) fn take_leave(&mut self, remote: IpAddr, party: Option<&Party>, why: EndReason) -> usize {
+        let mut told = 0;
+        if party.is_none() {
+            // Each of those behind a NAT by itself: each has its own ISAKMP SA to be told by.
+            while let Some(sa) = self.phase1.values().find(|sa| sa.remote.ip() == remote) {
+                let party = sa.party();
+                told += self.take_leave(remote, Some(&party), why);
+            }
+        }
+        let is_its = |other: &Party| party.is_none_or(|party| other.is(party));
+        let of_peer =
+            self.core.pairs.iter().filter(|(_, pair)| {
+                pair.want.remote == remote && pair.want.party.as_ref().is_none_or(is_its)
+            });
         let pairs: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
         let spis: Vec<Spi> = pairs
             .iter()
             .filter_map(|id| self.core.remove_pair(*id, why))
             .map(|inbound| inbound.spi)
             .collect();
-        let list: Vec<u64> =
-            self.phase1.values().filter(|sa| sa.remote.ip() == remote).map(|sa| sa.id).collect();
-        let best = self.best(remote);
+        let list: Vec<u64> = self
+            .phase1
+            .values()
+            .filter(|sa| sa.remote.ip() == remote && is_its(&sa.party()))
+            .map(|sa| sa.id)
+            .collect();
+        let best = self.best(remote, party);
         for id in list.iter().copied().filter(|id| Some(*id) != best) {
             self.end_phase1(id, why, true);
         }
@@ -145,6 +165,6 @@ impl Engine {
             }
             self.end_phase1(best, why, false);
         }
-        pairs.len() + list.len()
+        told + pairs.len() + list.len()
     }
 }

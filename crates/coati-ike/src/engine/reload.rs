@@ -33,16 +33,16 @@ impl Engine {
             });
             match after.filter(|_| !sa.method().has_psk() || same_key(sa.remote.ip())) {
                 Some(index) => sa.peer = index,
-                None => ended.push((sa.id, sa.remote.ip())),
+                None => ended.push((sa.id, sa.party())),
             }
         }
-        for (id, remote) in ended {
-            let kept =
-                self.phase1.values().any(|sa| sa.remote.ip() == remote && sa.id != id && sa.is_established());
+        for (id, party) in ended {
+            let others = self.phase1.values().filter(|sa| sa.id != id && sa.is_established());
+            let kept = others.into_iter().any(|sa| sa.party().is(&party));
             if kept {
                 self.end_phase1(id, EndReason::Reconfigured, true);
             } else {
-                self.take_leave(remote, EndReason::Reconfigured);
+                self.take_leave(party.address, Some(&party), EndReason::Reconfigured);
             }
         }
         self.renegotiate_changed(now, &old, &sections);
@@ -54,7 +54,7 @@ impl Engine {
         let mut changed = Vec::new();
         for (id, pair) in self.core.pairs.iter().filter(|(_, pair)| !pair.retired) {
             let (ours, theirs) = selector::endpoints(&pair.want.selector);
-            let said = Identity::parse(&pair.identity).ok();
+            let said = pair.want.party.as_ref().and_then(|party| Identity::parse(&party.identity).ok());
             // The section it was negotiated under, where its ISAKMP SA is there still.
             let index = self.phase1.get(&pair.phase1).map(|sa| sa.peer);
             let index_before = index.and(sections.get(&pair.phase1).copied());

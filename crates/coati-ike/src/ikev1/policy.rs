@@ -69,6 +69,7 @@ pub(crate) fn wanted(
         compression,
         compression_reqids: [ReqId(0); 2],
         generated: true,
+        party: Some(sa.party()),
     }
 }
 
