@@ -14,6 +14,7 @@ mod packet;
 mod replay;
 mod sadb;
 mod snapshot;
+mod tunnel;
 
 pub use counters::{Counters, Drop};
 pub use packet::{HEADROOM, Packet};

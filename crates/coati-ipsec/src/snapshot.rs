@@ -20,6 +20,7 @@ use crate::esp::Transform;
 use crate::ipcomp;
 use crate::packet::Packet;
 use crate::replay::{ReplayError, ReplayWindow};
+use crate::tunnel;
 
 /// What became of a packet that is about to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,16 +169,23 @@ impl Snapshot {
                 None => return Ok(Outbound::Wait(policy.policy.id)),
             }
         }
+        if bundle.esp.mode == Mode::Tunnel {
+            let (source, destination) = tunnel_ends(bundle.esp).ok_or(Drop::PolicyMismatch)?;
+            tunnel::wrap(packet, source, destination, random)?;
+            facts = Facts::of(packet.bytes())?;
+        }
         sa.seal(packet, &facts, wall, random).inspect(|()| self.counters.sealed())?;
         Ok(Outbound::Sealed)
     }
 
     /// The newest SA that does what a rule wants.
     fn sa_for(&self, rule: &Rule, facts: &Facts) -> Option<&Arc<LiveSa>> {
+        let (source, destination) = tunnel_ends(rule).unwrap_or((facts.source, facts.destination));
         self.outbound.iter().find(|sa| {
             sa.proto == rule.proto
-                && sa.source == facts.source
-                && sa.destination == facts.destination
+                && sa.source == source
+                && sa.destination == destination
+                && mode_fits(rule.mode, sa.mode)
                 && !sa.dead.load(Ordering::Relaxed)
                 && level_fits(rule.level, sa.reqid)
         })
@@ -208,9 +216,30 @@ impl Snapshot {
             // The sender has counted its own addresses in, which a NAT has changed outside since.
             repair_checksum(packet, &facts, next_header);
         }
+        let is_tunnel = match sa.mode {
+            Mode::Tunnel if !tunnel::is_whole(next_header) => return Err(Drop::PolicyMismatch),
+            Mode::Tunnel => true,
+            Mode::Any => tunnel::is_whole(next_header) && self.wraps(&facts),
+            Mode::Transport => false,
+        };
+        if is_tunnel {
+            tunnel::unwrap(packet, facts.header_len, next_header)?;
+        }
         self.counters.opened();
         let inner = Facts::of(packet.bytes())?;
+        if is_tunnel && self.policy(Direction::In, &inner).is_none() {
+            // Whatever a peer has put inside: only what some policy is about may come out.
+            return Err(Drop::NoPolicy);
+        }
         self.inbound_policy(&inner, Some(sa), compression, packet.len(), wall)
+    }
+
+    /// Whether some policy has a tunnel between these ends, so that an SA of any mode may be one's.
+    fn wraps(&self, outer: &Facts) -> bool {
+        self.policies.iter().filter(|entry| entry.policy.direction == Direction::In).any(|entry| {
+            let Action::Ipsec(rules) = &entry.policy.action else { return false };
+            rules.iter().any(|rule| tunnel_ends(rule) == Some((outer.source, outer.destination)))
+        })
     }
 
     /// What was compressed becomes what it was. Returns its protocol and the SA that says so.
@@ -251,7 +280,10 @@ impl Snapshot {
             None if rule.level == Level::Use => Ok(()),
             None => Err(Drop::ClearInbound),
             Some(sa)
-                if level_fits(rule.level, sa.reqid) && mode_fits(rule.mode, sa.mode) && compressed_so =>
+                if level_fits(rule.level, sa.reqid)
+                    && mode_fits(rule.mode, sa.mode)
+                    && tunnel_ends(rule).is_none_or(|ends| ends == (sa.source, sa.destination))
+                    && compressed_so =>
             {
                 Ok(())
             }
@@ -294,6 +326,11 @@ impl Snapshot {
             }),
         }
     }
+}
+
+/// The outer addresses of a rule for tunnel mode.
+fn tunnel_ends(rule: &Rule) -> Option<(IpAddr, IpAddr)> {
+    rule.endpoints.filter(|_| rule.mode == Mode::Tunnel)
 }
 
 fn level_fits(level: Level, reqid: ReqId) -> bool {
@@ -463,5 +500,5 @@ impl Facts {
 
 /// The kinds of SA the transform exists for.
 pub(crate) fn is_supported(proto: SaProto, mode: Mode) -> bool {
-    proto != SaProto::Ah && mode != Mode::Tunnel
+    proto == SaProto::Esp || proto == SaProto::Ipcomp && mode != Mode::Tunnel
 }
