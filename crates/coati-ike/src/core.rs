@@ -304,17 +304,20 @@ impl Core {
             compression_reqids: [bundle.ipcomp, compression_in]
                 .map(|rule| rule.map_or(ReqId(0), |rule| reqid(rule.level))),
             generated: self.generated.contains(selector),
+            party: None,
         })
     }
 
     /// The pair that packets of this policy leave with.
-    pub(crate) fn live_pair(&self, selector: &Selector) -> Option<(u64, &Pair)> {
-        self.pairs.of(PairKey::Selector(*selector)).rfind(|(_, pair)| !pair.retired)
+    pub(crate) fn live_pair(&self, want: &Want) -> Option<(u64, &Pair)> {
+        let pairs = self.pairs.of(PairKey::Selector(want.selector));
+        pairs.rev().find(|(_, pair)| !pair.retired && pair.want.is_for(want))
     }
 
     /// The pair that is to take over as soon as the peer is ready.
-    pub(crate) fn held_pair(&self, selector: &Selector) -> Option<u64> {
-        self.pairs.of(PairKey::Selector(*selector)).find(|(_, pair)| pair.held.is_some()).map(|(id, _)| id)
+    pub(crate) fn held_pair(&self, want: &Want) -> Option<u64> {
+        let mut pairs = self.pairs.of(PairKey::Selector(want.selector));
+        pairs.find(|(_, pair)| pair.held.is_some() && pair.want.is_for(want)).map(|(id, _)| id)
     }
 
     /// Begins to send with a pair that was held back.
@@ -370,8 +373,13 @@ impl Core {
         if before.ip() != remote.ip() {
             return;
         }
+        // Others behind the same NAT stay where they are.
+        let is_its = |pair: &&mut Pair| pair.want.party.as_ref().is_none_or(|party| party.is_at(before));
         for id in self.pairs.ids(PairKey::Remote(remote.ip())) {
-            let Some(pair) = self.pairs.get_mut(&id) else { continue };
+            let Some(pair) = self.pairs.get_mut(&id).filter(is_its) else { continue };
+            if let Some(party) = &mut pair.want.party {
+                party.moved(before, remote);
+            }
             if let Some(nat_t) = pair.held.as_mut().and_then(|held| held.nat_t.as_mut()) {
                 (nat_t.source_port, nat_t.destination_port) = (local.port(), remote.port());
             }

@@ -25,6 +25,7 @@ mod failure;
 pub mod ikev1;
 mod job;
 mod pair;
+mod party;
 mod remote_access;
 mod retransmission;
 mod table;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use coati_sadb::{Mode, ReqId, Sa, SaId, Selector, Spi};
 
 use crate::ikev1::compression::Compression;
+use crate::party::Party;
 use crate::table::Keyed;
 
 /// How long a replaced pair still receives.
@@ -34,14 +35,25 @@ pub(crate) struct Want {
     pub(crate) compression_reqids: [ReqId; 2],
     /// Its policies were made for it, and go with it.
     pub(crate) generated: bool,
+    /// With whom; `None` as long as that is whoever is at the address.
+    pub(crate) party: Option<Party>,
+}
+
+impl Want {
+    /// Whether both are about the same packets from and to the same host.
+    pub(crate) fn is_for(&self, other: &Self) -> bool {
+        let same_party = match (&self.party, &other.party) {
+            (Some(one), Some(another)) => one.is(another),
+            _ => true,
+        };
+        self.selector == other.selector && self.remote == other.remote && same_party
+    }
 }
 
 /// One pair.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) want: Want,
-    /// Whom it was negotiated with: body of its identification.
-    pub(crate) identity: Vec<u8>,
     pub(crate) inbound: SaId,
     pub(crate) outbound: SaId,
     /// IPComp's, inbound first, where that was agreed upon.

@@ -45,6 +45,8 @@ drops! {
     TooOld => "esp-before-window",
     /// The padding is wrong.
     Padding => "esp-bad-padding",
+    /// Marked for congestion on its way, which what is inside cannot show (RFC 6040).
+    Congestion => "congestion-experienced",
     /// Nobody has this compression parameter index.
     UnknownCpi => "ipcomp-unknown-cpi",
     /// What was compressed cannot be read.

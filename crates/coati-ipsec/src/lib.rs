@@ -15,9 +15,10 @@ mod replay;
 mod sadb;
 mod shared_map;
 mod snapshot;
+mod tunnel;
 
 pub use counters::{Counters, Drop};
 pub use packet::{HEADROOM, Packet};
 pub use replay::ReplayWindow;
 pub use sadb::Sadb;
-pub use snapshot::{Outbound, Snapshot};
+pub use snapshot::{NON_IKE_MARKER, Outbound, Snapshot};

@@ -15,7 +15,7 @@ use coati_crypto::RandomSource;
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Bundle, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode,
     Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
-    Selector, Spi, Usage,
+    Selector, Spi, Upper, Usage,
 };
 
 use crate::counters::{Counters, Drop};
@@ -162,6 +162,7 @@ impl Sadb {
                 let snapshot = Arc::make_mut(&mut self.snapshot);
                 snapshot.host_policies = SharedMap::default();
                 snapshot.wide_policies = Arc::default();
+                snapshot.tunnels = SharedMap::default();
                 self.drop_held(|_| true);
                 Ok(Reply::Done)
             }
@@ -510,7 +511,7 @@ impl Entry {
         }
         if !is_supported(sa.id.proto, sa.mode) {
             return Err(Refusal::Unsupported(format!(
-                "the embedded data plane does ESP and IPComp in transport mode, not {} in {} mode",
+                "the embedded data plane does ESP, and IPComp in transport mode, not {} in {} mode",
                 sa.id.proto.setkey_name(),
                 sa.mode.setkey_name()
             )));
@@ -532,6 +533,7 @@ impl Entry {
             reqid: sa.reqid,
             mode: sa.mode,
             udp_ports: AtomicU32::new(udp_ports(&sa)),
+            non_ike_marker: sa.nat_t.is_some_and(|nat_t| nat_t.non_ike_marker),
             transform,
             sequence: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
@@ -610,12 +612,33 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
         return Err(Refusal::Unsupported("fwd policies exist on Linux kernels only; use in".into()));
     }
     let Action::Ipsec(rules) = &policy.action else { return Ok(()) };
-    match Bundle::of(rules) {
-        Some(_) if rules.iter().all(|rule| is_supported(rule.proto, rule.mode)) => Ok(()),
-        Some(_) => Err(Refusal::Unsupported("the embedded data plane does esp/transport only".into())),
-        None => Err(Refusal::Unsupported(
+    let Some(bundle) = Bundle::of(rules) else {
+        return Err(Refusal::Unsupported(
             "the embedded data plane does esp alone, or ipcomp and then esp; no other protocols or bundles"
                 .into(),
-        )),
+        ));
+    };
+    if bundle.esp.mode != Mode::Tunnel {
+        return match rules.iter().all(|rule| is_supported(rule.proto, rule.mode)) {
+            true => Ok(()),
+            false => Err(Refusal::Unsupported("the embedded data plane does ipcomp/transport only".into())),
+        };
     }
+    if bundle.ipcomp.is_some() {
+        return Err(Refusal::Unsupported(
+            "the embedded data plane does no compression before esp/tunnel".into(),
+        ));
+    }
+    if bundle.esp.endpoints.is_none_or(|(source, destination)| source.is_ipv4() != destination.is_ipv4()) {
+        return Err(Refusal::Invalid(
+            "esp/tunnel needs two addresses of one family: esp/tunnel/A-B/require".into(),
+        ));
+    }
+    // It sees what goes through gre(4) tunnels and nothing else: the rest would leave in clear.
+    if policy.selector.upper != Upper::GRE {
+        return Err(Refusal::Unsupported(
+            "the embedded data plane does esp/tunnel for gre only: reach networks by routes through a gre tunnel".into(),
+        ));
+    }
+    Ok(())
 }

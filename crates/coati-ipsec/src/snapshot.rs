@@ -20,6 +20,7 @@ use crate::ipcomp;
 use crate::packet::Packet;
 use crate::replay::{ReplayError, ReplayWindow};
 use crate::shared_map::SharedMap;
+use crate::tunnel;
 
 /// What became of a packet that is about to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) struct LiveSa {
     pub(crate) mode: Mode,
     /// Ports of the UDP header around ESP, source in the upper half; 0 is none. The peer's may change.
     pub(crate) udp_ports: AtomicU32,
+    /// Whether zero bytes come between the UDP header and ESP.
+    pub(crate) non_ike_marker: bool,
     /// ESP's; IPComp has none.
     pub(crate) transform: Option<Transform>,
     /// Last sequence number sent.
@@ -105,6 +108,8 @@ pub struct Snapshot {
     pub(crate) host_policies: SharedMap<(Direction, IpAddr, IpAddr), Vec<Arc<LivePolicy>>>,
     /// All others, in that order too.
     pub(crate) wide_policies: Arc<Vec<Arc<LivePolicy>>>,
+    /// Inbound policies that have a tunnel from one address to another.
+    pub(crate) tunnels: SharedMap<(IpAddr, IpAddr), Vec<Rank>>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -175,15 +180,24 @@ impl Snapshot {
                 None => return Ok(Outbound::Wait(policy.policy.id)),
             }
         }
+        if bundle.esp.mode == Mode::Tunnel {
+            let (source, destination) = tunnel_ends(bundle.esp).ok_or(Drop::PolicyMismatch)?;
+            tunnel::wrap(packet, source, destination, random)?;
+            facts = Facts::of(packet.bytes())?;
+        }
         sa.seal(packet, &facts, wall, random).inspect(|()| self.counters.sealed())?;
         Ok(Outbound::Sealed)
     }
 
     /// The newest SA that does what a rule wants.
     fn sa_for(&self, rule: &Rule, facts: &Facts) -> Option<&Arc<LiveSa>> {
-        let list = self.outbound.get(&(facts.source, facts.destination));
+        let (source, destination) = tunnel_ends(rule).unwrap_or((facts.source, facts.destination));
+        let list = self.outbound.get(&(source, destination));
         list.into_iter().flatten().rev().map(|(_, sa)| sa).find(|sa| {
-            sa.proto == rule.proto && level_fits(rule.level, sa.reqid) && !sa.dead.load(Ordering::Relaxed)
+            sa.proto == rule.proto
+                && mode_fits(rule.mode, sa.mode)
+                && level_fits(rule.level, sa.reqid)
+                && !sa.dead.load(Ordering::Relaxed)
         })
     }
 
@@ -212,9 +226,27 @@ impl Snapshot {
             // The sender has counted its own addresses in, which a NAT has changed outside since.
             repair_checksum(packet, &facts, next_header);
         }
+        let is_tunnel = match sa.mode {
+            Mode::Tunnel if !tunnel::is_whole(next_header) => return Err(Drop::PolicyMismatch),
+            Mode::Tunnel => true,
+            Mode::Any => tunnel::is_whole(next_header) && self.wraps(&facts),
+            Mode::Transport => false,
+        };
+        if is_tunnel {
+            tunnel::unwrap(packet, facts.header_len, next_header)?;
+        }
         self.counters.opened();
         let inner = Facts::of(packet.bytes())?;
+        if is_tunnel && self.policy(Direction::In, &inner).is_none() {
+            // Whatever a peer has put inside: only what some policy is about may come out.
+            return Err(Drop::NoPolicy);
+        }
         self.inbound_policy(&inner, Some(sa), compression, packet.len(), wall)
+    }
+
+    /// Whether some policy has a tunnel between these ends, so that an SA of any mode may be one's.
+    fn wraps(&self, outer: &Facts) -> bool {
+        self.tunnels.get(&(outer.source, outer.destination)).is_some()
     }
 
     /// What was compressed becomes what it was. Returns its protocol and the SA that says so.
@@ -255,7 +287,10 @@ impl Snapshot {
             None if rule.level == Level::Use => Ok(()),
             None => Err(Drop::ClearInbound),
             Some(sa)
-                if level_fits(rule.level, sa.reqid) && mode_fits(rule.mode, sa.mode) && compressed_so =>
+                if level_fits(rule.level, sa.reqid)
+                    && mode_fits(rule.mode, sa.mode)
+                    && tunnel_ends(rule).is_none_or(|ends| ends == (sa.source, sa.destination))
+                    && compressed_so =>
             {
                 Ok(())
             }
@@ -296,10 +331,16 @@ impl Snapshot {
             let place = list.partition_point(|other| other.rank < rank);
             list.insert(place, policy.clone());
         });
+        for ends in inbound_tunnels(&policy.policy) {
+            self.tunnels.change(ends, |ranks| ranks.push(rank));
+        }
     }
 
     pub(crate) fn remove_policy(&mut self, policy: &LivePolicy) {
         self.change_policies(&policy.policy, |list| list.retain(|other| other.rank != policy.rank));
+        for ends in inbound_tunnels(&policy.policy) {
+            self.tunnels.change(ends, |ranks| ranks.retain(|other| *other != policy.rank));
+        }
     }
 
     fn change_policies(&mut self, policy: &Policy, change: impl FnOnce(&mut Vec<Arc<LivePolicy>>)) {
@@ -340,6 +381,20 @@ impl Snapshot {
             }),
         }
     }
+}
+
+/// The outer addresses of a rule for tunnel mode.
+fn tunnel_ends(rule: &Rule) -> Option<(IpAddr, IpAddr)> {
+    rule.endpoints.filter(|_| rule.mode == Mode::Tunnel)
+}
+
+/// Ends of the tunnels that packets of an inbound policy come through.
+fn inbound_tunnels(policy: &Policy) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    let rules = match &policy.action {
+        Action::Ipsec(rules) if policy.direction == Direction::In => rules.as_slice(),
+        _ => &[],
+    };
+    rules.iter().filter_map(tunnel_ends)
 }
 
 fn level_fits(level: Level, reqid: ReqId) -> bool {
@@ -384,6 +439,9 @@ impl LiveSa {
         if ports == 0 {
             mend(packet, facts, protocol::ESP);
         } else {
+            if self.non_ike_marker {
+                put_before(packet, facts.header_len, &NON_IKE_MARKER)?;
+            }
             put_into_udp(packet, facts, ports)?;
             mend(packet, facts, protocol::UDP);
         }
@@ -409,24 +467,35 @@ impl LiveSa {
     }
 }
 
+/// What ESP begins with on IKE's own port, where an initiator's cookie, which is never 0, would stand
+/// (draft-ietf-ipsec-udp-encaps-01 section 2).
+pub const NON_IKE_MARKER: [u8; 8] = [0; 8];
+
+/// Puts bytes between the IP header and what follows.
+fn put_before(packet: &mut Packet, header_len: usize, new: &[u8]) -> Result<(), Drop> {
+    if !packet.grow_front(new.len()) {
+        return Err(Drop::Headroom);
+    }
+    let bytes = packet.bytes_mut();
+    bytes.copy_within(new.len()..new.len() + header_len, 0);
+    if let Some(place) = bytes.get_mut(header_len..header_len + new.len()) {
+        place.copy_from_slice(new);
+    }
+    Ok(())
+}
+
 /// Puts a UDP header between the IP header and ESP (RFC 3948 section 2.1): over IPv4 without a checksum, which over
 /// IPv6 would be taken for a broken one.
 fn put_into_udp(packet: &mut Packet, facts: &Facts, ports: u32) -> Result<(), Drop> {
     const LEN: usize = udp::HEADER_LEN;
     let header_len = facts.header_len;
-    if !packet.grow_front(LEN) {
-        return Err(Drop::Headroom);
-    }
-    let bytes = packet.bytes_mut();
-    bytes.copy_within(LEN..LEN + header_len, 0);
-    let length = u16::try_from(bytes.len() - header_len).map_err(|_| Drop::EspLength)?;
-    if let Some(header) = bytes.get_mut(header_len..header_len + LEN) {
-        header[..4].copy_from_slice(&ports.to_be_bytes());
-        header[4..6].copy_from_slice(&length.to_be_bytes());
-        header[6..].copy_from_slice(&[0, 0]);
-    }
+    let mut header = [0; LEN];
+    let length = u16::try_from(packet.len() - header_len + LEN).map_err(|_| Drop::EspLength)?;
+    header[..4].copy_from_slice(&ports.to_be_bytes());
+    header[4..6].copy_from_slice(&length.to_be_bytes());
+    put_before(packet, header_len, &header)?;
     if facts.source.is_ipv6() {
-        count_checksum(bytes.get_mut(header_len..).unwrap_or(&mut []), facts, protocol::UDP, 6);
+        count_checksum(packet.bytes_mut().get_mut(header_len..).unwrap_or(&mut []), facts, protocol::UDP, 6);
     }
     Ok(())
 }
@@ -495,5 +564,5 @@ impl Facts {
 
 /// The kinds of SA the transform exists for.
 pub(crate) fn is_supported(proto: SaProto, mode: Mode) -> bool {
-    proto != SaProto::Ah && mode != Mode::Tunnel
+    proto == SaProto::Esp || proto == SaProto::Ipcomp && mode != Mode::Tunnel
 }

@@ -28,7 +28,7 @@ fn sa(source: Ipv4Addr, destination: Ipv4Addr, ports: (u16, u16)) -> Sa {
         auth: AuthAlgorithm::HmacSha1,
         auth_key: Secret::new(vec![4; 20]),
         replay_window: 64,
-        nat_t: Some(NatT { source_port: ports.0, destination_port: ports.1, original: None }),
+        nat_t: Some(NatT { source_port: ports.0, destination_port: ports.1, ..NatT::default() }),
         soft: Lifetime::default(),
         hard: Lifetime::default(),
         state: SaState::Mature,
@@ -142,4 +142,64 @@ fn another_port_of_the_peer_takes_effect_at_once() {
     let outer = ipv4::Packet::new_checked(sent.bytes()).unwrap();
     let (header, _) = udp::Repr::parse(outer.payload(), SERVER.into(), NAT.into()).unwrap();
     assert_eq!((header.source_port, header.destination_port), (4500, 34_500));
+}
+
+/// The drafts 00 and 01: eight zero bytes between UDP and ESP, which is how it is told from IKE on port 500.
+#[test]
+fn the_marker_of_the_first_drafts() {
+    let mut sa = sa(INSIDE, SERVER, (500, 500));
+    sa.nat_t = sa.nat_t.map(|nat_t| NatT { non_ike_marker: true, ..nat_t });
+    let client = host(INSIDE, SERVER, sa.clone());
+    let mut batch = [packet(INSIDE, SERVER, 47, b"what is inside")];
+    let mut verdicts = Vec::new();
+    client.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut SeededRandom::new(2));
+    assert_eq!(verdicts, [Outbound::Sealed]);
+    let outer = ipv4::Packet::new_checked(batch[0].bytes()).unwrap();
+    let (ports, body) = udp::Repr::parse(outer.payload(), INSIDE.into(), SERVER.into()).unwrap();
+    assert_eq!((ports.source_port, ports.destination_port), (500, 500));
+    let esp = body.strip_prefix(&coati_ipsec::NON_IKE_MARKER).unwrap();
+    assert_eq!(esp[..4], sa.id.spi.0.to_be_bytes());
+}
+
+/// Two hosts behind one NAT with the same selectors: SAs of their own, told apart by SPI, answered at their own ports.
+#[test]
+fn two_hosts_at_one_address() {
+    let first =
+        Sa { id: SaId { spi: Spi(0x1001), ..sa(NAT, SERVER, (0, 0)).id }, ..sa(NAT, SERVER, (24_500, 4500)) };
+    let mut server = host(SERVER, NAT, first);
+    let second =
+        Sa { id: SaId { spi: Spi(0x1002), ..sa(NAT, SERVER, (0, 0)).id }, ..sa(NAT, SERVER, (34_500, 4500)) };
+    assert_eq!(server.request(Instant::now(), 0, Request::Add(Box::new(second.clone()))), Reply::Done);
+    for (spi, port) in [(0x2001, 24_500), (0x2002, 34_500)] {
+        let id = SaId { spi: Spi(spi), ..sa(SERVER, NAT, (0, 0)).id };
+        let back = Sa { id, ..sa(SERVER, NAT, (4500, port)) };
+        assert_eq!(server.request(Instant::now(), 0, Request::Add(Box::new(back))), Reply::Done);
+        let mut batch = [packet(SERVER, NAT, 47, b"an answer")];
+        let mut verdicts = Vec::new();
+        server.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut SeededRandom::new(2));
+        let outer = ipv4::Packet::new_checked(batch[0].bytes()).unwrap();
+        let (ports, body) = udp::Repr::parse(outer.payload(), SERVER.into(), NAT.into()).unwrap();
+        assert_eq!(
+            (ports.destination_port, &body[..4]),
+            (port, &spi.to_be_bytes()[..]),
+            "the newest one is used"
+        );
+    }
+    // Both are received from.
+    for spi in [0x1001, 0x1002] {
+        let there = Sa { id: SaId { spi: Spi(spi), ..second.id }, nat_t: None, ..second.clone() };
+        let client = host(NAT, SERVER, there);
+        let mut batch = [packet(NAT, SERVER, 47, b"a question")];
+        client.snapshot().outbound(&mut batch, &mut Vec::new(), 0, &mut SeededRandom::new(2));
+        assert_eq!(server.snapshot().inbound(&mut batch[0], 0), Ok(()), "{spi:#x}");
+    }
+    // One of them takes another port, and only that one.
+    let id = SaId { spi: Spi(0x2001), ..sa(SERVER, NAT, (0, 0)).id };
+    let moved = Sa { id, ..sa(SERVER, NAT, (4500, 25_000)) };
+    assert_eq!(server.request(Instant::now(), 0, Request::Update(Box::new(moved))), Reply::Done);
+    let Reply::Sas { sas } = server.request(Instant::now(), 0, Request::Dump(None)) else { panic!() };
+    let mut ports: Vec<u16> =
+        sas.iter().filter(|sa| sa.id.source == SERVER).map(|sa| sa.nat_t.unwrap().destination_port).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [25_000, 34_500]);
 }

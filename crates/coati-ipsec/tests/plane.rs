@@ -347,7 +347,7 @@ fn what_makes_no_sense_is_refused_with_a_sentence() {
     );
     assert!(refusal(&mut a, |sa| sa.id.spi = Spi(255)).contains("reserved"));
     assert!(refusal(&mut a, |sa| sa.auth = AuthAlgorithm::None).contains("key of 0 bits"));
-    assert!(refusal(&mut a, |sa| sa.mode = Mode::Tunnel).contains("transport"));
+    assert!(refusal(&mut a, |sa| sa.id.proto = SaProto::Ah).contains("not ah in transport mode"));
     assert_eq!(a.ask(policy(A, B, Direction::Out, 9)), Reply::Refused { refusal: Refusal::Exists });
     assert_eq!(a.ask(Request::Delete(good.id)), Reply::Refused { refusal: Refusal::NoSa });
 }

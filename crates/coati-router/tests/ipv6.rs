@@ -32,7 +32,7 @@ fn plane(near: &str, far: &str, nat_t: bool) -> Plane {
         let mut request = statement.request;
         if let (Request::Add(sa), true) = (&mut request, nat_t) {
             assert_eq!(sa.id.proto, SaProto::Esp);
-            sa.nat_t = Some(NatT { source_port: 4500, destination_port: 4501, original: None });
+            sa.nat_t = Some(NatT { source_port: 4500, destination_port: 4501, ..NatT::default() });
         }
         let reply = plane.request(Instant::now(), 0, request);
         assert!(!matches!(reply, Reply::Refused { .. }), "{reply:?}");

@@ -147,7 +147,7 @@ pub struct Usage {
 }
 
 /// UDP encapsulation of ESP (RFC 3948): ports in host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatT {
     /// Source port of the outer UDP header.
     pub source_port: u16,
@@ -156,6 +156,9 @@ pub struct NatT {
     /// The peer's own address, when a NAT has put another one in its place (`NAT OA` in dumps).
     #[serde(default)]
     pub original: Option<IpAddr>,
+    /// Eight zero bytes come before ESP, since it shares IKE's own port: the way of the drafts 00 and 01 before RFC 3947.
+    #[serde(default)]
+    pub non_ike_marker: bool,
 }
 
 /// What names an SA: destination, protocol and SPI (RFC 4301 section 4.1); the source narrows it for dumps.

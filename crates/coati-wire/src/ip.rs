@@ -29,6 +29,8 @@ pub struct Packet<'a> {
     pub tos: u8,
     /// Whether it is a piece of a packet.
     pub is_fragment: bool,
+    /// Whether routers must not cut it (IPv4 only; those of IPv6 never do).
+    pub dont_fragment: bool,
     /// What follows; bytes behind the packet's end are cut off.
     pub payload: &'a [u8],
 }
@@ -50,6 +52,7 @@ impl<'a> Packet<'a> {
             header_len: packet.header_len(),
             tos: packet.tos(),
             is_fragment: packet.is_fragment(),
+            dont_fragment: packet.dont_fragment(),
             payload: packet.payload(),
         })
     }
@@ -73,6 +76,7 @@ impl<'a> Packet<'a> {
             header_len: ipv6::HEADER_LEN + extensions,
             tos: header.traffic_class,
             is_fragment: protocol == FRAGMENT,
+            dont_fragment: false,
             payload,
         })
     }
@@ -97,6 +101,25 @@ pub fn mend(packet: &mut [u8], header_len: usize, protocol_at: usize, protocol: 
         Some(6) if header_len >= ipv6::HEADER_LEN => {
             header[4..6].copy_from_slice(&length(whole - ipv6::HEADER_LEN));
         }
+        _ => {}
+    }
+}
+
+/// Sets the ECN field (RFC 3168), the two last bits of the type of service, of the packet at the front of `bytes`.
+pub fn set_ecn(bytes: &mut [u8], ecn: u8) {
+    let ecn = ecn & 3;
+    match bytes {
+        [first, tos, ..] if *first >> 4 == 4 => {
+            *tos = *tos & !3 | ecn;
+            let header_len = usize::from(*first & 0x0f) * 4;
+            if let Some(header) = bytes.get_mut(..header_len.max(ipv4::HEADER_LEN)) {
+                header[10..12].copy_from_slice(&[0, 0]);
+                let sum = checksum::internet(&[header]).to_be_bytes();
+                header[10..12].copy_from_slice(&sum);
+            }
+        }
+        // The traffic class lies across two bytes.
+        [first, second, ..] if *first >> 4 == 6 => *second = *second & !0x30 | ecn << 4,
         _ => {}
     }
 }
@@ -224,6 +247,21 @@ mod tests {
                 prop_assert_eq!(bytes[packet.protocol_at], packet.protocol);
             }
             mend(&mut bytes, 40, 6, 50);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ecn_is_two_bits(v6: bool, tos: u8, ecn in 0u8..4) {
+            let address = |number: u8| if v6 { IpAddr::from([number; 16]) } else { IpAddr::from([number; 4]) };
+            let repr = Repr { tos, id: 7, dont_fragment: true, ttl: 64, protocol: 99, source: address(1),
+                              destination: address(2), payload_len: 0 };
+            let mut bytes = vec![0; repr.header_len()];
+            repr.emit(&mut bytes).unwrap();
+            set_ecn(&mut bytes, ecn);
+            let mut wanted = vec![0; repr.header_len()];
+            Repr { tos: tos & !3 | ecn, ..repr }.emit(&mut wanted).unwrap();
+            prop_assert_eq!(bytes, wanted);
         }
     }
 

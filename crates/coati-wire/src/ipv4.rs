@@ -18,6 +18,10 @@ pub const HEADER_LEN: usize = 20;
 pub mod protocol {
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// An IPv4 packet inside.
+    pub const IPV4: u8 = 4;
+    /// An IPv6 packet inside.
+    pub const IPV6: u8 = 41;
     /// UDP.
     pub const UDP: u8 = 17;
     /// TCP.

@@ -10,6 +10,7 @@
 mod config;
 mod forward;
 mod ike;
+mod ipcomp;
 mod ospf;
 mod reader;
 mod seed;
@@ -18,6 +19,7 @@ mod wire;
 pub use config::{ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
 pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
+pub use ipcomp::ipcomp;
 pub use ospf::{ospf_packets, ospf_session};
 pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp};
 
@@ -34,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("icmp", icmp),
     ("ike_fragment", ike_fragment),
     ("ike_session", ike_session),
+    ("ipcomp", ipcomp),
     ("ipv4", ipv4),
     ("ipv6", ipv6),
     ("isakmp", isakmp),

@@ -88,7 +88,7 @@ impl Engine {
         remote: IpAddr,
         name: Option<&str>,
     ) -> Result<(), NotDone> {
-        if self.best(remote).is_some() {
+        if self.best(remote, None).is_some() {
             return Err(NotDone::Exists);
         }
         if self.under_way(remote).is_some() {
@@ -112,12 +112,12 @@ impl Engine {
     /// Brings up an SA pair for the outbound policy with this selector, and an ISAKMP SA before it.
     pub fn establish_pair(&mut self, now: Instant, selector: &Selector) -> Result<(), NotDone> {
         let want = self.core.want_of(selector).ok_or(NotDone::NoPolicy)?;
-        if self.core.live_pair(selector).is_some() {
+        if self.core.live_pair(&want).is_some() {
             return Err(NotDone::Exists);
         }
         let (local, remote) = (want.local, want.remote);
         self.core.failures.remove(&remote);
-        if self.best(remote).is_none() && self.under_way(remote).is_none() {
+        if self.best(remote, None).is_none() && self.under_way(remote).is_none() {
             self.establish(now, local, remote, None)?;
         }
         self.negotiate(now, want);
@@ -135,7 +135,7 @@ impl Engine {
 
     /// Ends all SAs with this peer and tells it, as `racoonctl vpn-disconnect`. Returns how many there were.
     pub fn delete_peer(&mut self, remote: IpAddr) -> usize {
-        self.take_leave(remote, EndReason::Asked)
+        self.take_leave(remote, None, EndReason::Asked)
     }
 
     /// Ends the SA pairs that protect this selector and tells the peer. Returns how many there were.

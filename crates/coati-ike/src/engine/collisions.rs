@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use coati_sadb::{Reply, Request, Selector};
+use coati_sadb::{Reply, Request};
 use coati_wire::isakmp::Notification;
 
 use super::Engine;
@@ -11,7 +11,7 @@ use super::demand::{COLLISION, wait_for};
 use crate::core::{Purpose, Timer};
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::State;
-use crate::pair::{FIRST_LOOK, LAST_LOOK, PairKey, RETIREMENT, SIMULTANEOUS};
+use crate::pair::{FIRST_LOOK, LAST_LOOK, PairKey, RETIREMENT, SIMULTANEOUS, Want};
 
 impl Engine {
     /// Both have begun at once: the larger initiator cookie goes on. Returns whether the peer's does; ours then
@@ -50,7 +50,7 @@ impl Engine {
     pub(super) fn established(&mut self, now: Instant, id: u64) {
         self.half_open.remove(&id);
         let Some(sa) = self.phase1.get(&id) else { return };
-        let (remote, peer) = (sa.remote, sa.peer);
+        let (remote, peer, party) = (sa.remote, sa.peer, sa.party());
         let heard_initial_contact = sa.heard_initial_contact;
         let others: Vec<u64> =
             self.phase1.ids(remote.ip()).into_iter().filter(|other| *other != id).collect();
@@ -58,6 +58,10 @@ impl Engine {
         for other in others {
             let Some(sa) = self.phase1.get_mut(&other) else { continue };
             if sa.is_established() {
+                if !sa.party().is(&party) {
+                    // Somebody else behind the same NAT.
+                    continue;
+                }
                 let loser = self.loser(id, other);
                 self.retire(now, loser);
                 continue;
@@ -96,7 +100,8 @@ impl Engine {
     pub(super) fn loser(&self, a: u64, b: u64) -> u64 {
         let (Some(first), Some(second)) = (self.phase1.get(&a), self.phase1.get(&b)) else { return b };
         let (older, younger) = if first.began <= second.began { (first, second) } else { (second, first) };
-        if younger.began - older.began > SIMULTANEOUS {
+        // Begun by the same side twice, the second is a renewal or a new start, however soon.
+        if younger.began - older.began > SIMULTANEOUS || older.initiator == younger.initiator {
             return older.id;
         }
         if first.cookies < second.cookies { a } else { b }
@@ -144,28 +149,29 @@ impl Engine {
     }
 
     /// The pair in use has gone before its time: the one that was to take over does so now.
-    pub(super) fn use_held(&mut self, now: Instant, selector: &Selector) -> bool {
-        let Some(id) = self.core.held_pair(selector) else { return false };
+    pub(super) fn use_held(&mut self, now: Instant, want: &Want) -> bool {
+        let Some(id) = self.core.held_pair(want) else { return false };
         self.use_pair(now, id);
         true
     }
 
     /// Of all pairs for one policy a single one goes on; the others receive a little longer.
     pub(super) fn pair_established(&mut self, now: Instant, id: u64) {
-        let Some(selector) = self.core.pairs.get(&id).map(|pair| pair.want.selector) else { return };
+        let Some(want) = self.core.pairs.get(&id).map(|pair| pair.want.clone()) else { return };
         // Begun from both sides at once: which one stays does not wait.
-        self.use_held(now, &selector);
+        self.use_held(now, &want);
         let Some(new) = self.core.pairs.get(&id).filter(|pair| !pair.retired).cloned() else { return };
-        for id in self.phase1.ids(new.want.remote) {
+        for id in self.phase1.ids(want.remote) {
             if let Some(sa) = self.phase1.get_mut(&id) {
-                sa.waiting.retain(|want| want.selector != selector);
+                let is_its = want.party.as_ref().is_none_or(|party| party.is_at(sa.remote));
+                sa.waiting.retain(|waiting| !is_its || waiting.selector != want.selector);
             }
         }
         let others = self
             .core
             .pairs
-            .of(PairKey::Selector(selector))
-            .filter(|(other, pair)| *other != id && !pair.retired);
+            .of(PairKey::Selector(want.selector))
+            .filter(|(other, pair)| *other != id && !pair.retired && pair.want.is_for(&want));
         let others: Vec<(u64, bool)> =
             others.map(|(other, pair)| (other, pair.flushed || pair.yields_to(&new))).collect();
         if others.iter().any(|(_, yields)| !yields) {

@@ -28,7 +28,7 @@ impl Engine {
     /// The data plane wants keys for a policy, and so has no outbound SA for it.
     pub fn handle_acquire(&mut self, now: Instant, acquire: &Acquire) {
         let Some(want) = self.core.want_of(&acquire.selector) else { return };
-        if self.use_held(now, &want.selector) {
+        if self.use_held(now, &want) {
             return;
         }
         for id in self.core.pairs.ids(PairKey::Selector(want.selector)) {
@@ -38,7 +38,7 @@ impl Engine {
         }
         let settling = self
             .core
-            .live_pair(&want.selector)
+            .live_pair(&want)
             .is_some_and(|(_, pair)| now.saturating_duration_since(pair.established) < COLLISION);
         if !settling {
             self.negotiate(now, want);
@@ -47,7 +47,7 @@ impl Engine {
 
     /// Brings up an ISAKMP SA with a peer without waiting for a packet.
     pub fn initiate(&mut self, now: Instant, local: IpAddr, remote: IpAddr) {
-        if self.best(remote).is_none() && self.under_way(remote).is_none() {
+        if self.best(remote, None).is_none() && self.under_way(remote).is_none() {
             self.begin_phase1(now, local, remote, Vec::new());
         }
     }
@@ -55,7 +55,7 @@ impl Engine {
     /// Phase 2 for `want` under whatever ISAKMP SA there is, or under one that is to come.
     pub(super) fn negotiate(&mut self, now: Instant, want: Want) {
         let remote = want.remote;
-        if let Some(id) = self.best(remote)
+        if let Some(id) = self.best(remote, want.party.as_ref())
             && let Some(sa) = self.phase1.get_mut(&id)
         {
             let age = sa.established.map_or(RESPONDER_WAITS, |since| now.saturating_duration_since(since));
@@ -110,7 +110,7 @@ impl Engine {
         let Some(sa) = self.phase1.get_mut(&id).filter(|sa| sa.is_ready()) else { return };
         let wants: Vec<Want> = sa.waiting.drain(..).collect();
         for want in wants {
-            if self.core.live_pair(&want.selector).is_none() {
+            if self.core.live_pair(&want).is_none() {
                 self.negotiate(now, want);
             }
         }
@@ -124,7 +124,7 @@ impl Engine {
         if expire.hard {
             return self.end_pair(id, EndReason::Expired);
         }
-        if pair.retired || self.core.held_pair(&pair.want.selector).is_some() {
+        if pair.retired || self.core.held_pair(&pair.want).is_some() {
             return;
         }
         if pair.initiator {
@@ -167,8 +167,8 @@ impl Engine {
             }
             (Some(Purpose::Moved { local, remote }), Reply::Sas { sas }) => {
                 for mut sa in sas.iter().cloned() {
-                    let original = sa.nat_t.and_then(|nat_t| nat_t.original);
-                    sa.nat_t = Some(NatT { source_port: local, destination_port: remote, original });
+                    let before = sa.nat_t.unwrap_or_default();
+                    sa.nat_t = Some(NatT { source_port: local, destination_port: remote, ..before });
                     self.core.ask(Request::Update(Box::new(sa)), None);
                 }
             }
@@ -187,7 +187,7 @@ impl Engine {
             return;
         }
         self.unknown_spi_seen.insert(source, now);
-        match self.best(source).and_then(|id| self.phase1.get(&id)) {
+        match self.best(source, None).and_then(|id| self.phase1.get(&id)) {
             Some(sa) => informational::delete_esp(&mut self.core, sa, &[spi]),
             None => self.initiate(now, destination, source),
         }

@@ -12,7 +12,8 @@ use crate::ikev1::commit;
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
-use crate::pair::{PairKey, Want};
+use crate::pair::{Pair, PairKey, Want};
+use crate::party::Party;
 
 impl Engine {
     /// What an informational message of the peer asks for.
@@ -21,9 +22,10 @@ impl Engine {
         let (remote, began) = (sa.remote.ip(), sa.began);
         let identity = sa.peer_identity.clone();
         // Several peers may share the address of a NAT: each speaks for what it has negotiated itself.
-        let owner = identity.as_ref().map_or(Vec::new(), |identity| identity.emit());
-        let of_peer = |pair: &crate::pair::Pair| pair.want.remote == remote && pair.identity == owner;
-        let same = |other: &Phase1| other.remote.ip() == remote && other.peer_identity == identity;
+        let party = sa.party();
+        let is_its = |other: &Party| other.is(&party) && other.identity == party.identity;
+        let of_peer = |pair: &Pair| pair.want.party.as_ref().is_some_and(is_its);
+        let same = |other: &Phase1| is_its(&other.party()) && other.peer_identity == identity;
         match told {
             Informed::Nothing => {}
             Informed::Connected(message_id) => {
@@ -77,12 +79,12 @@ impl Engine {
     fn deleted_by_peer(&mut self, now: Instant, id: u64) {
         let Some(pair) = self.core.pairs.get(&id).cloned() else { return };
         self.core.remove_pair(id, EndReason::DeletedByPeer);
-        let selector = pair.want.selector;
-        let others = self.core.pairs.of(PairKey::Selector(selector)).next().is_some();
+        let same = PairKey::Selector(pair.want.selector);
+        let others = self.core.pairs.of(same).any(|(_, other)| other.want.is_for(&pair.want));
         if !pair.retired
             && others
-            && !self.use_held(now, &selector)
-            && self.core.live_pair(&selector).is_none()
+            && !self.use_held(now, &pair.want)
+            && self.core.live_pair(&pair.want).is_none()
         {
             self.negotiate(now, pair.want);
         }
@@ -109,32 +111,47 @@ impl Engine {
     }
 
     pub(super) fn end_pair(&mut self, id: u64, why: EndReason) {
-        let Some(remote) = self.core.pairs.get(&id).map(|pair| pair.want.remote) else { return };
+        let Some(want) = self.core.pairs.get(&id).map(|pair| pair.want.clone()) else { return };
         if let Some(inbound) = self.core.remove_pair(id, why)
-            && let Some(sa) = self.best(remote).and_then(|best| self.phase1.get(&best))
+            && let Some(sa) =
+                self.best(want.remote, want.party.as_ref()).and_then(|best| self.phase1.get(&best))
         {
             informational::delete_esp(&mut self.core, sa, &[inbound.spi]);
         }
     }
 
-    pub(super) fn peer_dead(&mut self, remote: IpAddr) {
+    pub(super) fn peer_dead(&mut self, party: &Party) {
+        let remote = party.address;
         self.core.events.push_back(Event::PeerDead { remote });
         let text =
             "it does not answer any more: dead peer detection has given it up (is it up, and is the path?)";
         self.core.fail(Failure::new(remote, Stage::Phase1, Cause::NoResponse, text));
-        self.take_leave(remote, EndReason::PeerDead);
+        self.take_leave(remote, Some(party), EndReason::PeerDead);
     }
 
-    /// Ends everything with this peer and tells it. Returns how many SAs and pairs there were.
-    pub(super) fn take_leave(&mut self, remote: IpAddr, why: EndReason) -> usize {
-        let pairs = self.core.pairs.ids(PairKey::Remote(remote));
+    /// Ends everything with this peer, or with all that are at the address, and tells it. Returns how many SAs and pairs
+    /// there were.
+    pub(super) fn take_leave(&mut self, remote: IpAddr, party: Option<&Party>, why: EndReason) -> usize {
+        let mut told = 0;
+        if party.is_none() {
+            // Each of those behind a NAT by itself: each has its own ISAKMP SA to be told by.
+            let first = |engine: &Self| engine.phase1.of(remote).next().map(|(_, sa)| sa.party());
+            while let Some(party) = first(self) {
+                told += self.take_leave(remote, Some(&party), why);
+            }
+        }
+        let is_its = |other: &Party| party.is_none_or(|party| other.is(party));
+        let of_peer = self.core.pairs.of(PairKey::Remote(remote));
+        let of_peer = of_peer.filter(|(_, pair)| pair.want.party.as_ref().is_none_or(is_its));
+        let pairs: Vec<u64> = of_peer.map(|(id, _)| id).collect();
         let spis: Vec<Spi> = pairs
             .iter()
             .filter_map(|id| self.core.remove_pair(*id, why))
             .map(|inbound| inbound.spi)
             .collect();
-        let list = self.phase1.ids(remote);
-        let best = self.best(remote);
+        let list: Vec<u64> =
+            self.phase1.of(remote).filter(|(_, sa)| is_its(&sa.party())).map(|(id, _)| id).collect();
+        let best = self.best(remote, party);
         for id in list.iter().copied().filter(|id| Some(*id) != best) {
             self.end_phase1(id, why, true);
         }
@@ -144,6 +161,6 @@ impl Engine {
             }
             self.end_phase1(best, why, false);
         }
-        pairs.len() + list.len()
+        told + pairs.len() + list.len()
     }
 }

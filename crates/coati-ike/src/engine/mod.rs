@@ -29,6 +29,7 @@ use crate::ikev1::fragment::Reassembly;
 use crate::ikev1::greeting::Greetings;
 use crate::ikev1::phase1::{Phase1, State};
 use crate::job::Job;
+use crate::party::Party;
 use crate::remote_access::LoginRequest;
 use crate::table::Table;
 
@@ -107,8 +108,12 @@ impl Engine {
     }
 
     /// The ISAKMP SA that new exchanges with this peer use.
-    pub(super) fn best(&self, remote: IpAddr) -> Option<u64> {
-        let usable = self.phase1.of(remote).map(|(_, sa)| sa).filter(|sa| sa.is_established());
+    pub(super) fn best(&self, remote: IpAddr, party: Option<&Party>) -> Option<u64> {
+        let usable = self
+            .phase1
+            .of(remote)
+            .map(|(_, sa)| sa)
+            .filter(|sa| sa.is_established() && party.is_none_or(|party| party.is(&sa.party())));
         usable.max_by_key(|sa| (sa.state == State::Established, sa.established)).map(|sa| sa.id)
     }
 
@@ -124,10 +129,13 @@ impl Engine {
 
     /// Takes leave of all peers and removes all SAs.
     pub fn shutdown(&mut self) {
-        let of_pairs = self.core.pairs.values().map(|pair| pair.want.remote);
-        let peers: BTreeSet<IpAddr> = self.phase1.values().map(|sa| sa.remote.ip()).chain(of_pairs).collect();
-        for remote in peers {
-            self.take_leave(remote, EndReason::Shutdown);
+        while let Some(sa) = self.phase1.values().next() {
+            let party = sa.party();
+            self.take_leave(party.address, Some(&party), EndReason::Shutdown);
+        }
+        let left: BTreeSet<IpAddr> = self.core.pairs.values().map(|pair| pair.want.remote).collect();
+        for remote in left {
+            self.take_leave(remote, None, EndReason::Shutdown);
         }
     }
 

@@ -9,6 +9,7 @@ use coati_wire::isakmp::Identity;
 use super::Engine;
 use crate::config::{Config, Peer, SainfoPeer};
 use crate::event::EndReason;
+use crate::ikev1::phase1::Phase1;
 use crate::ikev1::selector;
 
 impl Engine {
@@ -33,15 +34,16 @@ impl Engine {
             });
             match after.filter(|_| !sa.method().has_psk() || same_key(sa.remote.ip())) {
                 Some(index) => sa.peer = index,
-                None => ended.push((sa.id, sa.remote.ip())),
+                None => ended.push((sa.id, sa.party())),
             }
         }
-        for (id, remote) in ended {
-            let kept = self.phase1.of(remote).any(|(_, sa)| sa.id != id && sa.is_established());
+        for (id, party) in ended {
+            let is_its = |sa: &Phase1| sa.id != id && sa.is_established() && sa.party().is(&party);
+            let kept = self.phase1.of(party.address).any(|(_, sa)| is_its(sa));
             if kept {
                 self.end_phase1(id, EndReason::Reconfigured, true);
             } else {
-                self.take_leave(remote, EndReason::Reconfigured);
+                self.take_leave(party.address, Some(&party), EndReason::Reconfigured);
             }
         }
         self.renegotiate_changed(now, &old, &sections);
@@ -53,7 +55,7 @@ impl Engine {
         let mut changed = Vec::new();
         for (id, pair) in self.core.pairs.iter().filter(|(_, pair)| !pair.retired) {
             let (ours, theirs) = selector::endpoints(&pair.want.selector);
-            let said = Identity::parse(&pair.identity).ok();
+            let said = pair.want.party.as_ref().and_then(|party| Identity::parse(&party.identity).ok());
             // The section it was negotiated under, where its ISAKMP SA is there still.
             let index = self.phase1.get(&pair.phase1).map(|sa| sa.peer);
             let index_before = index.and(sections.get(&pair.phase1).copied());

@@ -10,7 +10,7 @@ use crate::event::EndReason;
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::phase1::State;
 use crate::ikev1::{informational, negotiation, quick_mode, signature};
-use crate::pair::{PairKey, RETIREMENT};
+use crate::pair::{Pair, PairKey, RETIREMENT};
 use crate::retransmission::Due;
 
 impl Engine {
@@ -80,7 +80,7 @@ impl Engine {
             Timer::Dpd(id) => self.dpd_due(now, id),
             Timer::RekeyLate(id) => {
                 let due = self.core.pairs.get(&id).filter(|pair| !pair.retired).map(|pair| pair.want.clone());
-                if let Some(want) = due.filter(|want| self.core.held_pair(&want.selector).is_none()) {
+                if let Some(want) = due.filter(|want| self.core.held_pair(want).is_none()) {
                     self.negotiate(now, want);
                 }
             }
@@ -148,8 +148,10 @@ impl Engine {
             sa.dpd.due = Some(due);
             return self.core.set_timer(due, Timer::Dpd(id));
         }
-        let remote = sa.remote.ip();
-        let pair = self.core.pairs.of(PairKey::Remote(remote)).rfind(|(_, pair)| !pair.retired);
+        let (remote, party) = (sa.remote.ip(), sa.party());
+        let is_its = |pair: &Pair| pair.want.party.as_ref().is_some_and(|other| other.is(&party));
+        let pairs = &self.core.pairs;
+        let pair = pairs.of(PairKey::Remote(remote)).rfind(|(_, pair)| is_its(pair) && !pair.retired);
         match pair.map(|(pair, found)| (pair, found.inbound)) {
             None => self.ask_peer(now, id),
             Some((pair, inbound)) => {
@@ -184,8 +186,8 @@ impl Engine {
     pub(super) fn ask_peer(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get_mut(&id) else { return };
         if !informational::ask_dpd(&mut self.core, now, sa) {
-            let remote = sa.remote.ip();
-            self.peer_dead(remote);
+            let party = sa.party();
+            self.peer_dead(&party);
         }
     }
 }

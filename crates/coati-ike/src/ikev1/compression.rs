@@ -88,4 +88,29 @@ mod tests {
         assert_eq!(cpi(&with(&[0x12, 0x34], 3)), None);
         assert_eq!(cpi(&proposal(1, 0x1234, deflate)), Some(0x1234));
     }
+
+    /// strongSwan's has both behind each other: ESP with compression, and the same without.
+    #[test]
+    fn an_answer_with_a_second_choice_behind() {
+        use crate::config::SaInfo;
+        use crate::ikev1::proposal::{Encapsulation, accept_phase2, offer_phase2};
+        use coati_sadb::{AuthAlgorithm, EncAlgorithm, Mode};
+
+        let info = SaInfo {
+            encryption: vec![(EncAlgorithm::AesCbc, 128)],
+            authentication: vec![AuthAlgorithm::HmacSha1],
+            ..SaInfo::default()
+        };
+        let wrap = |compression| Encapsulation { mode: Mode::Transport, udp: None, compression };
+        // One transform, so that an offer looks like an answer.
+        let answer = offer_phase2(&info, wrap(Compression::Use), 0x1000, Some(0x1234));
+        for wanted in [Compression::Use, Compression::Require] {
+            let (_, spi, cpi) = accept_phase2(&info, wrap(wanted), &answer).unwrap();
+            assert_eq!((spi, cpi), (0x1000, Some(0x1234)));
+        }
+        assert!(accept_phase2(&info, wrap(Compression::No), &answer).is_err());
+        let alone = offer_phase2(&info, wrap(Compression::No), 0x1000, None);
+        assert_eq!(accept_phase2(&info, wrap(Compression::Use), &alone).unwrap().2, None);
+        assert!(accept_phase2(&info, wrap(Compression::Require), &alone).is_err());
+    }
 }

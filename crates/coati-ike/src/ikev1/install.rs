@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use coati_sadb::{
     AuthAlgorithm, EncAlgorithm, Lifetime, Mode, NatT, ReqId, Request, Sa, SaState, Secret, Usage,
 };
-use coati_wire::isakmp::{Identity, Payload};
+use coati_wire::isakmp::Payload;
 
 use super::nat;
 use super::phase1::Phase1;
@@ -102,7 +102,7 @@ pub(crate) fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: b
 }
 
 pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, held: Option<Box<Sa>>) -> u64 {
-    let renewal = core.live_pair(&quick.want.selector).is_some();
+    let renewal = core.live_pair(&quick.want).is_some();
     let lifetime = quick.choice.as_ref().map_or(0, |choice| choice.lifetime);
     let (inbound, outbound) = (quick.inbound(), quick.outbound());
     let reqid: ReqId = quick.want.reqid_out;
@@ -117,7 +117,6 @@ pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, he
     let id = core.next_id();
     let pair = Pair {
         want: quick.want.clone(),
-        identity: sa.peer_identity.as_ref().map_or(Vec::new(), Identity::emit),
         inbound,
         outbound,
         compression: quick.compression(),
@@ -157,7 +156,8 @@ pub(crate) fn nat_t(sa: &Phase1, quick: &Quick, inbound: bool) -> Option<NatT> {
     }
     let (ours, theirs) = (sa.local.port(), sa.remote.port());
     let (source_port, destination_port) = if inbound { (theirs, ours) } else { (ours, theirs) };
-    Some(NatT { source_port, destination_port, original: quick.original })
+    let non_ike_marker = sa.nat.version.is_some_and(|version| !version.floats());
+    Some(NatT { source_port, destination_port, original: quick.original, non_ike_marker })
 }
 
 /// What the peer says its own address is: of the two NAT-OA payloads the first is the initiator's.

@@ -17,12 +17,19 @@ pub(crate) const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// What keeps the mapping of a NAT alive (RFC 3948 section 2.3).
 pub(crate) const KEEPALIVE: [u8; 1] = [0xff];
 
-/// The versions that are spoken, the best first.
-const VENDOR_IDS: [(Version, [u8; 16]); 4] = [
+/// The versions that are understood, the best first.
+const VENDOR_IDS: [(Version, [u8; 16]); 11] = [
     (Version::Rfc, *b"\x4a\x13\x1c\x81\x07\x03\x58\x45\x5c\x57\x28\xf2\x0e\x95\x45\x2f"),
+    (Version::Late, *b"\x8f\x8d\x83\x82\x6d\x24\x6b\x6f\xc7\xa8\xa6\xa4\x28\xc1\x1d\xe8"),
+    (Version::Late, *b"\x43\x9b\x59\xf8\xba\x67\x6c\x4c\x77\x37\xae\x22\xea\xb8\xf5\x82"),
+    (Version::Late, *b"\x4d\x1e\x0e\x13\x6d\xea\xfa\x34\xc4\xf3\xea\x9f\x02\xec\x72\x85"),
+    (Version::Late, *b"\x80\xd0\xbb\x3d\xef\x54\x56\x5e\xe8\x46\x45\xd4\xc8\x5c\xe3\xee"),
+    (Version::Late, *b"\x99\x09\xb6\x4e\xed\x93\x7c\x65\x73\xde\x52\xac\xe9\x52\xfa\x6b"),
     (Version::Draft, *b"\x7d\x94\x19\xa6\x53\x10\xca\x6f\x2c\x17\x9d\x92\x15\x52\x9d\x56"),
     (Version::Draft, *b"\x90\xcb\x80\x91\x3e\xbb\x69\x6e\x08\x63\x81\xb5\xec\x42\x7b\x1f"),
     (Version::Draft, *b"\xcd\x60\x46\x43\x35\xdf\x21\xf8\x7c\xfd\xb2\xfc\x68\xb6\xa4\x48"),
+    (Version::First, *b"\x16\xf6\xca\x16\xe4\xa4\x06\x6d\x83\x82\x1a\x0f\x0a\xea\xa8\x62"),
+    (Version::First, *b"\x44\x85\x15\x2d\x18\xb6\xbb\xcd\x0b\xe8\xa8\x46\x95\x79\xdd\xcc"),
 ];
 
 /// Whose numbers are used.
@@ -30,8 +37,12 @@ const VENDOR_IDS: [(Version, [u8; 16]); 4] = [
 pub(crate) enum Version {
     /// RFC 3947's.
     Rfc,
+    /// Those of the drafts 04 to 08, which nobody speaks who does not know others too: not offered, but understood.
+    Late,
     /// Those of the drafts 02 and 03.
     Draft,
+    /// Those of the drafts 00 and 01, which stay on port 500: ESP begins with eight zero bytes there.
+    First,
 }
 
 /// What is known of NATs on the way to a peer.
@@ -57,7 +68,8 @@ pub(crate) fn offered(peer: &Peer) -> Vec<(u8, Vec<u8>)> {
     if peer.nat_traversal == NatTraversal::Off {
         return Vec::new();
     }
-    VENDOR_IDS.iter().map(|(_, id)| (kind::VENDOR_ID, id.to_vec())).collect()
+    let spoken = VENDOR_IDS.iter().filter(|(version, _)| *version != Version::Late);
+    spoken.map(|(_, id)| (kind::VENDOR_ID, id.to_vec())).collect()
 }
 
 /// The best version that a peer announces, when we want any.
@@ -77,10 +89,16 @@ pub(crate) fn chosen(version: Version, list: &[Payload<'_>]) -> Option<(u8, Vec<
 }
 
 impl Version {
+    /// Whether IKE moves to port 4500 when there is a NAT.
+    pub(crate) fn floats(self) -> bool {
+        self != Self::First
+    }
+
     fn nat_d(self) -> u8 {
         match self {
             Self::Rfc => kind::NAT_D,
-            Self::Draft => kind::NAT_D_DRAFT,
+            Self::Late => kind::NAT_D_LATE_DRAFT,
+            Self::Draft | Self::First => kind::NAT_D_DRAFT,
         }
     }
 
@@ -88,17 +106,18 @@ impl Version {
     pub(crate) fn nat_oa(self) -> u8 {
         match self {
             Self::Rfc => kind::NAT_OA,
-            Self::Draft => kind::NAT_OA_DRAFT,
+            Self::Late => kind::NAT_OA_LATE_DRAFT,
+            Self::Draft | Self::First => kind::NAT_OA_DRAFT,
         }
     }
 
     /// The number of an encapsulation mode inside UDP.
     pub(crate) fn mode_number(self, mode: Mode) -> u32 {
         match (self, mode) {
-            (Self::Rfc, Mode::Tunnel) => 3,
-            (Self::Rfc, _) => 4,
-            (Self::Draft, Mode::Tunnel) => 61_443,
-            (Self::Draft, _) => 61_444,
+            (Self::Rfc | Self::Late, Mode::Tunnel) => 3,
+            (Self::Rfc | Self::Late, _) => 4,
+            (Self::Draft | Self::First, Mode::Tunnel) => 61_443,
+            (Self::Draft | Self::First, _) => 61_444,
         }
     }
 }

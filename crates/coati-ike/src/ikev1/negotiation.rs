@@ -120,6 +120,9 @@ pub(crate) fn take_own_half(core: &mut Core, sa: &mut Phase1, public: Vec<u8>) {
 
 /// An initiator moves to the port that passes NATs (RFC 3947 section 4).
 pub(crate) fn float(core: &Core, sa: &mut Phase1) {
+    if sa.nat.version.is_none_or(|version| !version.floats()) {
+        return;
+    }
     sa.local.set_port(core.config.natt_port);
     sa.remote.set_port(NATT_PORT);
 }

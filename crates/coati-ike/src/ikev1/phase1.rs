@@ -15,6 +15,7 @@ use super::quick_mode::Quick;
 use super::transaction::Access;
 use crate::config::{ExchangeMode, IkeProposal};
 use crate::pair::Want;
+use crate::party::Party;
 use crate::retransmission::Retransmission;
 use crate::table::Keyed;
 
@@ -204,6 +205,15 @@ impl Phase1 {
     /// Index of our own half in `nonces` and `publics`.
     pub(crate) fn own(&self) -> usize {
         usize::from(!self.initiator)
+    }
+
+    /// Who the peer is.
+    pub(crate) fn party(&self) -> Party {
+        Party {
+            address: self.remote.ip(),
+            nat_port: (self.nat.found() && self.nat.before_peer).then(|| self.remote.port()),
+            identity: self.peer_identity.as_ref().map_or(Vec::new(), Identity::emit),
+        }
     }
 
     /// Cookies as racoon writes them.

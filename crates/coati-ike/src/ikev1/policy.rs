@@ -118,6 +118,7 @@ pub(crate) fn wanted(
         compression,
         compression_reqids: [ReqId(0); 2],
         generated: true,
+        party: Some(sa.party()),
     }
 }
 

@@ -561,11 +561,16 @@ pub(crate) fn accept_phase2(
     body: &[u8],
 ) -> Result<(EspChoice, u32, Option<u16>), String> {
     let answer = parse(body)?;
-    let (of_esp, others): (Vec<&Proposal>, Vec<&Proposal>) =
-        answer.proposals.iter().partition(|proposal| proposal.protocol == PROTO_ESP);
-    let [proposal] = of_esp.as_slice() else {
-        return Err("its answer to our phase 2 proposals does not choose exactly one of them".into());
-    };
+    let none = || "its answer to our phase 2 proposals does not choose exactly one of them".to_owned();
+    // strongSwan answers an offer with compression by what it has chosen, and the same without behind it.
+    let proposal =
+        answer.proposals.iter().find(|proposal| proposal.protocol == PROTO_ESP).ok_or_else(none)?;
+    let (bundle, rest): (Vec<&Proposal>, Vec<&Proposal>) =
+        answer.proposals.iter().partition(|other| other.number == proposal.number);
+    if wrap.compression == Compression::No && !rest.is_empty() {
+        return Err(none());
+    }
+    let others: Vec<&Proposal> = bundle.into_iter().filter(|other| !std::ptr::eq(*other, proposal)).collect();
     let unasked = || "its answer to our phase 2 proposals chooses what we did not offer".to_owned();
     let ipcomp =
         compression::beside(wrap.compression, &others).map_err(|reason| reason.unwrap_or_else(unasked))?;

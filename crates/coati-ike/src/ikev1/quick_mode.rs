@@ -215,7 +215,7 @@ fn new_quick(
         message_id,
         initiator,
         state: State::SpiWanted,
-        want,
+        want: Want { party: Some(sa.party()), ..want },
         info,
         iv,
         ids,
@@ -672,7 +672,7 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
     }
     install_compression(core, sa, &quick, false);
     let outbound = negotiated(core, sa, &quick, false).map(Box::new);
-    let held = if core.live_pair(&quick.want.selector).is_some_and(|(_, pair)| !pair.flushed) {
+    let held = if core.live_pair(&quick.want).is_some_and(|(_, pair)| !pair.flushed) {
         outbound
     } else {
         ask_to_install(core, sa, outbound.map(Request::Add));

@@ -298,7 +298,9 @@ fn deletes_are_believed_from_the_owner_only() {
     let spis = world.outbound_spis(0);
     // The same pair, as if somebody else behind the same address had negotiated it.
     for pair in world.hosts[0].engine.core_mut().pairs.values_mut() {
-        pair.identity = b"somebody else".to_vec();
+        if let Some(party) = &mut pair.want.party {
+            party.identity = b"somebody else".to_vec();
+        }
     }
     world.hosts[1].engine.flush_pairs();
     world.settle();

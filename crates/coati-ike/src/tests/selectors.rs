@@ -82,7 +82,32 @@ fn networks_and_ranges_mean_the_same() {
     }
 }
 
-/// The embedded data plane does no tunnels yet: the negotiation is seen from its requests.
+#[test]
+fn gre_in_tunnel_mode() {
+    for initiator in 0..2 {
+        let mut world = World::new(1);
+        for (host, ends) in [(0, (A, B)), (1, (B, A))] {
+            let this = &mut world.hosts[host];
+            for mut policy in this.sadb.policies() {
+                let Action::Ipsec(rules) = &mut policy.action else { panic!() };
+                let (near, far) = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
+                rules[0].mode = Mode::Tunnel;
+                rules[0].endpoints =
+                    Some(if policy.direction == Direction::Out { (near, far) } else { (far, near) });
+                let reply = this.sadb.request(world.now, 0, Request::SpdUpdate(Box::new(policy)));
+                assert_eq!(reply, Reply::Done);
+            }
+            this.engine.handle_policies(&this.sadb.policies());
+        }
+        world.acquire(initiator);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", world.story());
+        let now = world.now;
+        assert!(world.hosts[0].sas(now).iter().all(|sa| sa.mode == Mode::Tunnel));
+        world.packet_from_b();
+    }
+}
+
+/// The embedded data plane sees no networks, so their negotiation is seen from its requests.
 #[test]
 fn tunnel_mode_is_negotiated_between_networks() {
     let mut world = World::new(1);

@@ -55,13 +55,17 @@ pub mod kind {
     pub const VENDOR_ID: u8 = 13;
     /// Attributes of the configuration exchange.
     pub const ATTRIBUTES: u8 = 14;
+    /// NAT discovery, as the drafts 04 to 08 before RFC 3947 number it.
+    pub const NAT_D_LATE_DRAFT: u8 = 15;
+    /// NAT original address, as the drafts 04 to 08 number it.
+    pub const NAT_OA_LATE_DRAFT: u8 = 16;
     /// NAT discovery (RFC 3947).
     pub const NAT_D: u8 = 20;
     /// NAT original address (RFC 3947).
     pub const NAT_OA: u8 = 21;
-    /// NAT discovery, as the drafts before RFC 3947 number it.
+    /// NAT discovery, as the drafts 00 to 03 number it.
     pub const NAT_D_DRAFT: u8 = 130;
-    /// NAT original address, as the drafts number it.
+    /// NAT original address, as the drafts 00 to 03 number it.
     pub const NAT_OA_DRAFT: u8 = 131;
     /// A piece of a message.
     pub const FRAGMENT: u8 = 132;

@@ -28,9 +28,10 @@ use coati_config::rc_conf::GreTunnel;
 use coati_config::site::Site;
 use coati_config::{Diagnostic, Origin};
 use coati_crypto::{RandomSource, SystemRandom};
+use coati_ipsec::Packet;
 use coati_os::netlink::{Address, Netlink};
 use coati_os::raw::{RawSocket, Wire};
-use coati_os::tun::Tun;
+use coati_os::tun::{Tun, TunWriter};
 use coati_router::{Control, Forwarder, Plane, Tunnel};
 use coati_sadb::{Refusal, Reply};
 
@@ -44,7 +45,7 @@ use debug_keys::DebugKeys;
 use hooks::Hooks;
 use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
-use run::{Daemon, Parts};
+use run::{Daemon, EspOnIkePort, Parts};
 use threads::{Receivers, ToControl};
 
 /// Arguments of `coati up`.
@@ -294,6 +295,8 @@ impl Start {
             to_control,
             stop_reader,
         )?);
+        let tuns = tuns.into_iter().map(TunWriter::new).collect();
+        let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
         let (jobs, jobs_receiver) = channel();
         joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
         let mut control = Control::new(&site, plane, randomness);
@@ -315,6 +318,7 @@ impl Start {
             wire,
             ike,
             natt,
+            esp_on_ike_port,
             jobs,
             kernel,
             admin,

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use coati_config::racoon::ScriptEvent;
 use coati_config::site::Site;
 use coati_ike::{EndReason, Event, Job};
-use coati_ipsec::Packet;
+use coati_ipsec::{NON_IKE_MARKER, Packet};
 use coati_os::process::wait_readable;
 use coati_os::raw::Wire;
+use coati_os::tun::TunWriter;
 use coati_router::admin::{
     AdminReply, AdminRequest, Cause, Establish, EventKind, EventStatus, IsakmpStatus, Milestone,
     MilestoneStatus, MonitorLine, Refused, Status,
 };
-use coati_router::{Arrival, Control, ControlEvent, Now, event_status};
+use coati_router::{Arrival, Control, ControlEvent, Forwarder, Now, event_status};
 use coati_sadb::Request;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
@@ -45,6 +46,7 @@ pub struct Daemon {
     pub(super) ike: Vec<UdpSocket>,
     /// For sending only: the packet thread receives, since ESP comes there too.
     natt: Vec<UdpSocket>,
+    esp_on_ike_port: EspOnIkePort,
     jobs: Sender<Job>,
     kernel: Kernel,
     admin: AdminServer,
@@ -62,6 +64,25 @@ pub struct Daemon {
     debug_keys: Option<DebugKeys>,
 }
 
+/// The way of the drafts 00 and 01 before RFC 3947, which have no port of their own for ESP.
+pub(super) struct EspOnIkePort {
+    pub(super) forwarder: Forwarder,
+    pub(super) tuns: Vec<TunWriter>,
+    pub(super) packet: Packet,
+}
+
+impl EspOnIkePort {
+    fn take(&mut self, local: SocketAddr, remote: SocketAddr, esp: &[u8]) {
+        let arrival = self.forwarder.decapsulate_udp(&mut self.packet, local, remote, esp, unix_seconds());
+        if let Arrival::Tunnel(index) = arrival
+            && let Some(tun) = self.tuns.get_mut(index)
+        {
+            tun.write(self.packet.bytes());
+            tun.flush();
+        }
+    }
+}
+
 /// What a start has made.
 pub(super) struct Parts {
     pub(super) start: Start,
@@ -70,6 +91,7 @@ pub(super) struct Parts {
     pub(super) wire: Wire,
     pub(super) ike: Vec<UdpSocket>,
     pub(super) natt: Vec<UdpSocket>,
+    pub(super) esp_on_ike_port: EspOnIkePort,
     pub(super) jobs: Sender<Job>,
     pub(super) kernel: Kernel,
     pub(super) admin: AdminServer,
@@ -117,6 +139,7 @@ impl Daemon {
             wire: parts.wire,
             ike: parts.ike,
             natt: parts.natt,
+            esp_on_ike_port: parts.esp_on_ike_port,
             jobs: parts.jobs,
             kernel: parts.kernel,
             admin: parts.admin,
@@ -274,8 +297,10 @@ impl Daemon {
             let Ok(local) = socket.local_addr() else { continue };
             for _ in 0..64 {
                 let Ok((length, remote)) = socket.recv_from(&mut buffer) else { break };
-                if let Some(datagram) = buffer.get(..length) {
-                    self.control.handle_ike(now(), local, remote, datagram);
+                let Some(datagram) = buffer.get(..length) else { continue };
+                match datagram.strip_prefix(&NON_IKE_MARKER) {
+                    Some(esp) if !esp.is_empty() => self.esp_on_ike_port.take(local, remote, esp),
+                    _ => self.control.handle_ike(now(), local, remote, datagram),
                 }
             }
         }

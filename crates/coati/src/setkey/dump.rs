@@ -262,7 +262,12 @@ mod tests {
         let (mut sa, now) = sa_of(&golden);
         let (from, to) = (sa.id.source, sa.id.destination);
         let original = Some("10.9.8.7".parse().unwrap());
-        sa.nat_t = Some(coati_sadb::NatT { source_port: 4500, destination_port: 24_500, original });
+        sa.nat_t = Some(coati_sadb::NatT {
+            source_port: 4500,
+            destination_port: 24_500,
+            original,
+            non_ike_marker: false,
+        });
         let text = sas_text(&[sa], now, 1, false);
         let start = format!("{from}[4500] {to}[24500] \n\tesp-udp mode=transport spi=");
         assert!(text.starts_with(&start), "{text}");
