@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
-use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Selector};
+use coati_sadb::{Action, Direction, Level, Policy, ReqId, Request, SaId, Secret, Selector};
 
 use crate::config::{Config, Peer};
 use crate::event::{EndReason, Event};
@@ -133,6 +133,8 @@ pub(crate) struct Core {
     pub(crate) jobs: VecDeque<Job>,
     /// Logins that the owner has to decide about.
     pub(crate) logins: VecDeque<LoginRequest>,
+    /// Names and passwords to give to a peer, by its address, in the place of what the files say.
+    pub(crate) logins_for: BTreeMap<IpAddr, (String, Secret)>,
     pub(crate) leases: Leases,
     pub(crate) job_owners: HashMap<u64, JobOwner>,
     /// What may still be said to strangers, and about them, in this second.
@@ -160,6 +162,7 @@ impl Core {
             events: VecDeque::new(),
             jobs: VecDeque::new(),
             logins: VecDeque::new(),
+            logins_for: BTreeMap::new(),
             leases: Leases::default(),
             job_owners: HashMap::new(),
             answers: Allowance::default(),

@@ -1,5 +1,7 @@
 //! What lies between phase 1 and phase 2 for road warriors: login and settings.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use coati_wire::isakmp::Header;
@@ -7,7 +9,8 @@ use coati_wire::isakmp::Header;
 use super::Engine;
 use super::demand::RESPONDER_WAITS;
 use crate::core::Timer;
-use crate::event::EndReason;
+use crate::event::{EndReason, Event};
+use crate::ikev1::phase1::Phase1;
 use crate::ikev1::transaction::{self, Outcome};
 
 impl Engine {
@@ -56,10 +59,25 @@ impl Engine {
             Outcome::Refused => {
                 self.end_phase1(id, EndReason::LoginRefused, true);
             }
-            Outcome::Ready if self.phase1.get(&id).is_some_and(|sa| sa.initiator) => {
-                self.begin_waiting(now, id);
+            Outcome::Ready => {
+                let Some(sa) = self.phase1.get(&id) else { return };
+                let settings = sa.access.settings.clone();
+                let (local, remote, spi) = (sa.local, sa.remote, sa.spi());
+                self.core.events.push_back(Event::Ready { local, remote, spi, settings });
+                if sa.initiator {
+                    self.begin_waiting(now, id);
+                } else {
+                    self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id));
+                }
             }
-            Outcome::Ready => self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id)),
         }
+    }
+
+    /// Ends all that the peers have who have logged in here under this name. Returns how many SAs that were.
+    pub fn logout(&mut self, user: &str) -> usize {
+        let is_users = |sa: &&Phase1| sa.method().is_server() && sa.access.user.as_deref() == Some(user);
+        let remotes: BTreeSet<IpAddr> =
+            self.phase1.values().filter(is_users).map(|sa| sa.remote.ip()).collect();
+        remotes.into_iter().map(|remote| self.take_leave(remote, EndReason::Asked)).sum()
     }
 }

@@ -7,6 +7,7 @@ mod admin;
 mod hooks;
 mod kernel;
 mod log;
+mod logins;
 mod racoon;
 mod reload;
 mod run;
@@ -42,6 +43,7 @@ use admin::{AdminServer, AdminSocket};
 use hooks::Hooks;
 use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
+use logins::Logins;
 use run::{Daemon, Parts};
 use threads::ToControl;
 
@@ -264,6 +266,7 @@ impl Start {
         }
         let to_exponentiate = to_control.another()?;
         let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
+        let logins = Logins::start(&to_control)?;
         let sockets = [esp.clone(), gre];
         joins.push(threads::incoming(
             sockets,
@@ -289,6 +292,7 @@ impl Start {
             kernel,
             admin,
             hooks,
+            logins,
             from_threads,
             wake: wake_reader,
             stop,
