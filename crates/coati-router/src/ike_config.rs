@@ -95,7 +95,6 @@ fn peer(site: &Site, store: &Store<'_>, remote: &racoon::Remote) -> Peer {
         },
         mode_cfg: remote.mode_cfg,
         xauth_login: remote.xauth_login.clone(),
-        support_proxy: remote.support_proxy,
         ph1id: remote.ph1id,
         proposal_check: match remote.proposal_check {
             racoon::ProposalCheck::Obey => ProposalCheck::Obey,
@@ -216,7 +215,6 @@ fn sainfo(site: &Site, info: &racoon::SaInfo) -> Option<SaInfo> {
         lifetime: info.lifetime.seconds,
         kilobytes: info.lifetime.kilobytes().unwrap_or(0),
         remoteid: info.remoteid,
-        sha256_96: false,
         encryption: info.encryption.iter().filter_map(|cipher| cipher.sadb()).collect(),
         authentication: info.authentication.iter().filter_map(|auth| auth.sadb()).collect(),
         origin: info.origin.to_string(),

@@ -32,6 +32,11 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
         origin.remark(Severity::Error, message).help("remove it, if you can do without")
     };
     let mut remarks: Vec<Diagnostic> = found.into_iter().map(refused).collect();
+    for remote in conf.remotes.iter().filter(|remote| remote.support_proxy) {
+        let message = "support_proxy is not done: SAs always end at the addresses that IKE speaks from";
+        let help = "remove it; peers whose SAs end at other addresses cannot be served";
+        remarks.push(remote.origin.remark(Severity::Error, message).help(help));
+    }
     let warned = |(message, help): (&str, &str)| first.remark(Severity::Warning, message).help(help);
     remarks.extend(without_effect(conf).into_iter().map(warned));
     if conf.mode_cfg.accounting != Accounting::None {
@@ -65,7 +70,6 @@ fn of_remote<'a>(remote: &'a Remote, found: &mut Vec<(&'a Origin, String)>) {
             found.push((&remote.origin, what.to_owned()));
         }
     };
-    refuse(remote.support_proxy, "support_proxy");
     refuse(
         remote.who.endpoint().is_some_and(|endpoint| endpoint.zone.is_some()),
         "an address with an interface",
