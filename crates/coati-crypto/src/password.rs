@@ -90,8 +90,8 @@ mod tests {
                 spoilt.push_str(&letter);
                 spoilt.push_str(&kept[at + 1..]);
             }
-            // Rounds may become a thousand times as many.
-            prop_assume!(spoilt == kept || at < 3 || at > 16);
+            // Rounds may become a thousand times as many; of the last letter not all bits mean something.
+            prop_assume!(spoilt == kept || !(3..=16).contains(&at) && (cut || at + 1 < kept.len()));
             let passes = verify("pa55 wörd".as_bytes(), &spoilt) == Ok(true);
             prop_assert_eq!(passes, spoilt == kept);
         }
