@@ -17,6 +17,7 @@ pub const INTEROP: &[&str] = &[
     "strongswan-swanctl",
     "charon-systemd",
     "libcharon-extra-plugins",
+    "libcharon-extauth-plugins",
     "libstrongswan-extra-plugins",
     "libstrongswan-standard-plugins",
     "frr",

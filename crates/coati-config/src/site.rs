@@ -16,6 +16,9 @@ use crate::racoon::{
 use crate::rc_conf::{self, RcConf};
 use crate::setkey::{self, Statement};
 
+/// A banner goes into one message, and clients show it in a window; in bytes.
+pub const LONGEST_BANNER: usize = 2048;
+
 /// racoon takes no more of a file with a key id, in bytes.
 pub const LONGEST_KEY_ID: usize = 512;
 
@@ -32,6 +35,8 @@ pub struct SiteFiles {
     pub key_ids: BTreeMap<String, Result<Vec<u8>, String>>,
     /// Certificates and what goes with them.
     pub pki: PkiFiles,
+    /// What `banner` names, or why it cannot be read; `None` when that is not needed, or the usual one is not there.
+    pub banner: Option<Result<String, String>>,
     /// psk.txt.
     pub psk_txt: Option<Arc<Source>>,
     /// setkey.conf.
@@ -51,6 +56,8 @@ pub struct Site {
     pub key_ids: BTreeMap<String, Vec<u8>>,
     /// Certificates and what goes with them, as bytes.
     pub pki: Pki,
+    /// What clients are shown (`banner`).
+    pub banner: Option<String>,
     /// Pre-shared keys.
     pub keys: Vec<PreSharedKey>,
     /// Policies and manual SAs.
@@ -76,6 +83,7 @@ impl Site {
                 remarks.extend(racoon::unsupported(&conf));
                 site.take_key_ids(&conf, files, &mut remarks);
                 site.pki = Pki::take(&conf, &files.pki, &mut remarks);
+                site.take_banner(&conf, files, &mut remarks);
                 site.racoon = Some(conf);
             }
             remarks.extend(list);
@@ -135,6 +143,25 @@ impl Site {
         }
     }
 
+    /// What `banner` names.
+    fn take_banner(&mut self, conf: &RacoonConf, files: &SiteFiles, remarks: &mut Vec<Diagnostic>) {
+        match (&files.banner, &conf.mode_cfg.banner) {
+            (Some(Ok(text)), _) if (1..=LONGEST_BANNER).contains(&text.len()) => {
+                self.banner = Some(text.clone());
+            }
+            (Some(read), Some(file)) => {
+                let why = match read {
+                    Err(why) => why.clone(),
+                    Ok(text) => format!("it has {} bytes, a banner has 1 to {LONGEST_BANNER}", text.len()),
+                };
+                let message = format!("clients are shown no banner: \"{}\": {why}", file.name);
+                remarks.push(file.origin.remark(Severity::Warning, message).help("make that file"));
+            }
+            // Nobody asked for the usual one by name.
+            _ => {}
+        }
+    }
+
     /// The key for a peer that says it is this.
     fn key_of_identifier(&self, identifier: &Identifier) -> Option<&PreSharedKey> {
         match identifier {
@@ -152,6 +179,7 @@ impl Site {
         }
         if let (Some(racoon), Some(_)) = (&self.racoon, &files.psk_txt) {
             self.check_keys(racoon, remarks);
+            self.check_logins(racoon, remarks);
         }
         if let Some(source) = &files.rc_conf {
             self.check_tunnels(source, remarks);
@@ -210,6 +238,21 @@ impl Site {
                     )
                     .help("add `sainfo anonymous { … }` to racoon.conf"),
                 );
+            }
+        }
+    }
+
+    /// Logins without a password.
+    fn check_logins(&self, racoon: &RacoonConf, remarks: &mut Vec<Diagnostic>) {
+        for remote in racoon.remotes.iter().filter(|remote| remote.authenticates_by(AuthMethod::logs_in)) {
+            let Some(login) = &remote.xauth_login else { continue };
+            if !self.keys.iter().any(|key| key.identity == *login) {
+                let message = format!("psk.txt has no line with the password of {login} (xauth_login)");
+                let help = format!(
+                    "add a line to psk.txt: {login} PASSWORD; or give it when you connect: racoonctl vpn-connect -u \
+                     {login} GATEWAY"
+                );
+                remarks.push(remote.origin.remark(Severity::Warning, message).help(help));
             }
         }
     }
@@ -305,6 +348,7 @@ mod tests {
             included: Included::default(),
             key_ids: BTreeMap::new(),
             pki: PkiFiles::default(),
+            banner: None,
             rc_conf: file("rc.conf", include_str!("../../../examples/seed/freebsd-a/rc.conf")),
             racoon_conf: file("racoon.conf", include_str!("../../../examples/seed/freebsd-a/racoon.conf")),
             psk_txt: file("psk.txt", include_str!("../../../examples/seed/freebsd-a/psk.txt")),

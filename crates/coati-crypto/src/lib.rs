@@ -11,6 +11,7 @@ pub mod cbc;
 pub mod dh;
 pub mod hash;
 pub mod mac;
+pub mod password;
 mod pem;
 mod primes;
 mod random;

@@ -105,8 +105,6 @@ pub struct Peer {
     pub nat_traversal: NatTraversal,
     /// Whether a responder makes the policies that the peer's identities ask for.
     pub generate_policy: GeneratePolicy,
-    /// Take the identities of quick mode as the ends of the SAs.
-    pub support_proxy: bool,
     /// Names this section for the `remoteid` of sainfo sections; 0 is none.
     pub ph1id: u32,
     /// How strictly the peer's lifetimes, key lengths and groups are compared with ours.
@@ -148,7 +146,6 @@ impl Default for Peer {
             proposals: Vec::new(),
             nat_traversal: NatTraversal::Off,
             generate_policy: GeneratePolicy::Off,
-            support_proxy: false,
             ph1id: 0,
             proposal_check: ProposalCheck::default(),
             fragmentation: Fragmentation::Off,
@@ -399,8 +396,6 @@ pub struct SaInfo {
     pub kilobytes: u32,
     /// The `ph1id` of the remote section it belongs to; 0 is any.
     pub remoteid: u32,
-    /// HMAC-SHA-256 is cut to 96 bits, as old Linux kernels do it.
-    pub sha256_96: bool,
     /// Ciphers with the bits of their keys, in order of preference.
     pub encryption: Vec<(EncAlgorithm, u16)>,
     /// Authentication algorithms in order of preference.
@@ -419,7 +414,6 @@ impl Default for SaInfo {
             lifetime: 28_800,
             kilobytes: 0,
             remoteid: 0,
-            sha256_96: false,
             encryption: Vec::new(),
             authentication: Vec::new(),
             origin: String::new(),

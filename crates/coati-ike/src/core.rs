@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::RandomSource;
-use coati_sadb::{Action, Bundle, Direction, Level, ReqId, Request, SaId, SaProto, Selector};
+use coati_sadb::{Action, Bundle, Direction, Level, ReqId, Request, SaId, SaProto, Secret, Selector};
 
 use crate::ExposedKey;
 use crate::config::{Config, Peer};
@@ -139,6 +139,8 @@ pub(crate) struct Core {
     pub(crate) exposed: Option<VecDeque<ExposedKey>>,
     /// Logins that the owner has to decide about.
     pub(crate) logins: VecDeque<LoginRequest>,
+    /// Names and passwords to give to a peer, by its address, in the place of what the files say.
+    pub(crate) logins_for: BTreeMap<IpAddr, (String, Secret)>,
     pub(crate) leases: Leases,
     pub(crate) job_owners: HashMap<u64, JobOwner>,
     /// What may still be said to strangers, and about them, in this second.
@@ -167,6 +169,7 @@ impl Core {
             jobs: VecDeque::new(),
             exposed: None,
             logins: VecDeque::new(),
+            logins_for: BTreeMap::new(),
             leases: Leases::default(),
             job_owners: HashMap::new(),
             answers: Allowance::default(),

@@ -43,6 +43,8 @@ pub enum Event {
     },
     /// A login has passed: the peer's with us, or ours with the peer.
     LoggedIn {
+        /// Our end.
+        local: SocketAddr,
         /// The peer's end.
         remote: SocketAddr,
         /// Who; what could disturb a terminal is escaped.
@@ -57,14 +59,16 @@ pub enum Event {
         /// Which.
         address: Ipv4Addr,
     },
-    /// The peer has given us an address and routes: what scripts need.
-    Configured {
+    /// Phase 2 may begin: login and settings, where there have to be some, are through. Once for each ISAKMP SA.
+    Ready {
         /// Our end.
         local: SocketAddr,
         /// The peer's.
         remote: SocketAddr,
-        /// What was given.
-        settings: Box<Settings>,
+        /// Both cookies.
+        spi: String,
+        /// The address and routes that the peer has given us: what scripts need.
+        settings: Option<Box<Settings>>,
     },
     /// An ISAKMP SA is gone.
     IsakmpDeleted {

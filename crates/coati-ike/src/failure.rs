@@ -52,6 +52,8 @@ pub enum Cause {
     NoProposal,
     /// One side does not believe the other.
     Authentication,
+    /// A user name or its password is not accepted.
+    Login,
     /// The identities of quick mode fit no policy.
     Policy,
     /// What the peer sent breaks the protocol.
@@ -97,7 +99,7 @@ impl Failure {
         let side = match cause {
             Cause::Configuration | Cause::DataPlane => Side::Ours,
             Cause::Protocol => Side::Theirs,
-            Cause::NoProposal | Cause::Authentication | Cause::Policy => Side::Either,
+            Cause::NoProposal | Cause::Authentication | Cause::Login | Cause::Policy => Side::Either,
             Cause::NoResponse | Cause::Told => Side::Unknown,
         };
         Self { remote, stage, cause, side, origin, ours, theirs, explanation }

@@ -27,6 +27,8 @@ pub struct ModeConfig {
     pub split: Split,
     /// What the client shows to its user.
     pub banner: Option<String>,
+    /// The group of PFS that clients are told to use, by its number on the wire; 0 is none.
+    pub pfs_group: u16,
     /// Whether clients may store the password.
     pub save_passwd: bool,
     /// Who decides about a login.
@@ -88,6 +90,7 @@ impl Default for ModeConfig {
             split_dns: Vec::new(),
             split: Split::All,
             banner: None,
+            pfs_group: 0,
             save_passwd: false,
             logins: Logins::Owner,
             auth_throttle: Duration::from_secs(1),

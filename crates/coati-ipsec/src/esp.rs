@@ -76,7 +76,7 @@ impl Transform {
         let hash = match sa.auth {
             AuthAlgorithm::None => None,
             AuthAlgorithm::HmacSha1 => Some(HashAlgorithm::Sha1),
-            AuthAlgorithm::HmacSha256 => Some(HashAlgorithm::Sha256),
+            AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => Some(HashAlgorithm::Sha256),
             AuthAlgorithm::HmacSha384 => Some(HashAlgorithm::Sha384),
             AuthAlgorithm::HmacSha512 => Some(HashAlgorithm::Sha512),
         };

@@ -139,7 +139,8 @@ fn pair(enc: EncAlgorithm, auth: AuthAlgorithm) -> (Host, Host) {
     (a, b)
 }
 
-const SUITES: [(EncAlgorithm, AuthAlgorithm); 6] = [
+const SUITES: [(EncAlgorithm, AuthAlgorithm); 7] = [
+    (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha256Cut96),
     (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha1),
     (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha256),
     (EncAlgorithm::TripleDesCbc, AuthAlgorithm::HmacSha1),

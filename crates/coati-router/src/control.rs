@@ -442,6 +442,17 @@ impl Control {
         self.ike.poll_job()
     }
 
+    /// The next login to be decided about, with what the system knows of its users.
+    pub fn poll_login(&mut self) -> Option<ike::LoginRequest> {
+        self.ike.poll_login()
+    }
+
+    /// The verdict on a login.
+    pub fn handle_login(&mut self, now: Now, id: u64, passed: bool) {
+        self.ike.handle_login(now.at, id, passed);
+        self.settle(now);
+    }
+
     /// Packets for the wire that have waited for their SA until now.
     pub fn take_released(&mut self, now: Now) -> Vec<Packet> {
         let released = self.plane.take_released(now.at, now.wall);

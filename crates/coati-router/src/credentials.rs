@@ -240,9 +240,16 @@ impl Check<'_> {
             Ok(_) => {}
         }
         for proposal in &remote.proposals {
-            let right = match (proposal.method, private.kind()) {
-                (racoon::AuthMethod::RsaSig, KeyKind::Ecdsa(_)) => "ecdsasig",
-                (racoon::AuthMethod::EcdsaSig, KeyKind::Rsa(_)) => "rsasig",
+            let help = match (proposal.method, private.kind()) {
+                (racoon::AuthMethod::RsaSig, KeyKind::Ecdsa(_)) => {
+                    "write `authentication_method ecdsasig;`, on both sides, or take another certificate"
+                }
+                (racoon::AuthMethod::EcdsaSig, KeyKind::Rsa(_)) => {
+                    "write `authentication_method rsasig;`, on both sides, or take another certificate"
+                }
+                (method, KeyKind::Ecdsa(_)) if method.signs() && method != racoon::AuthMethod::EcdsaSig => {
+                    "take a certificate with an RSA key: XAUTH and hybrid mode have no other"
+                }
                 _ => continue,
             };
             let message = format!(
@@ -251,8 +258,6 @@ impl Check<'_> {
                 own.subject(),
                 private.kind()
             );
-            let help =
-                format!("write `authentication_method {right};`, on both sides, or take another certificate");
             self.say(Severity::Error, &proposal.origin, message, help);
         }
     }

@@ -22,11 +22,18 @@ pub fn event_status(wall: u64, event: &Event) -> Vec<EventStatus> {
     };
     let ike = |address: IpAddr| SocketAddr::new(address, IKE_PORT);
     match event {
-        Event::IsakmpEstablished { local, remote, .. } => vec![
-            status(EventKind::Phase1Up, Some(*local), *remote, ""),
-            // racoon says so too where no configuration is asked for: vpn-connect waits for it.
-            status(EventKind::Phase1ModeCfg, Some(*local), *remote, ""),
-        ],
+        Event::IsakmpEstablished { local, remote, .. } => {
+            vec![status(EventKind::Phase1Up, Some(*local), *remote, "")]
+        }
+        Event::LoggedIn { local, remote, user } => {
+            vec![status(EventKind::XauthSuccess, Some(*local), *remote, &format!("user {user}"))]
+        }
+        // racoon says so too where no configuration is asked for: vpn-connect waits for it.
+        Event::Ready { local, remote, settings, .. } => vec![EventStatus {
+            address: settings.as_ref().and_then(|settings| settings.address).map(IpAddr::V4),
+            banner: settings.as_ref().and_then(|settings| settings.banner.clone()),
+            ..status(EventKind::Phase1ModeCfg, Some(*local), *remote, "")
+        }],
         Event::IsakmpDeleted { local, remote, why, .. } => {
             let mut list = Vec::new();
             let text = why.to_string();
@@ -57,9 +64,7 @@ pub fn event_status(wall: u64, event: &Event) -> Vec<EventStatus> {
         | Event::QuickModeBegun { .. }
         | Event::InitialContact { .. }
         | Event::CertificateAccepted { .. }
-        | Event::LoggedIn { .. }
-        | Event::AddressGiven { .. }
-        | Event::Configured { .. } => Vec::new(),
+        | Event::AddressGiven { .. } => Vec::new(),
     }
 }
 
@@ -69,6 +74,7 @@ fn failure_kind(failure: &Failure) -> EventKind {
         (Cause::NoResponse, Stage::Phase2) | (Cause::DataPlane, _) => EventKind::Phase2NoResponse,
         (Cause::NoResponse, _) => EventKind::Phase1NoResponse,
         (Cause::Authentication, _) => EventKind::Phase1AuthFailed,
+        (Cause::Login, _) => EventKind::XauthFailed,
         (Cause::Configuration, _) => EventKind::Phase2NoPhase1,
         (Cause::NoProposal | Cause::Policy | Cause::Protocol | Cause::Told, _) => EventKind::Phase1NoProposal,
     }
@@ -85,8 +91,23 @@ mod tests {
         let spi = String::from("11:22");
         assert_eq!(
             kinds(Event::IsakmpEstablished { local, remote, spi: spi.clone() }),
-            [EventKind::Phase1Up, EventKind::Phase1ModeCfg]
+            [EventKind::Phase1Up]
         );
+        let settings = coati_ike::Settings {
+            address: Some("10.99.0.10".parse().unwrap()),
+            banner: Some("Welcome".into()),
+            ..Default::default()
+        };
+        for settings in [None, Some(Box::new(settings))] {
+            let address = settings.as_ref().and_then(|settings| settings.address);
+            let banner = settings.as_ref().and_then(|settings| settings.banner.clone());
+            let list = event_status(1, &Event::Ready { local, remote, spi: spi.clone(), settings });
+            let [status] = list.as_slice() else { panic!("{list:?}") };
+            assert_eq!((status.kind, status.remote), (EventKind::Phase1ModeCfg, Some(remote)));
+            assert_eq!((status.address, &status.banner), (address.map(IpAddr::V4), &banner));
+        }
+        let user = "frida".to_owned();
+        assert_eq!(kinds(Event::LoggedIn { local, remote, user }), [EventKind::XauthSuccess]);
         let deleted = |why| Event::IsakmpDeleted { local, remote, spi: spi.clone(), why };
         assert_eq!(kinds(deleted(EndReason::Asked)), [EventKind::Phase1Down]);
         assert_eq!(

@@ -11,8 +11,9 @@ use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
 use coati_ike::{
     Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher, IkeProposal,
-    NatTraversal, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo,
+    Logins, ModeConfig, NatTraversal, Network, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo, Split,
 };
+use coati_sadb::Prefix;
 
 use crate::credentials::Store;
 
@@ -28,11 +29,11 @@ pub fn ike_config(site: &Site) -> Config {
         peers: racoon.remotes.iter().map(|remote| peer(site, &store, remote)).collect(),
         sainfos: racoon.sainfos.iter().filter_map(|info| sainfo(site, info)).collect(),
         keys: keys(site, racoon),
+        mode_config: racoon.serves_road_warriors().then(|| mode_config(site, &racoon.mode_cfg)),
         port: port.unwrap_or(usual.port),
         natt_port: usual.natt_port,
         natt_keepalive: seconds(racoon.timer.natt_keepalive),
         patience: patience(&racoon.timer),
-        ..usual
     }
 }
 
@@ -92,7 +93,8 @@ fn peer(site: &Site, store: &Store<'_>, remote: &racoon::Remote) -> Peer {
             racoon::GeneratePolicy::Require => GeneratePolicy::Require,
             racoon::GeneratePolicy::Unique => GeneratePolicy::Unique,
         },
-        support_proxy: remote.support_proxy,
+        mode_cfg: remote.mode_cfg,
+        xauth_login: remote.xauth_login.clone(),
         ph1id: remote.ph1id,
         proposal_check: match remote.proposal_check {
             racoon::ProposalCheck::Obey => ProposalCheck::Obey,
@@ -118,7 +120,42 @@ fn peer(site: &Site, store: &Store<'_>, remote: &racoon::Remote) -> Peer {
         nonce_len: usize::from(remote.nonce_size),
         origin: remote.origin.to_string(),
         check_origin: remote.proposal_check_origin.to_string(),
-        ..Peer::default()
+    }
+}
+
+/// Logins are decided about by the system's accounts (`auth_source system`), so by the daemon.
+fn mode_config(site: &Site, conf: &racoon::ModeCfg) -> ModeConfig {
+    let network = |prefix: &Prefix| match prefix.network() {
+        Prefix { address: IpAddr::V4(address), length } => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            Some(Network { address, mask: mask.into() })
+        }
+        // The parser takes IPv4 only.
+        Prefix { address: IpAddr::V6(_), .. } => None,
+    };
+    ModeConfig {
+        network4: conf.network4,
+        netmask4: conf.netmask4,
+        pool_size: conf.pool_size,
+        dns4: conf.dns4.clone(),
+        wins4: conf.wins4.clone(),
+        default_domain: conf.default_domain.clone(),
+        split_dns: conf.split_dns.clone(),
+        split: match &conf.split_network {
+            None => Split::All,
+            Some(split) => {
+                let networks = split.networks.iter().filter_map(network).collect();
+                match split.kind {
+                    racoon::SplitKind::Include => Split::Include(networks),
+                    racoon::SplitKind::LocalLan => Split::LocalLan(networks),
+                }
+            }
+        },
+        banner: site.banner.clone(),
+        pfs_group: conf.pfs_group.map_or(0, |group| group.number()),
+        save_passwd: conf.save_passwd,
+        logins: Logins::Owner,
+        auth_throttle: seconds(conf.auth_throttle),
     }
 }
 
@@ -178,7 +215,6 @@ fn sainfo(site: &Site, info: &racoon::SaInfo) -> Option<SaInfo> {
         lifetime: info.lifetime.seconds,
         kilobytes: info.lifetime.kilobytes().unwrap_or(0),
         remoteid: info.remoteid,
-        sha256_96: false,
         encryption: info.encryption.iter().filter_map(|cipher| cipher.sadb()).collect(),
         authentication: info.authentication.iter().filter_map(|auth| auth.sadb()).collect(),
         origin: info.origin.to_string(),

@@ -82,6 +82,9 @@ pub enum AuthAlgorithm {
     HmacSha1,
     /// HMAC-SHA-256-128 (RFC 4868): 32-byte key, 16-byte ICV.
     HmacSha256,
+    /// HMAC-SHA-256 of which 12 bytes are sent, as a draft had it and Linux still does without being told otherwise; a
+    /// name of ours. In IKE it has the number of the right one, so both sides have to know.
+    HmacSha256Cut96,
     /// HMAC-SHA-384-192 (RFC 4868): 48-byte key, 24-byte ICV.
     HmacSha384,
     /// HMAC-SHA-512-256 (RFC 4868): 64-byte key, 32-byte ICV.
@@ -90,8 +93,14 @@ pub enum AuthAlgorithm {
 
 impl AuthAlgorithm {
     /// All of them, in the order help texts list them.
-    pub const ALL: [AuthAlgorithm; 5] =
-        [Self::HmacSha1, Self::HmacSha256, Self::HmacSha384, Self::HmacSha512, Self::None];
+    pub const ALL: [AuthAlgorithm; 6] = [
+        Self::HmacSha1,
+        Self::HmacSha256,
+        Self::HmacSha384,
+        Self::HmacSha512,
+        Self::HmacSha256Cut96,
+        Self::None,
+    ];
 
     /// The name setkey(8) prints, for example `hmac-sha1`.
     pub fn setkey_name(self) -> &'static str {
@@ -99,6 +108,7 @@ impl AuthAlgorithm {
             Self::None => "none",
             Self::HmacSha1 => "hmac-sha1",
             Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha256Cut96 => "hmac-sha256-96",
             Self::HmacSha384 => "hmac-sha384",
             Self::HmacSha512 => "hmac-sha512",
         }
@@ -115,7 +125,7 @@ impl AuthAlgorithm {
         match self {
             Self::None => 0,
             Self::HmacSha1 => 20,
-            Self::HmacSha256 => 32,
+            Self::HmacSha256 | Self::HmacSha256Cut96 => 32,
             Self::HmacSha384 => 48,
             Self::HmacSha512 => 64,
         }
@@ -125,7 +135,7 @@ impl AuthAlgorithm {
     pub fn icv_len(self) -> usize {
         match self {
             Self::None => 0,
-            Self::HmacSha1 => 12,
+            Self::HmacSha1 | Self::HmacSha256Cut96 => 12,
             Self::HmacSha256 => 16,
             Self::HmacSha384 => 24,
             Self::HmacSha512 => 32,
@@ -146,5 +156,7 @@ mod tests {
         assert_eq!(AuthAlgorithm::from_setkey_name("hmac-sha2-256"), Some(AuthAlgorithm::HmacSha256));
         assert_eq!(AuthAlgorithm::from_setkey_name("hmac-sha1"), Some(AuthAlgorithm::HmacSha1));
         assert_eq!(AuthAlgorithm::from_setkey_name("none"), None);
+        let cut = AuthAlgorithm::from_setkey_name("hmac-sha256-96").unwrap();
+        assert_eq!((cut, cut.key_len(), cut.icv_len()), (AuthAlgorithm::HmacSha256Cut96, 32, 12));
     }
 }

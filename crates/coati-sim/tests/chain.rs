@@ -19,6 +19,7 @@ fn site(name: &str) -> (String, Site) {
         included: coati_config::racoon::Included::default(),
         key_ids: std::collections::BTreeMap::new(),
         pki: coati_config::pki::PkiFiles::default(),
+        banner: None,
         rc_conf: read("rc.conf"),
         racoon_conf: read("racoon.conf"),
         psk_txt: read("psk.txt"),

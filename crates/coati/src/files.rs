@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coati_config::pki::PkiFiles;
-use coati_config::racoon::{Included, IncludedFiles, RacoonConf};
-use coati_config::site::{LONGEST_KEY_ID, Site, SiteFiles};
+use coati_config::racoon::{Included, IncludedFiles, ModeCfg, RacoonConf};
+use coati_config::site::{LONGEST_BANNER, LONGEST_KEY_ID, Site, SiteFiles};
 use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
 /// The files that a folder may hold, psk.txt aside.
@@ -113,6 +113,7 @@ fn texts_from(
         included: Included::default(),
         key_ids: BTreeMap::new(),
         pki: PkiFiles::default(),
+        banner: None,
         psk_txt: None,
         setkey_conf: text("setkey.conf")?,
         ospfd_conf: match text("ospfd.conf")? {
@@ -130,6 +131,10 @@ fn texts_from(
             files.key_ids.insert(file.name.clone(), read);
         }
         (files.pki, problems) = pki::read(dir, &conf, purpose);
+        files.banner = conf.serves_road_warriors().then(|| {
+            let named = conf.mode_cfg.banner.as_ref().map_or(ModeCfg::USUAL_BANNER, |file| &file.name);
+            banner(&dir.join(named)).map_err(|error| error.to_string())
+        });
         let path = dir.join(conf.paths.pre_shared_key.as_ref().map_or("psk.txt", |entry| &entry.path));
         match keys(&path, purpose) {
             Ok((keys, remark)) => {
@@ -215,6 +220,13 @@ fn at_home(pattern: &str) -> Result<String, String> {
 fn named(path: &Path) -> io::Result<Arc<Source>> {
     let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     source(path, std::fs::read(path).map_err(explain)?)
+}
+
+/// What clients are shown; a byte more than may be taken shows that there is more.
+fn banner(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LONGEST_BANNER as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The bytes of a key id, one more than it may have at the most.

@@ -100,6 +100,7 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
             included: coati_config::racoon::Included::default(),
             key_ids: std::collections::BTreeMap::new(),
             pki: racoon_conf.as_ref().map(|text| crate::files::example_pki(&dir, text)).unwrap_or_default(),
+            banner: None,
             rc_conf: read("rc.conf"),
             racoon_conf,
             psk_txt: read("psk.txt"),

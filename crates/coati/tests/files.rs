@@ -202,7 +202,7 @@ fn what_the_engine_does_not_do_yet_is_refused() {
     dir.edit("racoon.conf", "passive off;", "passive off;\nsupport_proxy on;");
     let ran = dir.check();
     assert_ne!(ran.code, 0);
-    ran.says(&["racoon.conf:1:1: error: support_proxy is not supported yet"]);
+    ran.says(&["racoon.conf:1:1: error: support_proxy is not done"]);
 }
 
 /// What people write for gateways that somebody calls: it can start, and every weak choice is named.

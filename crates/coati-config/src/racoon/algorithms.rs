@@ -417,6 +417,8 @@ pub enum EspAuth {
     HmacSha1,
     /// `hmac_sha256`.
     HmacSha256,
+    /// `hmac_sha256_96`, a name of ours: what peers have that cut HMAC-SHA-256 to 96 bits.
+    HmacSha256Cut96,
     /// `hmac_sha384`.
     HmacSha384,
     /// `hmac_sha512`.
@@ -425,12 +427,13 @@ pub enum EspAuth {
 
 impl EspAuth {
     /// Names, those that are written first.
-    pub(super) const NAMES: [(&'static str, Self); 8] = [
+    pub(super) const NAMES: [(&'static str, Self); 9] = [
         ("hmac_md5", Self::HmacMd5),
         ("hmac_sha1", Self::HmacSha1),
         ("hmac_sha256", Self::HmacSha256),
         ("hmac_sha384", Self::HmacSha384),
         ("hmac_sha512", Self::HmacSha512),
+        ("hmac_sha256_96", Self::HmacSha256Cut96),
         ("hmac_sha2_256", Self::HmacSha256),
         ("hmac_sha2_384", Self::HmacSha384),
         ("hmac_sha2_512", Self::HmacSha512),
@@ -453,7 +456,7 @@ impl EspAuth {
         match self {
             Self::HmacMd5 => 1,
             Self::HmacSha1 => 2,
-            Self::HmacSha256 => 5,
+            Self::HmacSha256 | Self::HmacSha256Cut96 => 5,
             Self::HmacSha384 => 6,
             Self::HmacSha512 => 7,
         }
@@ -465,6 +468,7 @@ impl EspAuth {
             Self::HmacMd5 => None,
             Self::HmacSha1 => Some(AuthAlgorithm::HmacSha1),
             Self::HmacSha256 => Some(AuthAlgorithm::HmacSha256),
+            Self::HmacSha256Cut96 => Some(AuthAlgorithm::HmacSha256Cut96),
             Self::HmacSha384 => Some(AuthAlgorithm::HmacSha384),
             Self::HmacSha512 => Some(AuthAlgorithm::HmacSha512),
         }

@@ -63,6 +63,7 @@ const RADIUS: Block = Block {
 impl Parser<'_, '_, '_> {
     pub(super) fn mode_cfg(&mut self, opener: Span) -> Parsed<()> {
         let mut conf = self.state.conf.mode_cfg.clone();
+        conf.origin = self.origin(opener);
         self.block(opener, &MODE_CFG, |parser, word, span| {
             parser.mode_cfg_statement(&mut conf, word, span)?;
             parser.end()
@@ -87,13 +88,15 @@ impl Parser<'_, '_, '_> {
         match word {
             "network4" => conf.network4 = Some(self.ipv4()?),
             "netmask4" => conf.netmask4 = Some(self.netmask()?),
-            "pool_size" => conf.pool_size = self.ranged("a number of addresses", 1, 1 << 24)?,
+            "pool_size" => {
+                conf.pool_size = self.ranged("a number of addresses", 1, ModeCfg::MOST_ADDRESSES)?
+            }
             "dns4" => self.servers(&mut conf.dns4, ModeCfg::MOST_DNS, "name servers")?,
             "wins4" | "nbns4" => self.servers(&mut conf.wins4, ModeCfg::MOST_WINS, "WINS servers")?,
             "default_domain" => conf.default_domain = Some(self.text("a domain")?),
             "split_network" => self.split_network(conf)?,
             "split_dns" => conf.split_dns.extend(self.list(|parser| parser.text("a domain"))?),
-            "banner" => conf.banner = self.text("a file")?,
+            "banner" => conf.banner = Some(self.file("a file")?),
             "pfs_group" => {
                 let none = self.cursor.accept_word("0");
                 conf.pfs_group = if none { None } else { Some(self.group()?) };

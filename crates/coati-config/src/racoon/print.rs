@@ -168,7 +168,9 @@ impl Display for ModeCfg {
         if !self.split_dns.is_empty() {
             writeln!(f, "\tsplit_dns {};", quoted(&self.split_dns))?;
         }
-        writeln!(f, "\tbanner \"{}\";", self.banner)?;
+        if let Some(banner) = &self.banner {
+            writeln!(f, "\tbanner \"{}\";", banner.name)?;
+        }
         if let Some(group) = self.pfs_group {
             writeln!(f, "\tpfs_group {group};")?;
         }

@@ -104,6 +104,13 @@ impl<'a> Parser<'a, '_, '_> {
                 "authentication_algorithm" => {
                     info.authentication =
                         parser.algorithms(span, "authentication algorithm", Self::esp_auth)?;
+                    let both = [EspAuth::HmacSha256, EspAuth::HmacSha256Cut96];
+                    if both.iter().all(|one| info.authentication.contains(one)) {
+                        let message = "hmac_sha256 and hmac_sha256_96 have the same number in IKE";
+                        let help =
+                            "write the one that the peer has; who cuts to 96 bits are old Linux kernels";
+                        return Err(parser.error(span, message).help(help));
+                    }
                 }
                 "compression_algorithm" => {
                     *compression = true;

@@ -6,7 +6,7 @@ use crate::racoon::AuthMethod;
 use crate::racoon::UdpEndpoint;
 use crate::racoon::algorithms::DhGroup;
 use crate::racoon::model::{
-    Account, Certificate, ModeCfg, Padding, PeersCertificate, RacoonConf, Remote, SaInfo, SainfoId,
+    Account, Accounting, Certificate, Padding, PeersCertificate, RacoonConf, Remote, SaInfo, SainfoId,
 };
 
 /// The port that IKE and ESP share behind a NAT (RFC 3947).
@@ -24,9 +24,6 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
     }
     let nowhere = Origin::default();
     let first = conf.remotes.first().map_or(&nowhere, |remote| &remote.origin);
-    if conf.mode_cfg != ModeCfg::default() {
-        found.push((first, "mode_cfg".to_owned()));
-    }
     if conf.privsep.chroot.is_some() {
         found.push((first, "privsep chroot".to_owned()));
     }
@@ -35,8 +32,18 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
         origin.remark(Severity::Error, message).help("remove it, if you can do without")
     };
     let mut remarks: Vec<Diagnostic> = found.into_iter().map(refused).collect();
+    for remote in conf.remotes.iter().filter(|remote| remote.support_proxy) {
+        let message = "support_proxy is not done: SAs always end at the addresses that IKE speaks from";
+        let help = "remove it; peers whose SAs end at other addresses cannot be served";
+        remarks.push(remote.origin.remark(Severity::Error, message).help(help));
+    }
     let warned = |(message, help): (&str, &str)| first.remark(Severity::Warning, message).help(help);
     remarks.extend(without_effect(conf).into_iter().map(warned));
+    if conf.mode_cfg.accounting != Accounting::None {
+        let message = "accounting makes no difference: logins are told in the log, and in no other record";
+        let remark = conf.mode_cfg.origin.remark(Severity::Warning, message);
+        remarks.push(remark.help("write `accounting none;`"));
+    }
     remarks
 }
 
@@ -63,8 +70,6 @@ fn of_remote<'a>(remote: &'a Remote, found: &mut Vec<(&'a Origin, String)>) {
             found.push((&remote.origin, what.to_owned()));
         }
     };
-    refuse(remote.support_proxy, "support_proxy");
-    refuse(remote.mode_cfg, "mode_cfg");
     refuse(
         remote.who.endpoint().is_some_and(|endpoint| endpoint.zone.is_some()),
         "an address with an interface",
@@ -80,9 +85,6 @@ fn of_remote<'a>(remote: &'a Remote, found: &mut Vec<(&'a Origin, String)>) {
         found.push((&key.origin, "peers_certfile plain_rsa".to_owned()));
     }
     for proposal in &remote.proposals {
-        if proposal.method.logs_in() || proposal.method.serves_logins() {
-            found.push((&proposal.origin, format!("authentication_method {}", proposal.method)));
-        }
         if proposal.dh_group.is_curve() {
             found.push((&proposal.origin, curve(proposal.dh_group)));
         }

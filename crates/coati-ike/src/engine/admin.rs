@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use coati_sadb::{SaId, Selector};
+use coati_sadb::{SaId, Secret, Selector};
 use thiserror::Error;
 
 use super::Engine;
@@ -80,6 +80,43 @@ pub struct PairInfo {
 }
 
 impl Engine {
+    /// Name and password that the peer at this address is given from now on when it asks for a login, in the place of
+    /// what the configuration says; until it refuses them, or [`Engine::delete_peer`]. `false` when nobody logs in by its
+    /// remote section, which `name` may choose.
+    pub fn log_in_with(
+        &mut self,
+        remote: IpAddr,
+        name: Option<&str>,
+        user: String,
+        password: Secret,
+    ) -> bool {
+        let section = self.section(remote, name).and_then(|index| self.core.peer(index));
+        let logs_in =
+            section.is_some_and(|peer| peer.proposals.iter().any(|proposal| proposal.auth.is_client()));
+        if logs_in {
+            self.core.logins_for.insert(remote, (user, password));
+        }
+        logs_in
+    }
+
+    fn section(&self, remote: IpAddr, name: Option<&str>) -> Option<usize> {
+        match name {
+            None => self.core.config.peer_of(remote),
+            Some(name) => self.core.config.peers.iter().position(|peer| peer.name.as_deref() == Some(name)),
+        }
+    }
+
+    /// The certificate, DER, with which the peer of an ISAKMP SA between these ends has proved who it is; port 0 is any.
+    pub fn certificate(&self, local: SocketAddr, remote: SocketAddr) -> Option<&[u8]> {
+        let fits = |wanted: SocketAddr, found: SocketAddr| {
+            wanted.ip() == found.ip() && (wanted.port() == 0 || wanted.port() == found.port())
+        };
+        let mut sas = self.phase1.values().rev().filter(|sa| sa.is_established());
+        sas.find_map(|sa| {
+            sa.peer_certificate.as_deref().filter(|_| fits(local, sa.local) && fits(remote, sa.remote))
+        })
+    }
+
     /// Brings up an ISAKMP SA, also with a `passive` peer. `name` chooses a named remote section.
     pub fn establish(
         &mut self,
@@ -94,10 +131,7 @@ impl Engine {
         if self.under_way(remote).is_some() {
             return Ok(());
         }
-        let index = match name {
-            None => self.core.config.peer_of(remote),
-            Some(name) => self.core.config.peers.iter().position(|peer| peer.name.as_deref() == Some(name)),
-        };
+        let index = self.section(remote, name);
         let what = || name.map_or_else(|| remote.to_string(), str::to_owned);
         let index = index.ok_or_else(|| NotDone::NoRemote(what()))?;
         // Who waits for the outcome hears of a failure also when it is the same as before.
@@ -135,6 +169,7 @@ impl Engine {
 
     /// Ends all SAs with this peer and tells it, as `racoonctl vpn-disconnect`. Returns how many there were.
     pub fn delete_peer(&mut self, remote: IpAddr) -> usize {
+        self.core.logins_for.remove(&remote);
         self.take_leave(remote, None, EndReason::Asked)
     }
 

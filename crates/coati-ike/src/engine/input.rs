@@ -9,6 +9,7 @@ use coati_wire::isakmp::{HEADER_LEN, Header, Notification, exchange, flag, kind}
 use super::Engine;
 use crate::config::{ExchangeMode, Fragmentation};
 use crate::failure::{Cause, Failure, Stage};
+use crate::ikev1::informational::Informed;
 use crate::ikev1::nat::NON_ESP_MARKER;
 use crate::ikev1::negotiation::Outcome;
 use crate::ikev1::phase1::{Phase1, State};
@@ -258,7 +259,9 @@ impl Engine {
                     self.core.drop_datagram("informational message before keys");
                     return self.missed_last(now, id);
                 }
-                let informed = informational::handle_message(&mut self.core, now, sa, header, body);
+                let mut informed = informational::handle_message(&mut self.core, now, sa, header, body);
+                // Its own end comes last, wherever it stands: the rest is believed because of it.
+                informed.sort_by_key(|told| matches!(told, Informed::IsakmpDeleted(_)));
                 for told in informed {
                     self.informed(now, id, told);
                 }

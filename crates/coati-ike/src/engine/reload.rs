@@ -102,7 +102,6 @@ fn is_same_peer(before: &Peer, after: &Peer) -> bool {
         && before.verify_identifier == after.verify_identifier
         && before.nat_traversal == after.nat_traversal
         && before.generate_policy == after.generate_policy
-        && before.support_proxy == after.support_proxy
         && before.credentials.is_like(&after.credentials)
         && proposals(before) == proposals(after)
 }

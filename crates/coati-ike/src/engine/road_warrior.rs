@@ -7,8 +7,10 @@ use coati_wire::isakmp::Header;
 use super::Engine;
 use super::demand::RESPONDER_WAITS;
 use crate::core::Timer;
-use crate::event::EndReason;
+use crate::event::{EndReason, Event};
+use crate::ikev1::phase1::Phase1;
 use crate::ikev1::transaction::{self, Outcome};
+use crate::party::Party;
 
 impl Engine {
     /// The verdict on a login that [`Engine::poll_login`] gave.
@@ -56,10 +58,24 @@ impl Engine {
             Outcome::Refused => {
                 self.end_phase1(id, EndReason::LoginRefused, true);
             }
-            Outcome::Ready if self.phase1.get(&id).is_some_and(|sa| sa.initiator) => {
-                self.begin_waiting(now, id);
+            Outcome::Ready => {
+                let Some(sa) = self.phase1.get(&id) else { return };
+                let settings = sa.access.settings.clone();
+                let (local, remote, spi) = (sa.local, sa.remote, sa.spi());
+                self.core.events.push_back(Event::Ready { local, remote, spi, settings });
+                if sa.initiator {
+                    self.begin_waiting(now, id);
+                } else {
+                    self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id));
+                }
             }
-            Outcome::Ready => self.core.set_timer(now + RESPONDER_WAITS, Timer::Waiting(id)),
         }
+    }
+
+    /// Ends all that the peers have who have logged in here under this name. Returns how many SAs that were.
+    pub fn logout(&mut self, user: &str) -> usize {
+        let is_users = |sa: &&Phase1| sa.method().is_server() && sa.access.user.as_deref() == Some(user);
+        let parties: Vec<Party> = self.phase1.values().filter(is_users).map(Phase1::party).collect();
+        parties.iter().map(|party| self.take_leave(party.address, Some(party), EndReason::Asked)).sum()
     }
 }

@@ -187,13 +187,14 @@ pub(crate) fn check(
 /// The verdict on the peer's signature: whether it is who it says, and whether the configuration takes that.
 pub(crate) fn judged(
     core: &mut Core,
-    sa: &Phase1,
+    sa: &mut Phase1,
     said: &Identity,
     verdict: Result<Judged, String>,
 ) -> Result<usize, Unproven> {
     let judged = verdict.map_err(Unproven::Refused)?;
     let section = section_for(core, sa, said)?;
-    let Judged { subject, warnings } = judged;
+    let Judged { subject, certificate, warnings } = judged;
+    sa.peer_certificate = Some(certificate);
     core.events.push_back(Event::CertificateAccepted { remote: sa.remote, subject, warnings });
     Ok(section)
 }

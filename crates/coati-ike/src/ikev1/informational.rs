@@ -111,7 +111,8 @@ pub(crate) fn delete_isakmp(core: &mut Core, sa: &Phase1) {
     send(core, sa, &[(kind::DELETE, delete.emit())]);
 }
 
-/// Takes leave: these SAs and this ISAKMP SA, in one message, so that none of it overtakes the other.
+/// Takes leave: these SAs and this ISAKMP SA, in one message, so that none of it overtakes the other. Some peers act upon
+/// the first deletion of a message only (strongSwan 5.9): all is said again the other way round.
 pub(crate) fn delete_all(core: &mut Core, sa: &Phase1, spis: &[Spi]) {
     let isakmp = Delete { doi: DOI_IPSEC, protocol: PROTO_ISAKMP, spis: vec![sa.cookies.concat()] };
     let mut list = Vec::new();
@@ -121,6 +122,10 @@ pub(crate) fn delete_all(core: &mut Core, sa: &Phase1, spis: &[Spi]) {
     }
     list.push((kind::DELETE, isakmp.emit()));
     send(core, sa, &list);
+    if list.len() > 1 {
+        list.reverse();
+        send(core, sa, &list);
+    }
 }
 
 /// Reads an informational message.

@@ -27,6 +27,7 @@ mod class {
     pub(super) const SPLIT_DNS: u16 = 28_675;
     pub(super) const SPLIT_INCLUDE: u16 = 28_676;
     pub(super) const LOCAL_LAN: u16 = 28_678;
+    pub(super) const PFS: u16 = 28_679;
 }
 
 /// What a client asks for.
@@ -69,6 +70,9 @@ pub(super) fn answers(config: &ModeConfig, address: Option<Ipv4Addr>, asked: &[A
             class::SAVE_PASSWD => {
                 let value = AttributeValue::Short(u16::from(config.save_passwd));
                 list.push(Attribute { class, value });
+            }
+            class::PFS if config.pfs_group != 0 => {
+                list.push(Attribute { class, value: AttributeValue::Short(config.pfs_group) });
             }
             class::DEF_DOMAIN => {
                 list.extend(config.default_domain.iter().map(|text| long(text.as_bytes().to_vec())));

@@ -68,6 +68,8 @@ pub(crate) struct Phase1 {
     pub(crate) held: Option<(u8, Vec<u8>)>,
     /// Who the peer says it is; proved once this is established.
     pub(crate) peer_identity: Option<Identity>,
+    /// The certificate that proved it, DER.
+    pub(crate) peer_certificate: Option<Vec<u8>>,
     /// Authorities that the peer wants a certificate of.
     pub(crate) requested: Vec<Name>,
     /// The PRF for the hashes that are signed, where the method has one of its own (RFC 4754).
@@ -171,6 +173,7 @@ impl Phase1 {
             vendor_answers: Vec::new(),
             held: None,
             peer_identity: None,
+            peer_certificate: None,
             requested: Vec::new(),
             signed_prf: None,
             access: Access::default(),

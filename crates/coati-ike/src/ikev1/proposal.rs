@@ -297,7 +297,8 @@ fn auth_number(auth: AuthAlgorithm) -> Option<u32> {
     match auth {
         AuthAlgorithm::None => None,
         AuthAlgorithm::HmacSha1 => Some(2),
-        AuthAlgorithm::HmacSha256 => Some(5),
+        // Told apart by nothing that goes over the wire.
+        AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => Some(5),
         AuthAlgorithm::HmacSha384 => Some(6),
         AuthAlgorithm::HmacSha512 => Some(7),
     }

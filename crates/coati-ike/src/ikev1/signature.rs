@@ -39,6 +39,8 @@ pub(crate) struct Evidence {
 pub(crate) struct Judged {
     /// Subject of its certificate.
     pub(crate) subject: String,
+    /// Its certificate, DER.
+    pub(crate) certificate: Vec<u8>,
     /// What is weak about it.
     pub(crate) warnings: Vec<String>,
 }
@@ -244,7 +246,11 @@ impl Evidence {
         if credentials.verify_cert && credentials.peers.is_empty() {
             is_in(&self.identity, &leaf)?;
         }
-        Ok(Judged { subject: leaf.subject().to_string(), warnings: verified.warnings })
+        Ok(Judged {
+            subject: leaf.subject().to_string(),
+            certificate: leaf.as_der().to_vec(),
+            warnings: verified.warnings,
+        })
     }
 }
 

@@ -16,7 +16,9 @@
 
 use std::time::{Duration, Instant};
 
-use coati_wire::isakmp::{Attribute, Configuration, Header, flag, kind};
+use coati_crypto::Zeroizing;
+use coati_sadb::Secret;
+use coati_wire::isakmp::{Attribute, AttributeValue, Configuration, Header, flag, kind};
 
 use super::phase1::Phase1;
 use super::{message, mode_config, negotiation, xauth};
@@ -24,7 +26,7 @@ use crate::config::AuthMethod;
 use crate::core::{Core, Timer};
 use crate::event::Event;
 use crate::failure::{Cause, Failure, Stage};
-use crate::remote_access::{LoginRequest, Logins, ModeConfig};
+use crate::remote_access::{LoginRequest, Logins, ModeConfig, Settings};
 use crate::retransmission::{Due, Retransmission};
 
 /// Exchanges that are remembered for repetitions.
@@ -40,8 +42,9 @@ pub(crate) struct Transaction {
     /// Digest of the message that [`Self::last_sent`] answers.
     last_received: Vec<u8>,
     last_sent: Option<Retransmission>,
-    /// What our request was named, when we began.
-    ours: Option<u16>,
+    /// Whether we began it. What answers is known by its message id: some clients number their answers anew (strongSwan
+    /// 5.9 puts 0).
+    ours: bool,
 }
 
 /// Where a road warrior is between phase 1 and phase 2.
@@ -50,6 +53,8 @@ pub(crate) struct Access {
     pub(crate) login: Login,
     /// Settings were asked for and are not there yet.
     pub(crate) asking: bool,
+    /// What was given to us.
+    pub(crate) settings: Option<Box<Settings>>,
     /// Who has logged in, or tries to.
     pub(crate) user: Option<String>,
     pub(crate) transactions: Vec<Transaction>,
@@ -138,8 +143,7 @@ fn ask(core: &mut Core, now: Instant, sa: &mut Phase1, kind: u8, attributes: Vec
     let [_, _, high, low] = core.random.number().to_be_bytes();
     let identifier = u16::from_be_bytes([high, low]);
     let iv = keys.phase2_iv(message_id);
-    let exchange =
-        Transaction { message_id, iv, last_received: Vec::new(), last_sent: None, ours: Some(identifier) };
+    let exchange = Transaction { message_id, iv, last_received: Vec::new(), last_sent: None, ours: true };
     say(core, now, sa, exchange, &Configuration { kind, identifier, attributes });
 }
 
@@ -147,7 +151,10 @@ fn ask(core: &mut Core, now: Instant, sa: &mut Phase1, kind: u8, attributes: Vec
 fn say(core: &mut Core, now: Instant, sa: &mut Phase1, mut exchange: Transaction, payload: &Configuration) {
     let Some(keys) = sa.keys.as_ref() else { return };
     let message_id = exchange.message_id;
-    let chain = message::with_hash(keys, message_id, &[], &[(kind::ATTRIBUTES, payload.emit())]);
+    let mut payloads = [(kind::ATTRIBUTES, payload.emit())];
+    let chain = message::with_hash(keys, message_id, &[], &payloads);
+    let [(_, emitted)] = &mut payloads;
+    wipe_bytes(emitted);
     let number = coati_wire::isakmp::exchange::TRANSACTION;
     let bytes = message::sealed(sa, keys, &mut exchange.iv, number, message_id, chain);
     core.send(sa.local, sa.remote, bytes.clone());
@@ -194,12 +201,12 @@ pub(crate) fn handle_message(
     };
     let exchange = known.and_then(|index| sa.access.transactions.get(index));
     let iv = exchange.map_or_else(|| keys.phase2_iv(message_id), |exchange| exchange.iv.clone());
-    let opened = keys.decrypt(&iv, body);
+    let opened = keys.decrypt(&iv, body).map(|(plain, next_iv)| (Zeroizing::new(plain), next_iv));
     let read = opened.as_ref().and_then(|(plain, _)| {
         let list = message::check_hash(keys, message_id, &[], header.next_payload, plain)?;
         Configuration::parse(message::find(&list, kind::ATTRIBUTES)?).ok()
     });
-    let (Some(payload), Some((_, next_iv))) = (read, opened) else {
+    let (Some(mut payload), Some((_, next_iv))) = (read, opened) else {
         core.drop_datagram("transaction with a wrong hash");
         return Outcome::Continues;
     };
@@ -210,13 +217,32 @@ pub(crate) fn handle_message(
     negotiation::heard(core, now, sa);
     let mut exchange = match known {
         Some(index) => sa.access.transactions.remove(index),
-        None => {
-            Transaction { message_id, iv: Vec::new(), last_received: Vec::new(), last_sent: None, ours: None }
-        }
+        None => Transaction {
+            message_id,
+            iv: Vec::new(),
+            last_received: Vec::new(),
+            last_sent: None,
+            ours: false,
+        },
     };
     exchange.iv = next_iv;
     exchange.last_received = digest.to_vec();
-    take(core, now, sa, exchange, &payload)
+    let outcome = take(core, now, sa, exchange, &payload);
+    wipe(&mut payload);
+    outcome
+}
+
+/// What may be a password does not stay in memory.
+fn wipe(payload: &mut Configuration) {
+    for attribute in &mut payload.attributes {
+        if let AttributeValue::Long(bytes) = &mut attribute.value {
+            wipe_bytes(bytes);
+        }
+    }
+}
+
+fn wipe_bytes(bytes: &mut Vec<u8>) {
+    drop(Zeroizing::new(std::mem::take(bytes)));
 }
 
 /// Acts upon a message.
@@ -228,7 +254,6 @@ fn take(
     payload: &Configuration,
 ) -> Outcome {
     let about_login = xauth::is_about(payload);
-    let answers_ours = exchange.ours == Some(payload.identifier);
     let reply = |kind, attributes| Configuration { kind, identifier: payload.identifier, attributes };
     match (payload.kind, about_login) {
         (Configuration::REQUEST, true) => answer_login(core, now, sa, exchange, payload),
@@ -245,9 +270,10 @@ fn take(
             say(core, now, sa, exchange, &reply(Configuration::ACK, xauth::status(passed)));
             if passed {
                 sa.access.login = Login::Passed;
-                core.events.push_back(Event::LoggedIn { remote: sa.remote, user: user(sa) });
+                core.events.push_back(Event::LoggedIn { local: sa.local, remote: sa.remote, user: user(sa) });
                 return go_on(core, now, sa);
             }
+            core.logins_for.remove(&sa.remote.ip());
             let name = user(sa);
             let text = format!(
                 "it refuses the login of \"{name}\": name or password is wrong; compare xauth_login and \
@@ -259,12 +285,13 @@ fn take(
         (Configuration::SET, false) if sa.access.login == Login::Passed => {
             let empty = payload.attributes.iter().map(|attribute| Attribute {
                 class: attribute.class,
-                value: coati_wire::isakmp::AttributeValue::Long(Vec::new()),
+                value: AttributeValue::Long(Vec::new()),
             });
             say(core, now, sa, exchange, &reply(Configuration::ACK, empty.collect()));
-            configured(core, sa, payload)
+            // Some servers set what they are not asked for; nothing here changes once it is in use.
+            Outcome::Continues
         }
-        (Configuration::REPLY | Configuration::ACK, _) if answers_ours => {
+        (Configuration::REPLY | Configuration::ACK, _) if exchange.ours => {
             if let Some(last) = &mut exchange.last_sent {
                 last.stop();
             }
@@ -272,7 +299,9 @@ fn take(
             match (payload.kind, about_login, sa.access.login) {
                 (Configuration::REPLY, _, Login::Asked) => check_login(core, now, sa, payload),
                 (Configuration::REPLY, false, Login::Passed) if sa.access.asking => {
-                    configured(core, sa, payload)
+                    sa.access.asking = false;
+                    sa.access.settings = Some(Box::new(mode_config::settings(&payload.attributes)));
+                    Outcome::Ready
                 }
                 _ => Outcome::Continues,
             }
@@ -296,17 +325,17 @@ fn answer_login(
         core.drop_datagram("login asked for by a peer that is not let to");
         return Outcome::Continues;
     }
-    let Some((name, origin)) =
-        core.peer(sa.peer).and_then(|peer| Some((peer.xauth_login.clone()?, peer.origin.clone())))
-    else {
-        let origin = core.peer(sa.peer).map(|peer| peer.origin.clone()).unwrap_or_default();
+    let origin = core.peer(sa.peer).map(|peer| peer.origin.clone()).unwrap_or_default();
+    let typed = core.logins_for.get(&sa.remote.ip()).cloned();
+    let written = core.peer(sa.peer).and_then(|peer| peer.xauth_login.clone());
+    let Some(name) = typed.as_ref().map(|(name, _): &(String, Secret)| name.clone()).or(written) else {
         let text =
             format!("it asks for a user name; add to the remote section at {origin}: xauth_login \"NAME\";");
         fail(core, sa, text);
         return Outcome::Refused;
     };
-    let Some(password) = core.config.keys.iter().find(|key| key.identity == name).map(|key| key.key.clone())
-    else {
+    let line = core.config.keys.iter().find(|key| key.identity == name);
+    let Some(password) = typed.map(|(_, password)| password).or_else(|| Some(line?.key.clone())) else {
         let text = format!("psk.txt has no line with the password of {name} (xauth_login, {origin})");
         fail(core, sa, text);
         return Outcome::Refused;
@@ -317,8 +346,9 @@ fn answer_login(
     };
     sa.access.user = Some(name);
     sa.access.login = Login::Answered;
-    let payload = Configuration { kind: Configuration::REPLY, identifier: asked.identifier, attributes };
+    let mut payload = Configuration { kind: Configuration::REPLY, identifier: asked.identifier, attributes };
     say(core, now, sa, exchange, &payload);
+    wipe(&mut payload);
     Outcome::Continues
 }
 
@@ -361,7 +391,7 @@ pub(crate) fn decide(core: &mut Core, now: Instant, sa: &mut Phase1, passed: boo
         return Outcome::Continues;
     }
     sa.access.login = Login::Passed;
-    core.events.push_back(Event::LoggedIn { remote: sa.remote, user: user(sa) });
+    core.events.push_back(Event::LoggedIn { local: sa.local, remote: sa.remote, user: user(sa) });
     ask(core, now, sa, Configuration::SET, xauth::status(true));
     Outcome::Ready
 }
@@ -430,20 +460,8 @@ fn lease(core: &mut Core, sa: &Phase1, config: &ModeConfig) -> Option<std::net::
     Some(address)
 }
 
-/// Client: the settings are there.
-fn configured(core: &mut Core, sa: &mut Phase1, payload: &Configuration) -> Outcome {
-    let settings = mode_config::settings(&payload.attributes);
-    core.events.push_back(Event::Configured {
-        local: sa.local,
-        remote: sa.remote,
-        settings: Box::new(settings),
-    });
-    let waited = std::mem::take(&mut sa.access.asking);
-    if waited { Outcome::Ready } else { Outcome::Continues }
-}
-
 fn fail(core: &mut Core, sa: &Phase1, text: String) {
-    core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Authentication, text));
+    core.fail(Failure::new(sa.remote.ip(), Stage::Phase1, Cause::Login, text));
 }
 
 /// For people: it may come from the peer.

@@ -28,8 +28,12 @@ fn establish_and_delete() {
     world.settle();
     assert!(world.run_until(Duration::from_secs(2), World::is_up));
     assert_eq!(world.hosts[0].engine.pairs().len(), 1);
+    let before = world.log.len();
     assert_eq!(world.hosts[0].engine.delete_peer(b), 2);
     world.settle();
+    // Whoever acts upon the first deletion of a message only hears that of the ISAKMP SA again.
+    let informational = |(from, bytes): &&(usize, Vec<u8>)| *from == 0 && bytes[18] == 5;
+    assert_eq!(world.log[before..].iter().filter(informational).count(), 2);
     world.run(Duration::from_secs(1));
     let now = world.now;
     assert!(world.hosts.iter_mut().all(|host| host.sas(now).is_empty()), "the peer was told");

@@ -192,6 +192,27 @@ fn through_loss_and_repetition() {
     }
 }
 
+/// `racoonctl get-cert`: the peer's certificate, when it was one that proved who it is.
+#[test]
+fn the_peers_certificate_is_kept() {
+    let pki = Pki::rsa();
+    let mut world = world(1, pki.configs(AuthMethod::RsaSig));
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(3), World::is_up), "{}", world.story());
+    let [a, b] = [A, B].map(|address| SocketAddr::new(address.parse().unwrap(), 0));
+    for (host, ends, other) in [(0, (a, b), 1), (1, (b, a), 0)] {
+        let engine = &world.hosts[host].engine;
+        let wanted = pki.hosts[other].chain[0].as_der();
+        assert_eq!(engine.certificate(ends.0, ends.1), Some(wanted));
+        assert_eq!(engine.certificate(ends.1, ends.0), None);
+        assert_eq!(engine.certificate(ends.0, SocketAddr::new(ends.1.ip(), 4500)), None);
+    }
+    let mut plain = World::new(1);
+    plain.acquire(0);
+    assert!(plain.run_until(Duration::from_secs(3), World::is_up));
+    assert_eq!(plain.hosts[0].engine.certificate(a, b), None);
+}
+
 /// CVE-2004-0155: the certificate is public, the key is not. Who has only the first stays outside.
 #[test]
 fn cve_2004_0155_right_certificate_wrong_key() {

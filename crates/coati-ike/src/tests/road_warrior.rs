@@ -47,7 +47,7 @@ fn psk(password: &str) -> [Config; 2] {
 
 fn settings(world: &World) -> Option<Settings> {
     world.hosts[0].events.iter().find_map(|event| match event {
-        Event::Configured { settings, .. } => Some((**settings).clone()),
+        Event::Ready { settings: Some(settings), .. } => Some((**settings).clone()),
         _ => None,
     })
 }
@@ -72,7 +72,7 @@ fn login_address_routes_then_quick_mode() {
         assert_eq!(value("DEFAULT_DOMAIN"), Some("example.org"));
         let position = |wanted: fn(&Event) -> bool| world.hosts[0].events.iter().position(wanted).unwrap();
         let login = position(|event| matches!(event, Event::LoggedIn { user, .. } if user == "frida"));
-        let configured = position(|event| matches!(event, Event::Configured { .. }));
+        let configured = position(|event| matches!(event, Event::Ready { settings: Some(_), .. }));
         let quick = position(|event| matches!(event, Event::QuickModeBegun { .. }));
         assert!(login < configured && configured < quick, "{}", world.story());
         assert_eq!(world.hosts[1].engine.leases(), 1);
@@ -222,6 +222,69 @@ fn what_is_missing_is_named() {
     world.run(Duration::from_secs(5));
     let text = world.hosts[0].failures();
     assert!(text.contains("psk.txt has no line with the password of frida"), "{text}");
+}
+
+/// `racoonctl vpn-connect -u`: what is typed takes the place of the files, also at the next phase 1, until it is refused.
+#[test]
+fn a_login_that_is_typed() {
+    let mut configs = psk("pa55 word");
+    let Some(Logins::Table(users)) = configs[1].mode_config.as_mut().map(|config| &mut config.logins) else {
+        panic!()
+    };
+    users.push(User { name: "emil".into(), password: Secret::new(b"typed".to_vec()) });
+    let mut world = world(1, configs);
+    let remote = world.hosts[1].address;
+    let typed = |world: &mut World, user: &str, password: &[u8]| {
+        let password = Secret::new(password.to_vec());
+        assert!(world.hosts[0].engine.log_in_with(remote, None, user.to_owned(), password));
+    };
+    typed(&mut world, "emil", b"typed");
+    let nobody = Secret::new(Vec::new());
+    assert!(!world.hosts[1].engine.log_in_with(remote, None, "x".into(), nobody));
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(5), World::is_up), "{}", world.story());
+    let logged_in = |world: &World, host: usize, name: &str| {
+        let is_it = |event: &&Event| matches!(event, Event::LoggedIn { user, .. } if user == name);
+        world.hosts[host].events.iter().filter(is_it).count()
+    };
+    assert_eq!((logged_in(&world, 0, "emil"), logged_in(&world, 1, "emil")), (1, 1));
+    // Who is logged out here is told, and loses everything.
+    assert_eq!(world.hosts[1].engine.logout("frida"), 0);
+    assert!(world.hosts[1].engine.logout("emil") > 0);
+    world.settle();
+    world.run(Duration::from_secs(2));
+    assert!(world.hosts.iter().all(|host| host.engine.isakmp_sas().is_empty()));
+    assert_eq!(world.hosts[1].engine.leases(), 0);
+    typed(&mut world, "emil", b"guess");
+    world.acquire(0);
+    world.run(Duration::from_secs(10));
+    assert!(world.hosts[0].failures().contains("it refuses the login of \"emil\""));
+    // Again by the files.
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(5), World::is_up), "{}", world.story());
+    assert_eq!(logged_in(&world, 1, "frida"), 1);
+}
+
+/// The first thing that may go on is told once, with or without login and settings.
+#[test]
+fn ready_once_for_each_isakmp_sa() {
+    let plain = [config(B), config(A)];
+    for (configs, settings) in [(plain, false), (psk("pa55 word"), true)] {
+        let mut world = world(1, configs);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(5), World::is_up));
+        for (index, host) in world.hosts.iter().enumerate() {
+            let ready: Vec<bool> = host
+                .events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Ready { settings, .. } => Some(settings.is_some()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(ready, [settings && index == 0], "{}", world.story());
+        }
+    }
 }
 
 /// Attributes of no meaning do no harm to either side.

@@ -1,5 +1,6 @@
 //! Linux.
 
+pub mod accounts;
 pub mod namespace;
 pub mod netlink;
 mod offload;

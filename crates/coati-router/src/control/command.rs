@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use coati_config::racoon::{AuthMethod, Remote};
 use coati_config::site::Site;
 use coati_ike as ike;
 use coati_sadb::{AuthAlgorithm, Direction, Policy, Refusal, Reply, Request, Sa, SaProto, SaState, Selector};
@@ -60,18 +59,19 @@ impl Control {
             AdminRequest::DeletePair { proto, selector } => done(self.delete_pair(now, proto, &selector)),
             AdminRequest::Establish(what) => done(self.establish(now, &what)),
             AdminRequest::Disconnect(peer) => done(self.disconnect(now, peer)),
-            AdminRequest::LogoutUser(name) => {
-                AdminReply::Refused(Refused::new(Cause::NotFound, format!("no user `{name}` is logged in")))
-            }
-            AdminRequest::Certificate { remote, .. } => {
-                let signs = |remote: &Remote| remote.authenticates_by(AuthMethod::peer_signs);
-                let text = if site.racoon.iter().flat_map(|conf| &conf.remotes).any(signs) {
-                    format!("{remote}: certificates of peers are not kept; the log has the subject of each")
-                } else {
-                    format!("{remote}: it has shown no certificate: it authenticates by pre-shared key")
-                };
-                AdminReply::Refused(Refused::new(Cause::NotFound, text))
-            }
+            AdminRequest::LogoutUser(name) => done(self.logout(now, &name)),
+            AdminRequest::Certificate { local, remote } => match self.ike.certificate(local, remote) {
+                Some(der) => AdminReply::Certificate(der.to_vec()),
+                None => {
+                    let text = format!(
+                        "there is no ISAKMP SA between {} and {} that came up by a certificate of the peer \
+                         (`racoonctl -ll show-sa isakmp` lists them)",
+                        local.ip(),
+                        remote.ip()
+                    );
+                    AdminReply::Refused(Refused::new(Cause::NotFound, text))
+                }
+            },
             other @ (AdminRequest::Status
             | AdminRequest::Reload
             | AdminRequest::Monitor
@@ -83,11 +83,16 @@ impl Control {
     pub fn establish(&mut self, now: Now, what: &Establish) -> Result<(), Refused> {
         self.ike.handle_clock(now.at, now.wall);
         let (remote, result) = match what {
-            Establish::Isakmp { login: Some(_), .. } => {
-                let text = "no remote section authenticates by XAUTH as client; leave `-u` out";
-                return Err(Refused::new(Cause::Unsupported, text));
-            }
-            Establish::Isakmp { local, remote, name, .. } => {
+            Establish::Isakmp { local, remote, name, login } => {
+                if let Some(login) = login {
+                    let (user, password) = (login.name.clone(), login.password.clone());
+                    if !self.ike.log_in_with(*remote, name.as_deref(), user, password) {
+                        let text = format!(
+                            "{remote}: no remote section for it logs in (xauth_psk_client and its like); leave `-u` out"
+                        );
+                        return Err(Refused::new(Cause::Unsupported, text));
+                    }
+                }
                 (*remote, self.ike.establish(now.at, *local, *remote, name.as_deref()))
             }
             Establish::Pair { selector, .. } => {
@@ -172,6 +177,16 @@ impl Control {
         if count == 0 {
             let text = format!("there is nothing with {remote}: no ISAKMP SA, no SA pair");
             return Err(Refused::new(Cause::NotFound, text));
+        }
+        Ok(())
+    }
+
+    /// Ends all that the peers have whose user has logged in here under this name.
+    pub fn logout(&mut self, now: Now, user: &str) -> Result<(), Refused> {
+        let count = self.ike.logout(user);
+        self.settle(now);
+        if count == 0 {
+            return Err(Refused::new(Cause::NotFound, format!("no user `{user}` is logged in")));
         }
         Ok(())
     }

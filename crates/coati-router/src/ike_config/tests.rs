@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coati_config::site::SiteFiles;
 use coati_config::{Severity, Source};
+use coati_ike::AuthMethod;
 use coati_sadb::Upper;
 
 use super::*;
@@ -95,6 +96,8 @@ fn every_directive_of_remote() {
         ("rekey off;", change(|peer| peer.rekey = false)),
         ("rekey force;", change(|_| {})),
         ("passive on;", change(|peer| peer.passive = true)),
+        ("mode_cfg on;", change(|peer| peer.mode_cfg = true)),
+        ("xauth_login \"ann\";", change(|peer| peer.xauth_login = Some("ann".into()))),
         ("initial_contact off;", change(|peer| peer.initial_contact = false)),
         ("nonce_size 32;", change(|peer| peer.nonce_len = 32)),
         ("lifetime time 10 min;", change(|peer| peer.proposals[0].lifetime = 600)),
@@ -166,6 +169,57 @@ fn every_form_of_sainfo() {
     assert_eq!(info.pfs_group, Some(Group::Modp2048));
 }
 
+/// Every method by which somebody logs in.
+#[test]
+fn methods_of_road_warriors() {
+    for (word, method) in
+        [("xauth_psk_client", AuthMethod::XauthPskClient), ("xauth_psk_server", AuthMethod::XauthPskServer)]
+    {
+        let text = remote("192.0.2.1", "").replace("pre_shared_key", word);
+        let config = read(&text).unwrap();
+        assert_eq!(config.peers[0].proposals[0].auth, method, "{word}");
+        // Who lets others log in has what they are given, be it nothing.
+        assert_eq!(config.mode_config.is_some(), word == "xauth_psk_server");
+    }
+}
+
+#[test]
+fn every_directive_of_mode_cfg() {
+    let text = "mode_cfg { network4 10.99.0.10; netmask4 255.255.255.0; pool_size 20; dns4 10.1.0.53, 10.1.0.54; \
+                wins4 10.1.0.60; default_domain \"example.org\"; split_network include 10.1.0.0/16, 10.2.3.4/24; \
+                split_dns \"a.example\", \"b.example\"; banner \"motd\"; pfs_group 14; save_passwd on; \
+                auth_source system; auth_groups \"vpn\"; group_source system; conf_source local; accounting none; \
+                auth_throttle 3; }";
+    let mut files = files(&format!("{text} {}", remote("192.0.2.1", "")));
+    files.banner = Some(Ok("Welcome\n".to_owned()));
+    let config = ike_config(&Site::read(&files).0).mode_config.unwrap();
+    let network = |address: &str, mask: &str| Network {
+        address: address.parse().unwrap(),
+        mask: mask.parse().unwrap(),
+    };
+    let wanted = ModeConfig {
+        network4: Some("10.99.0.10".parse().unwrap()),
+        netmask4: Some("255.255.255.0".parse().unwrap()),
+        pool_size: 20,
+        dns4: vec!["10.1.0.53".parse().unwrap(), "10.1.0.54".parse().unwrap()],
+        wins4: vec!["10.1.0.60".parse().unwrap()],
+        default_domain: Some("example.org".into()),
+        split_dns: vec!["a.example".into(), "b.example".into()],
+        split: Split::Include(vec![network("10.1.0.0", "255.255.0.0"), network("10.2.3.0", "255.255.255.0")]),
+        banner: Some("Welcome\n".into()),
+        pfs_group: 14,
+        save_passwd: true,
+        logins: Logins::Owner,
+        auth_throttle: seconds(3),
+    };
+    assert_eq!(config, wanted);
+    let text = "mode_cfg { split_network local_lan 192.0.2.0/24; }";
+    let config = read(&format!("{text} {}", remote("192.0.2.1", ""))).unwrap().mode_config.unwrap();
+    assert_eq!(config.split, Split::LocalLan(vec![network("192.0.2.0", "255.255.255.0")]));
+    assert_eq!(config.auth_throttle, seconds(1));
+    assert_eq!(read(&remote("192.0.2.1", "")).unwrap().mode_config, None);
+}
+
 #[test]
 fn timers_and_ports() {
     let with = |text: &str| read(&format!("{text} {}", remote("192.0.2.1", ""))).unwrap();
@@ -191,8 +245,7 @@ fn what_is_refused() {
     let rest = remote("192.0.2.1", "");
     for (text, what) in [
         (remote("192.0.2.1", "support_proxy on;"), "support_proxy"),
-        (remote("192.0.2.1", "mode_cfg on;"), "mode_cfg"),
-        (rest.replace("pre_shared_key", "xauth_psk_server"), "authentication_method xauth_psk_server"),
+        (format!("mode_cfg {{ auth_source radius; }} {rest}"), "asks neither RADIUS nor LDAP nor PAM"),
         (rest.replace("pre_shared_key", "rsasig"), "add: certificate_type x509"),
         (remote("192.0.2.1", "lifetime byte 10 MB;"), "lifetime byte of phase 1"),
         (remote("192.0.2.1", "my_identifier keyid file \"other.id\";"), "\"other.id\": it was not read"),
@@ -222,8 +275,12 @@ fn what_makes_no_difference() {
         ("timer { persend 2; }", "persend"),
         ("padding { strict_check on; }", "padding"),
         ("privsep { user \"nobody\"; }", "hooks"),
+        ("mode_cfg { accounting system; }", "accounting"),
+        ("mode_cfg { banner \"motd\"; }", "clients are shown no banner"),
     ] {
-        let (_, remarks) = Site::read(&files(&format!("{text} {}", remote("192.0.2.1", ""))));
+        let mut files = files(&format!("{text} {}", remote("192.0.2.1", "")));
+        files.banner = Some(Err("no such file".into()));
+        let (_, remarks) = Site::read(&files);
         let said = remarks.iter().any(|r| r.severity == Severity::Warning && r.message.contains(what));
         assert!(said, "{text}: {remarks:?}");
         let source: &Arc<Source> = &remarks[0].source;

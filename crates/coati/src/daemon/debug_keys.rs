@@ -101,6 +101,7 @@ fn esp_row(sa: &Sa) -> Zeroizing<String> {
         AuthAlgorithm::HmacSha256 => "HMAC-SHA-256-128 [RFC4868]",
         AuthAlgorithm::HmacSha384 => "HMAC-SHA-384-192 [RFC4868]",
         AuthAlgorithm::HmacSha512 => "HMAC-SHA-512-256 [RFC4868]",
+        AuthAlgorithm::HmacSha256Cut96 => "HMAC-SHA-256-96 [draft-ietf-ipsec-ciph-sha-256-00]",
     };
     // Through a NAT addresses on the wire may be others than the SA's: the SPI is enough.
     let (source, destination) = if sa.nat_t.is_some() {

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use coati_ike::Settings;
 use coati_os::process::wait_readable;
 
 use super::log::Level;
@@ -45,12 +46,13 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// The variables of phase 1.
+    /// The variables of phase 1, and those of what mode config has given us.
     pub fn environment(
         local: SocketAddr,
         remote: SocketAddr,
         identity: &str,
         spi: &str,
+        settings: Option<&Settings>,
     ) -> Vec<(String, String)> {
         let list = [
             ("LOCAL_ADDR", local.ip().to_string()),
@@ -60,7 +62,8 @@ impl Hook {
             ("REMOTE_ID", identity.to_owned()),
             ("IKE_COOKIE", spi.to_owned()),
         ];
-        list.into_iter().map(|(name, value)| (name.to_owned(), clean(&value))).collect()
+        let given = settings.map(Settings::environment).unwrap_or_default();
+        list.into_iter().chain(given).map(|(name, value)| (name.to_owned(), clean(&value))).collect()
     }
 }
 
@@ -237,12 +240,16 @@ mod tests {
         }
 
         fn run(&self, limit: Duration) -> Vec<(Level, String)> {
+            self.run_with(limit, None)
+        }
+
+        fn run_with(&self, limit: Duration, settings: Option<&Settings>) -> Vec<(Level, String)> {
             let ends = ("192.0.2.1:500".parse().unwrap(), "198.51.100.1:4500".parse().unwrap());
             run(
                 &Hook {
                     program: self.0.clone(),
                     event: "phase1_up",
-                    environment: Hook::environment(ends.0, ends.1, "gate\n.example", "11:22"),
+                    environment: Hook::environment(ends.0, ends.1, "gate\n.example", "11:22", settings),
                     peer: ends.1.ip(),
                     account: None,
                 },
@@ -270,6 +277,42 @@ mod tests {
         // grep found none, which is its exit code too.
         assert_eq!(texts[1..3], ["oops", "0"]);
         assert!(texts[3].contains("exit status: 1"), "{texts:?}");
+    }
+
+    /// Each variable of racoon's mode config, and what a peer writes is no command.
+    #[test]
+    fn what_mode_config_has_given() {
+        let address = |text: &str| text.parse().unwrap();
+        let network =
+            |text: &str| coati_ike::Network { address: address(text), mask: address("255.255.0.0") };
+        let settings = Settings {
+            address: Some(address("10.99.0.10")),
+            netmask: Some(address("255.255.255.0")),
+            dns: vec![address("10.1.0.53"), address("10.1.0.54")],
+            wins: vec![address("10.1.0.60")],
+            default_domain: Some("example.org;touch /tmp/x\n".into()),
+            split_include: vec![network("10.1.0.0"), network("10.2.0.0")],
+            split_local: vec![network("10.3.0.0")],
+            ..Settings::default()
+        };
+        let script = Script::new(
+            "settings",
+            "echo $INTERNAL_ADDR4 $INTERNAL_NETMASK4 $INTERNAL_CIDR4 $INTERNAL_DNS4 / $INTERNAL_DNS4_LIST / \
+             $INTERNAL_WINS4 $INTERNAL_WINS4_LIST; echo \"$SPLIT_INCLUDE\"; echo \"$SPLIT_INCLUDE_CIDR\"; \
+             echo $SPLIT_LOCAL $SPLIT_LOCAL_CIDR; echo \"$DEFAULT_DOMAIN\"",
+        );
+        let lines = script.run_with(Duration::from_secs(10), Some(&settings));
+        let texts: Vec<&str> = lines.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "10.99.0.10 255.255.255.0 24 10.1.0.53 / 10.1.0.53 10.1.0.54 / 10.1.0.60 10.1.0.60",
+                "10.1.0.0/255.255.0.0 10.2.0.0/255.255.0.0",
+                "10.1.0.0/16 10.2.0.0/16",
+                "10.3.0.0/255.255.0.0 10.3.0.0/16",
+                "example.org;touch /tmp/x",
+            ]
+        );
     }
 
     #[test]

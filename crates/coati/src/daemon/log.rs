@@ -271,7 +271,7 @@ impl Log {
                 self.of_peer(remote.ip(), Level::Info, &format!("certificate of \"{subject}\" accepted"));
                 warnings.iter().for_each(|warning| self.of_peer(remote.ip(), Level::Warning, warning));
             }
-            Event::LoggedIn { remote, user } => {
+            Event::LoggedIn { remote, user, .. } => {
                 self.of_peer(remote.ip(), Level::Info, &format!("login succeeded for user \"{user}\""));
             }
             Event::AddressGiven { remote, user, address } => {
@@ -281,7 +281,8 @@ impl Log {
                     &format!("address {address} given to user \"{user}\""),
                 );
             }
-            Event::Configured { remote, settings, .. } => {
+            Event::Ready { settings: None, .. } => {}
+            Event::Ready { remote, settings: Some(settings), .. } => {
                 let address = settings.address.map_or("none".to_owned(), |address| address.to_string());
                 self.of_peer(
                     remote.ip(),

@@ -8,6 +8,7 @@ mod debug_keys;
 mod hooks;
 mod kernel;
 mod log;
+mod logins;
 mod racoon;
 mod reload;
 mod run;
@@ -45,6 +46,7 @@ use debug_keys::DebugKeys;
 use hooks::Hooks;
 use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
+use logins::Logins;
 use run::{Daemon, EspOnIkePort, Parts};
 use threads::{Receivers, ToControl};
 
@@ -286,6 +288,7 @@ impl Start {
         }
         let to_exponentiate = to_control.another()?;
         let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
+        let logins = Logins::start(&to_control)?;
         let sockets = Receivers { v4: [esp, gre], v6 };
         joins.push(threads::incoming(
             sockets,
@@ -323,6 +326,7 @@ impl Start {
             kernel,
             admin,
             hooks,
+            logins,
             from_threads,
             wake: wake_reader,
             stop,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use coati_config::racoon::ScriptEvent;
 use coati_config::site::Site;
-use coati_ike::{EndReason, Event, Job};
+use coati_ike::{EndReason, Event, Job, Settings};
 use coati_ipsec::{NON_IKE_MARKER, Packet};
 use coati_os::process::wait_readable;
 use coati_os::raw::Wire;
@@ -30,6 +30,7 @@ use super::debug_keys::DebugKeys;
 use super::hooks::{Hook, Hooks};
 use super::kernel::Kernel;
 use super::log::{Level, Log};
+use super::logins::{Logins, Verdict};
 use super::reload::PidFile;
 use super::threads::{FromThreads, IkeDatagram};
 use crate::clock::{unix_micros, unix_seconds};
@@ -51,6 +52,7 @@ pub struct Daemon {
     kernel: Kernel,
     admin: AdminServer,
     hooks: Hooks,
+    logins: Logins,
     from_threads: Receiver<FromThreads>,
     wake: UnixStream,
     stop: Option<UnixStream>,
@@ -59,6 +61,8 @@ pub struct Daemon {
     milestones: Vec<MilestoneStatus>,
     /// Who the peers of established ISAKMP SAs are, by both cookies.
     identities: HashMap<String, String>,
+    /// Peers whose `phase1_up` has run, with what they have given us for scripts.
+    up: HashMap<IpAddr, Option<Box<Settings>>>,
     pub(super) log: Log,
     _pid_file: Option<PidFile>,
     debug_keys: Option<DebugKeys>,
@@ -96,6 +100,7 @@ pub(super) struct Parts {
     pub(super) kernel: Kernel,
     pub(super) admin: AdminServer,
     pub(super) hooks: Hooks,
+    pub(super) logins: Logins,
     pub(super) from_threads: Receiver<FromThreads>,
     pub(super) wake: UnixStream,
     pub(super) stop: UnixStream,
@@ -144,6 +149,7 @@ impl Daemon {
             kernel: parts.kernel,
             admin: parts.admin,
             hooks: parts.hooks,
+            logins: parts.logins,
             from_threads: parts.from_threads,
             wake: parts.wake,
             stop: Some(parts.stop),
@@ -151,6 +157,7 @@ impl Daemon {
             started: (Instant::now(), unix_micros()),
             milestones: Vec::new(),
             identities: HashMap::new(),
+            up: HashMap::new(),
             log: parts.log,
             _pid_file: parts.pid_file,
             debug_keys: parts.debug_keys,
@@ -286,8 +293,16 @@ impl Daemon {
                     format!("{name} is gone: {error}; somebody removed it, only a restart makes it anew");
                 self.log.line(Level::Error, &text);
             }
+            FromThreads::Login(verdict) => self.decided(verdict),
             FromThreads::Hook(peer, level, text) => self.log.of_peer(peer, level, &text),
         }
+    }
+
+    fn decided(&mut self, verdict: Verdict) {
+        if let Err(why) = &verdict.outcome {
+            self.log.of_peer(verdict.remote.ip(), Level::Info, &format!("login refused: {why}"));
+        }
+        self.control.handle_login(now(), verdict.id, verdict.outcome.is_ok());
     }
 
     /// A bounded number of datagrams of each socket, so that a flood keeps nobody else waiting.
@@ -311,6 +326,12 @@ impl Daemon {
         while let Some(job) = self.control.poll_job() {
             // The worker lives as long as this thread.
             let _ = self.jobs.send(job);
+        }
+        while let Some(login) = self.control.poll_login() {
+            let groups = self.site.racoon.as_ref().map_or(&[][..], |conf| &conf.mode_cfg.auth_groups);
+            if let Some(verdict) = self.logins.ask(login, groups) {
+                self.decided(verdict);
+            }
         }
         while let Some(transmit) = self.control.poll_ike() {
             let mut sockets = self.ike.iter().chain(&self.natt);
@@ -421,23 +442,28 @@ impl Daemon {
             self.admin.tell_event(&status);
         }
         match event {
-            Event::IsakmpEstablished { local, remote, spi } => {
+            Event::IsakmpEstablished { remote, spi, .. } => {
                 let with_peer = self.established_with(remote.ip());
                 if let Some(identity) = with_peer.iter().rev().find_map(|sa| sa.identity.clone()) {
                     self.identities.insert(spi.clone(), identity);
                 }
+            }
+            Event::Ready { local, remote, spi, settings } => {
+                let before = self.up.insert(remote.ip(), settings.clone());
                 // A renewal is neither up nor down.
-                if with_peer.len() == 1 {
+                if before.is_none() {
                     self.run_hook(ScriptEvent::Phase1Up, *local, *remote, spi);
                 }
             }
             Event::IsakmpDeleted { local, remote, spi, why } => {
                 let last = self.established_with(remote.ip()).is_empty();
-                if last && *why == EndReason::PeerDead {
-                    self.run_hook(ScriptEvent::Phase1Dead, *local, *remote, spi);
-                }
-                if last {
+                // What never came up, such as after a refused login, does not go down.
+                if last && self.up.contains_key(&remote.ip()) {
+                    if *why == EndReason::PeerDead {
+                        self.run_hook(ScriptEvent::Phase1Dead, *local, *remote, spi);
+                    }
                     self.run_hook(ScriptEvent::Phase1Down, *local, *remote, spi);
+                    self.up.remove(&remote.ip());
                 }
                 self.identities.remove(spi);
             }
@@ -455,7 +481,8 @@ impl Daemon {
         let Some(mut hook) = self.hook(remote.ip(), event) else { return };
         let address = remote.ip().to_string();
         let identity = self.identities.get(spi).unwrap_or(&address);
-        hook.environment = Hook::environment(local, remote, bare(identity), spi);
+        let settings = self.up.get(&remote.ip()).and_then(|settings| settings.as_deref());
+        hook.environment = Hook::environment(local, remote, bare(identity), spi, settings);
         let text = format!("{} {} is not run: too many wait", hook.program.display(), hook.event);
         if !self.hooks.run(hook) {
             self.log.of_peer(remote.ip(), Level::Error, &text);

@@ -22,6 +22,7 @@ use coati_router::{Arrival, Forwarder};
 use coati_sadb::PolicyId;
 
 use super::log::Level;
+use super::logins::Verdict;
 use crate::clock::unix_seconds;
 
 /// What the packet threads hand to the control thread.
@@ -39,6 +40,8 @@ pub enum FromThreads {
     FirstInbound,
     /// A hook about this peer has something for the log.
     Hook(IpAddr, Level, String),
+    /// A login was decided about.
+    Login(Verdict),
     /// Sending failed: the first time, and then each time the error changes.
     SendError(io::Error),
     /// The interface of this tunnel is gone, and its thread with it.

@@ -246,7 +246,7 @@ fn sa_message(kind: u8, sa: &Sa) -> Message {
     let auth = match sa.auth {
         AuthAlgorithm::None => 0,
         AuthAlgorithm::HmacSha1 => 3,
-        AuthAlgorithm::HmacSha256 => 5,
+        AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => 5,
         AuthAlgorithm::HmacSha384 => 6,
         AuthAlgorithm::HmacSha512 => 7,
     };

@@ -52,6 +52,12 @@ pub struct RacoonConf {
 }
 
 impl RacoonConf {
+    /// Whether a remote section lets peers log in, or there is something for them in `mode_cfg { … }`.
+    pub fn serves_road_warriors(&self) -> bool {
+        let serves = |remote: &Remote| remote.authenticates_by(AuthMethod::serves_logins);
+        self.mode_cfg != ModeCfg::default() || self.remotes.iter().any(serves)
+    }
+
     /// The files that `keyid file` names.
     pub fn key_id_files(&self) -> impl Iterator<Item = &FileName> {
         let of_remotes = self.remotes.iter().flat_map(|remote| {

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use coati_sadb::Prefix;
 
+use crate::diagnostic::Origin;
 use crate::racoon::algorithms::DhGroup;
+use crate::racoon::model::FileName;
 
 /// `mode_cfg { … }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub struct ModeCfg {
     pub split_network: Option<SplitNetwork>,
     /// `split_dns`: domains that the given name servers are for.
     pub split_dns: Vec<String>,
-    /// `banner`: a file.
-    pub banner: String,
+    /// `banner`: a file; without it [`ModeCfg::USUAL_BANNER`], if that is there.
+    pub banner: Option<FileName>,
     /// `pfs_group` that clients are told to use.
     pub pfs_group: Option<DhGroup>,
     /// `save_passwd`: clients may keep the password.
@@ -35,8 +37,10 @@ pub struct ModeCfg {
     pub auth_groups: Vec<String>,
     /// `accounting`.
     pub accounting: Accounting,
-    /// `auth_throttle`: seconds between failed logins.
+    /// `auth_throttle`: how long a wrong login waits for its refusal, in seconds.
     pub auth_throttle: u32,
+    /// Where the block begins.
+    pub origin: Origin,
 }
 
 impl ModeCfg {
@@ -44,6 +48,10 @@ impl ModeCfg {
     pub const MOST_DNS: usize = 3;
     /// `wins4` takes no more.
     pub const MOST_WINS: usize = 4;
+    /// A pool has no more addresses.
+    pub const MOST_ADDRESSES: u32 = 1 << 16;
+    /// What clients are shown where the file says nothing.
+    pub const USUAL_BANNER: &str = "/etc/motd";
 }
 
 impl Default for ModeCfg {
@@ -57,12 +65,13 @@ impl Default for ModeCfg {
             default_domain: None,
             split_network: None,
             split_dns: Vec::new(),
-            banner: "/etc/motd".to_owned(),
+            banner: None,
             pfs_group: None,
             save_passwd: false,
             auth_groups: Vec::new(),
             accounting: Accounting::None,
             auth_throttle: 1,
+            origin: Origin::default(),
         }
     }
 }

@@ -254,7 +254,7 @@ fn sadb(sa: &Sa, sequence: u32, pid: u32) -> Vec<u8> {
         auth: match sa.auth {
             AuthAlgorithm::None => pfkey::auth::NONE,
             AuthAlgorithm::HmacSha1 => pfkey::auth::SHA1_HMAC,
-            AuthAlgorithm::HmacSha256 => pfkey::auth::SHA256_HMAC,
+            AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => pfkey::auth::SHA256_HMAC,
             AuthAlgorithm::HmacSha384 => pfkey::auth::SHA384_HMAC,
             AuthAlgorithm::HmacSha512 => pfkey::auth::SHA512_HMAC,
         },
