@@ -60,6 +60,10 @@ fn check(run: &mut Run) {
 }
 
 fn test(run: &mut Run) {
+    // Without it the tests would skip that quietly.
+    if let Err(why) = packages::ensure(packages::DECODING) {
+        run.skip("decoding beside tshark", &why);
+    }
     check(run);
     let mut documentation =
         cargo(&["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);

@@ -33,6 +33,9 @@ pub const INTEROP: &[&str] = &[
 /// A peer whose package conflicts with strongSwan's: [`unpack`] it.
 pub const LIBRESWAN: &str = "libreswan";
 
+/// What the tests of decoding hold our reading against.
+pub const DECODING: &[&str] = &["tshark"];
+
 /// What libFuzzer is built with.
 pub const FUZZ: &[&str] = &["g++"];
 /// What `cargo xtask bench` measures with, and the peer beside which it measures.

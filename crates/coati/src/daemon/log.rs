@@ -327,6 +327,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    use coati_sadb::{Port, Prefix, ReqId, SaProto, Selector, Spi, Upper};
+
     use super::*;
 
     fn written(form: LogForm, write: impl FnOnce(&mut Log)) -> String {
@@ -367,6 +369,53 @@ mod tests {
                 ": ERROR: from outside  [2J forged line",
             ]
         );
+    }
+
+    /// The log of a real racoon from its first negotiation on, without what only racoon says: that a request waits, and
+    /// what vendor ids it has received. It writes both SAs of a pair as if they went out; we write which way each goes.
+    #[test]
+    fn a_negotiation_as_a_real_racoon_logs_it() {
+        let golden = include_str!("../../golden/racoon/racoon-a.log");
+        let known = golden.lines().skip_while(|line| !line.contains("initiate new phase 1"));
+        let known = known.filter(|line| !line.contains("received Vendor ID") && !line.contains("Microsoft"));
+        let known: Vec<&str> = known.map(|line| line.get(19..).unwrap()).collect();
+        let [local, remote]: [SocketAddr; 2] =
+            ["192.0.2.1:500", "192.0.2.2:500"].map(|end| end.parse().unwrap());
+        let id = |source: SocketAddr, destination: SocketAddr, spi| SaId {
+            source: source.ip(),
+            destination: destination.ip(),
+            proto: SaProto::Esp,
+            spi: Spi(spi),
+        };
+        let selector = Selector {
+            source: Prefix::host(local.ip()),
+            source_port: Port::Any,
+            destination: Prefix::host(remote.ip()),
+            destination_port: Port::Any,
+            upper: Upper::GRE,
+        };
+        let pair = |inbound, outbound| Event::PairEstablished {
+            inbound: id(remote, local, inbound),
+            outbound: id(local, remote, outbound),
+            reqid: ReqId(16_384),
+            selector,
+            renewal: false,
+        };
+        let text = written(LogForm::Racoon, |log| {
+            let exchange = ExchangeMode::Main;
+            log.ike(&Event::Phase1Begun { exchange, local, remote, initiator: true });
+            log.ike(&established());
+            log.ike(&Event::InitialContact { remote: remote.ip() });
+            log.ike(&Event::QuickModeBegun { local, remote, initiator: false });
+            log.ike(&pair(260_769_986, 267_276_710));
+            log.ike(&Event::QuickModeBegun { local, remote, initiator: true });
+            log.ike(&pair(57_661_132, 57_526_472));
+        });
+        let outward = text.replace("192.0.2.2[500]->192.0.2.1[500]", "192.0.2.1[500]->192.0.2.2[500]");
+        let ours: Vec<&str> = outward.lines().map(|line| line.get(19..).unwrap()).collect();
+        assert_eq!(ours, known);
+        let stamp = |line: &str| line.bytes().take(19).map(|byte| byte.is_ascii_digit()).collect::<Vec<_>>();
+        assert_eq!(text.lines().next().map(stamp), golden.lines().next().map(stamp));
     }
 
     #[test]
