@@ -1,7 +1,7 @@
 //! How SAs end: by the peer's word, by its death, by ours.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coati_sadb::Spi;
 
@@ -12,6 +12,9 @@ use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
 use crate::pair::Want;
+
+/// An ISAKMP SA that the peer deletes sooner was not wanted.
+const LASTING: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// What an informational message of the peer asks for.
@@ -38,9 +41,15 @@ impl Engine {
             }
             Informed::IsakmpDeleted(list) => {
                 let gone = self.phase1.values().filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
-                let gone: Vec<u64> = gone.map(|sa| sa.id).collect();
-                for id in gone {
-                    self.end_phase1(id, EndReason::DeletedByPeer, false);
+                let gone: Vec<(u64, Option<Instant>)> = gone.map(|sa| (sa.id, sa.established)).collect();
+                for (id, since) in gone {
+                    let wants = self.end_phase1(id, EndReason::DeletedByPeer, false);
+                    // What had begun under it goes on under another one. A peer that deletes each at once is asked by
+                    // packets only, which is not that often.
+                    let lasted = since.is_some_and(|since| now.saturating_duration_since(since) >= LASTING);
+                    for want in wants.into_iter().filter(|_| lasted) {
+                        self.negotiate(now, want);
+                    }
                 }
             }
             Informed::InitialContact => {
