@@ -136,8 +136,10 @@ children_at_most() {
     test "$(grep -c 'gre: #' $WORK/sas)" -le "$1"
 }
 
-# libreswan_up FILE: pluto in b with this ipsec.conf.
+# libreswan_up FILE: pluto in b with this ipsec.conf. While it negotiates on demand it may let packets of its side out in
+# clear ("failed to install negotiation_shunt" in its log): only Coati's count.
 libreswan_up() {
+    CLEAR_FROM="and src $A1"
     mkdir -p /run/libreswan/nss /run/pluto
     # It insists on its helpers being there.
     mount -t tmpfs tmpfs /usr/libexec
@@ -220,13 +222,14 @@ stream_of_pings() {
 }
 
 # What has to be true of every scenario, and the end of the guest. One without ESP says LEAST_ESP=0.
+# CLEAR_FROM may narrow down whose packets in clear count.
 finish() {
     [ -z "$COATI_PID" ] || must "Coati still runs" kill -0 $COATI_PID
     # Scenarios on a LAN have no internet.
     if [ -n "$TCPDUMP" ]; then
         kill $TCPDUMP; wait $TCPDUMP
         esp=$(tcpdump -n -r $WORK/internet.pcap 'ip proto 50 or (udp port 4500 and udp[4:2] > 12 and udp[8:4] != 0)' | wc -l)
-        clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 | wc -l)
+        clear=$(tcpdump -n -r $WORK/internet.pcap ip proto 47 $CLEAR_FROM | wc -l)
         must "on the internet: $esp ESP packets, $clear of GRE in clear" test "$clear" = 0 -a "$esp" -ge ${LEAST_ESP:-1}
     fi
     echo "interop: end"

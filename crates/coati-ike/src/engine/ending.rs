@@ -1,7 +1,7 @@
 //! How SAs end: by the peer's word, by its death, by ours.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coati_sadb::Spi;
 
@@ -14,6 +14,9 @@ use crate::ikev1::phase1::Phase1;
 use crate::ikev1::quick_mode;
 use crate::pair::{Pair, PairKey, Want};
 use crate::party::Party;
+
+/// An ISAKMP SA that the peer deletes sooner was not wanted.
+const LASTING: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// What an informational message of the peer asks for.
@@ -47,9 +50,15 @@ impl Engine {
             Informed::IsakmpDeleted(list) => {
                 let of_peer = self.phase1.of(remote).map(|(_, sa)| sa);
                 let gone = of_peer.filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
-                let gone: Vec<u64> = gone.map(|sa| sa.id).collect();
-                for id in gone {
-                    self.end_phase1(id, EndReason::DeletedByPeer, false);
+                let gone: Vec<(u64, Option<Instant>)> = gone.map(|sa| (sa.id, sa.established)).collect();
+                for (id, since) in gone {
+                    let wants = self.end_phase1(id, EndReason::DeletedByPeer, false);
+                    // What had begun under it goes on under another one. A peer that deletes each at once is asked by
+                    // packets only, which is not that often.
+                    let lasted = since.is_some_and(|since| now.saturating_duration_since(since) >= LASTING);
+                    for want in wants.into_iter().filter(|_| lasted) {
+                        self.negotiate(now, want);
+                    }
                 }
             }
             Informed::InitialContact => {

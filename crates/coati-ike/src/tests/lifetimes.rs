@@ -262,3 +262,19 @@ fn dpd_that_is_off_is_not_announced() {
     world.run(Duration::from_secs(120));
     assert!(!world.hosts[0].events.iter().any(|event| matches!(event, Event::PeerDead { .. })));
 }
+
+/// A packet asks for an SA while the peer is deleting everything: the quick mode that began does not end with the ISAKMP
+/// SA, to be begun again by another packet a second later.
+#[test]
+fn what_has_begun_under_a_deleted_isakmp_sa_begins_again() {
+    let mut world = World::new(1);
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(2), World::is_up));
+    world.run(Duration::from_secs(30));
+    world.acquire(0);
+    world.flying.clear();
+    world.hosts[1].engine.shutdown();
+    world.settle();
+    assert!(world.run_until(Duration::from_millis(500), |world| world.outbound_spis(0).is_empty()));
+    assert!(world.run_until(Duration::from_millis(500), World::is_up), "{}", world.story());
+}
