@@ -73,7 +73,7 @@ fn through_loss_and_copies() {
 }
 
 /// Loses what the responder says after its answer.
-fn no_fourth(from: usize, bytes: &mut Vec<u8>) -> bool {
+fn no_fourth(from: usize, bytes: &mut [u8]) -> bool {
     let fourth = from == 1 && bytes[EXCHANGE] == exchange::QUICK && bytes[FLAGS] & flag::COMMIT != 0;
     set_commit(from, 1, bytes);
     !fourth
