@@ -65,7 +65,7 @@ struct World {
     copies: u32,
     nat: Option<NatBox>,
     /// What is done to datagrams on their way: by sender. `false` loses them.
-    touch: fn(usize, &mut Vec<u8>) -> bool,
+    touch: fn(usize, &mut [u8]) -> bool,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     /// Every datagram, with its sender.

@@ -200,7 +200,7 @@ fn the_first_drafts_stay_on_port_500() {
             (|_, bytes| {
                 only(bytes, &[[0x44, 0x85, 0x15, 0x2d]]);
                 true
-            }) as fn(usize, &mut Vec<u8>) -> bool,
+            }) as fn(usize, &mut [u8]) -> bool,
         ),
         ([0x16, 0xf6, 0xca, 0x16], |_, bytes| {
             only(bytes, &[[0x16, 0xf6, 0xca, 0x16]]);
