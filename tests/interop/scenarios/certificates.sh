@@ -45,6 +45,9 @@ within 20 "Coati begins: pings are answered" in_a ping -n -c 1 -W 1 $B2
 swanctl --list-sas > $WORK/sas
 must "strongSwan: IKEv1 established, as responder" grep -Eq 'ESTABLISHED, IKEv1, [0-9a-f]+_i [0-9a-f]+_r\*' $WORK/sas
 must "strongSwan knows Coati by its subject" grep -q "remote 'O=Example, CN=a'" $WORK/sas
+openssl x509 -in /run/pki/b.crt -outform der > /run/b.der
+in_a "$COATI" racoonctl -s /run/coati.sock get-cert inet $A1 $B1 > /run/got.der
+must "get-cert: strongSwan's certificate" cmp /run/b.der /run/got.der
 pings a $A2 $B2 20
 pings b $B2 $A2 20
 

@@ -64,7 +64,7 @@ impl Control {
                 Some(der) => AdminReply::Certificate(der.to_vec()),
                 None => {
                     let text = format!(
-                        "there is no ISAKMP SA between {} and {} that came up by a certificate of the peer \
+                        "no certificate of the peer: no ISAKMP SA between {} and {} came up by one \
                          (`racoonctl -ll show-sa isakmp` lists them)",
                         local.ip(),
                         remote.ip()
