@@ -87,12 +87,15 @@ pub(crate) struct LivePolicy {
 /// Where a policy stands: those of a lower one are looked at first.
 pub(crate) type Rank = (Priority, u64);
 
+/// An SA and its number, which grows with every new one.
+type Numbered = (u64, Arc<LiveSa>);
+
 /// An immutable view of SPD and SAD.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub(crate) inbound: SharedMap<(Spi, IpAddr), Arc<LiveSa>>,
     /// Usable SAs from one address to another, with their numbers: the newest is the last.
-    pub(crate) outbound: SharedMap<(IpAddr, IpAddr), Vec<(u64, Arc<LiveSa>)>>,
+    pub(crate) outbound: SharedMap<(IpAddr, IpAddr), Vec<Numbered>>,
     /// Policies from one host to another, in the order they are looked at.
     pub(crate) host_policies: SharedMap<(Direction, IpAddr, IpAddr), Vec<Arc<LivePolicy>>>,
     /// All others, in that order too.

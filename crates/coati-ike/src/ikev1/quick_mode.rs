@@ -165,7 +165,7 @@ fn new_quick(
     want: Want,
     info: SaInfo,
     ids: [Vec<u8>; 2],
-) -> Quick {
+) -> Box<Quick> {
     let iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.phase2_iv(message_id));
     let reserve = Request::GetSpi {
         source: want.remote,
@@ -175,7 +175,7 @@ fn new_quick(
         reqid: want.reqid_in,
     };
     core.ask(reserve, Some(Purpose::QuickSpi { phase1: sa.id, message_id }));
-    Quick {
+    Box::new(Quick {
         message_id,
         initiator,
         state: State::SpiWanted,
@@ -195,7 +195,7 @@ fn new_quick(
         original: None,
         last_sent: None,
         last_received: Vec::new(),
-    }
+    })
 }
 
 /// The data plane has reserved an SPI.
