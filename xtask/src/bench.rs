@@ -5,6 +5,8 @@
 //! are made by the scripts in `tests/bench`; a script is the first process of its own process namespace, so that all it
 //! started ends with it, however it ends.
 
+pub mod ike;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub enum Part {
     Pieces,
     /// TCP through the tunnel, beside strongSwan's.
     Tunnel,
+    /// IKEv1 handshakes, beside strongSwan's; ten thousand peers; a flood.
+    Ike,
     /// From a cold start to routes.
     Lab,
 }

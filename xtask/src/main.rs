@@ -194,13 +194,24 @@ fn bench(run: &mut Run, args: &BenchArgs) {
     if args.has(Part::Pieces) {
         run.measure("bench pieces", || bench::pieces(args.quick));
     }
-    if !args.has(Part::Tunnel) && !args.has(Part::Lab) {
+    if !args.has(Part::Tunnel) && !args.has(Part::Lab) && !args.has(Part::Ike) {
         return;
     }
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
     let coati = built("release");
     if args.has(Part::Lab) {
         run.measure("bench lab", || bench::lab(&coati, args.quick));
+    }
+    if args.has(Part::Ike) {
+        run.step("initiators", cargo(&["build", "--release", "--quiet", "--package", "initiators"]));
+        let initiators = target().join("release/initiators");
+        match packages::ensure(packages::BENCH) {
+            Ok(()) if packages::is_root() => {
+                run.measure("bench ike", || bench::ike::ike(&coati, &initiators, args.quick));
+            }
+            Ok(()) => run.skip("bench ike", "namespaces of this kind need root"),
+            Err(why) => run.skip("bench ike", &why),
+        }
     }
     if args.has(Part::Tunnel) {
         match packages::ensure(packages::BENCH) {

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
-use crypto_bigint::{BoxedUint, Odd, Resize};
 use thiserror::Error;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
+use crate::modexp::Modulus;
 use crate::{RandomSource, primes};
 
 /// A MODP group, named by its size in bits.
@@ -111,29 +110,11 @@ impl Group {
             .collect()
     }
 
-    fn params(self) -> &'static BoxedMontyParams {
+    fn modulus(self) -> &'static Modulus {
         use std::sync::OnceLock;
-        static PARAMS: [OnceLock<BoxedMontyParams>; 7] = [const { OnceLock::new() }; 7];
+        static MODULI: [OnceLock<Modulus>; 7] = [const { OnceLock::new() }; 7];
         let index = Self::ALL.iter().position(|group| *group == self).unwrap_or(0);
-        PARAMS[index].get_or_init(|| {
-            let prime = BoxedUint::from_be_slice_vartime(&self.prime_bytes());
-            let odd = Odd::new(prime).into_option().expect("the groups' primes are odd");
-            BoxedMontyParams::new(odd)
-        })
-    }
-
-    fn number_of(self, bytes: &[u8]) -> BoxedUint {
-        let bits = u32::try_from(self.public_len() * 8).unwrap_or(u32::MAX);
-        BoxedUint::from_be_slice_vartime(bytes).resize(bits)
-    }
-
-    /// base^exponent mod p, padded to the size of the group.
-    fn power(self, base: BoxedUint, exponent: &BoxedUint) -> Zeroizing<Vec<u8>> {
-        let power = BoxedMontyForm::new(base, self.params()).pow_bounded_exp(exponent, self.exponent_bits());
-        let mut number = power.retrieve();
-        let bytes = Zeroizing::new(number.to_be_bytes().into_vec());
-        number.zeroize();
-        bytes
+        MODULI[index].get_or_init(|| Modulus::new(&self.prime_bytes()))
     }
 }
 
@@ -146,7 +127,7 @@ impl fmt::Display for Group {
 /// A private exponent, wiped when dropped.
 pub struct PrivateKey {
     group: Group,
-    exponent: BoxedUint,
+    exponent: Zeroizing<Vec<u8>>,
 }
 
 impl PrivateKey {
@@ -154,7 +135,7 @@ impl PrivateKey {
     pub fn generate(group: Group, random: &mut dyn RandomSource) -> Self {
         let mut bytes = Zeroizing::new(vec![0; group.exponent_bits() as usize / 8]);
         random.fill(&mut bytes);
-        Self { group, exponent: group.number_of(&bytes) }
+        Self { group, exponent: bytes }
     }
 
     /// Its group.
@@ -162,9 +143,10 @@ impl PrivateKey {
         self.group
     }
 
-    /// The public value 2^x mod p. An exponentiation: about 0.3 ms for group 2, 5 ms for group 16.
+    /// The public value 2^x mod p. An exponentiation: about 0.1 ms for group 2, 0.3 ms for group 14.
     pub fn public(&self) -> Vec<u8> {
-        self.group.power(self.group.number_of(&[2]), &self.exponent).to_vec()
+        let power = self.group.modulus().power(&[2], &self.exponent);
+        power.expect("2 is below every prime of these").to_vec()
     }
 
     /// The shared secret, padded to the size of the group. A shorter public value is taken as padded with zeroes.
@@ -173,19 +155,19 @@ impl PrivateKey {
         if peer.is_empty() || peer.len() > expected {
             return Err(PublicValueError::Length { found: peer.len(), expected });
         }
-        let base = self.group.number_of(peer);
-        let prime = self.group.number_of(&self.group.prime_bytes());
-        let one = self.group.number_of(&[1]);
-        if base <= one || base >= prime.wrapping_sub(&one) {
+        let mut base = vec![0; expected - peer.len()];
+        base.extend_from_slice(peer);
+        let mut one = vec![0; expected];
+        let mut largest = self.group.prime_bytes();
+        if let (Some(one), Some(largest)) = (one.last_mut(), largest.last_mut()) {
+            // The primes are odd: p-1 differs in the last byte alone.
+            (*one, *largest) = (1, *largest - 1);
+        }
+        // Public values are no secret; of one length, they are ordered as their bytes are.
+        if base <= one || base >= largest {
             return Err(PublicValueError::Degenerate);
         }
-        Ok(self.group.power(base, &self.exponent))
-    }
-}
-
-impl Drop for PrivateKey {
-    fn drop(&mut self) {
-        self.exponent.zeroize();
+        self.group.modulus().power(&base, &self.exponent).ok_or(PublicValueError::Degenerate)
     }
 }
 

@@ -1,16 +1,17 @@
 //! The only door to the crypto libraries: ciphers, hashes, PRFs, Diffie-Hellman groups, signatures, certificates,
 //! keys that wipe themselves.
 //!
-//! Symmetric primitives are aws-lc-rs' (AES, 3DES, HMAC, SHA), MODP exponentiation is crypto-bigint's, in constant
-//! time; so is RSA, in the `rsa` crate on top of it. Certificates are read by x509-cert and judged here. MD5 is here for what the wire demands of it (vendor ids), never for security.
+//! Symmetric primitives are aws-lc-rs' (AES, 3DES, HMAC, SHA), MODP exponentiation is that of aws-lc below it, in
+//! constant time (`modexp`, the only unsafe code here); RSA is the `rsa` crate's. Certificates are read by x509-cert and judged here. MD5 is here for what the wire demands of it (vendor ids), never for security.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod aead;
 pub mod cbc;
 pub mod dh;
 pub mod hash;
 pub mod mac;
+mod modexp;
 pub mod password;
 mod pem;
 mod primes;

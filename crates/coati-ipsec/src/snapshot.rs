@@ -95,7 +95,7 @@ pub(crate) struct LivePolicy {
 /// Where a policy stands: those of a lower one are looked at first.
 pub(crate) type Rank = (Priority, u64);
 
-/// An SA and its number.
+/// An SA and its number, which grows with every new one.
 type Numbered = (u64, Arc<LiveSa>);
 
 /// An immutable view of SPD and SAD.

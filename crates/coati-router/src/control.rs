@@ -76,6 +76,9 @@ pub struct KernelRoute {
 /// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
 const TUNNEL_GRACE: Duration = Duration::from_secs(3);
 
+/// From here on a timer has come late: a peer might wait for it.
+const LATE: Duration = Duration::from_millis(20);
+
 /// The control plane.
 pub struct Control {
     plane: Plane,
@@ -94,6 +97,9 @@ pub struct Control {
     /// When a tunnel that has no SA any more is given up, by its index.
     tunnel_ends: BTreeMap<usize, Instant>,
     randomness: Box<dyn FnMut() -> Box<dyn RandomSource>>,
+    /// How late a timer was done at the most, and how often later than [`LATE`].
+    latest: Duration,
+    late: u64,
     events: VecDeque<ControlEvent>,
 }
 
@@ -119,6 +125,8 @@ impl Control {
             present: BTreeSet::new(),
             tunnel_ends: BTreeMap::new(),
             randomness: Box::new(randomness),
+            latest: Duration::ZERO,
+            late: 0,
             events: VecDeque::new(),
         }
     }
@@ -328,6 +336,10 @@ impl Control {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        if let Some(late) = self.next_timeout().and_then(|due| now.at.checked_duration_since(due)) {
+            self.latest = self.latest.max(late);
+            self.late += u64::from(late > LATE);
+        }
         self.plane.handle_timeout(now.at, now.wall);
         self.ike.handle_clock(now.at, now.wall);
         self.ike.handle_timeout(now.at);
@@ -467,6 +479,15 @@ impl Control {
 
     /// The ISAKMP SAs.
     pub fn isakmp(&self, now: Now) -> Vec<IsakmpStatus> {
+        Self::statuses(now, self.ike.isakmp_sas())
+    }
+
+    /// The ISAKMP SAs with the peer at this address.
+    pub fn isakmp_with(&self, now: Now, remote: IpAddr) -> Vec<IsakmpStatus> {
+        Self::statuses(now, self.ike.isakmp_sas_with(remote))
+    }
+
+    fn statuses(now: Now, sas: Vec<ike::IsakmpSa>) -> Vec<IsakmpStatus> {
         let status = |sa: ike::IsakmpSa| IsakmpStatus {
             local: sa.local,
             remote: sa.remote,
@@ -485,7 +506,7 @@ impl Control {
             phase2: sa.phase2,
             identity: sa.identity,
         };
-        self.ike.isakmp_sas().into_iter().map(status).collect()
+        sas.into_iter().map(status).collect()
     }
 
     /// The last failed negotiation of each peer, explained.
@@ -575,6 +596,11 @@ impl Control {
         let ike = self.ike.dropped().map(|(why, count)| (format!("ike: {why}"), count));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::dropped);
         let ospf = ospf.map(|(why, count)| (format!("ospf: {why}"), count));
-        packets.chain(ike).chain(ospf).filter(|(_, count)| *count != 0).collect()
+        let latest = u64::try_from(self.latest.as_millis()).unwrap_or(u64::MAX);
+        let timers = [
+            ("timers: late by more than 20 ms".to_owned(), self.late),
+            ("timers: ms that the latest was late".to_owned(), latest),
+        ];
+        packets.chain(ike).chain(ospf).chain(timers).filter(|(_, count)| *count != 0).collect()
     }
 }

@@ -225,6 +225,11 @@ impl Engine {
         self.phase1.values().map(|sa| self.describe(sa)).collect()
     }
 
+    /// Those with the peer at this address.
+    pub fn isakmp_sas_with(&self, remote: IpAddr) -> Vec<IsakmpSa> {
+        self.phase1.of(remote).map(|(_, sa)| self.describe(sa)).collect()
+    }
+
     fn describe(&self, sa: &Phase1) -> IsakmpSa {
         let [initiator, responder] = sa.cookies;
         let state = match (sa.state, sa.initiator) {

@@ -202,7 +202,8 @@ fn notified(core: &mut Core, now: Instant, sa: &mut Phase1, notification: &Notif
             let advice = match error {
                 Notification::NO_PROPOSAL_CHOSEN => {
                     let quick = sa.quicks.values().find(|quick| quick.initiator && quick.is_open());
-                    if let Some(Quick { info, want, .. }) = quick {
+                    if let Some(quick) = quick {
+                        let Quick { info, want, .. } = &**quick;
                         what.ours = Some(proposal::wanted_phase2(info, encapsulation(sa, want)));
                         what.origin = Some(info.origin.clone()).filter(|origin| !origin.is_empty());
                     }

@@ -99,7 +99,8 @@ pub(crate) struct Phase1 {
     pub(crate) heard_initial_contact: bool,
     /// A message that could not be read was told to the peer.
     pub(crate) complained: bool,
-    pub(crate) quicks: BTreeMap<u32, Quick>,
+    /// Boxed: a map's node has room for eleven, and there is hardly ever more than one.
+    pub(crate) quicks: BTreeMap<u32, Box<Quick>>,
     /// Message ids the peer has used.
     pub(crate) used_message_ids: HashSet<u32>,
     /// What is to be negotiated once this is established.

@@ -209,9 +209,9 @@ fn new_quick(
     want: Want,
     info: SaInfo,
     ids: [Vec<u8>; 2],
-) -> Quick {
+) -> Box<Quick> {
     let iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.phase2_iv(message_id));
-    Quick {
+    Box::new(Quick {
         message_id,
         initiator,
         state: State::SpiWanted,
@@ -235,7 +235,7 @@ fn new_quick(
         original: None,
         last_sent: None,
         last_received: Vec::new(),
-    }
+    })
 }
 
 /// The data plane has reserved an SPI, ESP's or IPComp's; when both are there it goes on.

@@ -472,8 +472,8 @@ impl Daemon {
     }
 
     fn established_with(&self, peer: IpAddr) -> Vec<IsakmpStatus> {
-        let mut list = self.control.isakmp(now());
-        list.retain(|sa| sa.remote.ip() == peer && sa.state >= 9);
+        let mut list = self.control.isakmp_with(now(), peer);
+        list.retain(|sa| sa.state >= 9);
         list
     }
 
