@@ -4,10 +4,10 @@
 //! DIR is a folder of Wireshark's settings, so `WIRESHARK_CONFIG_DIR=DIR tshark -r FILE` shows what is inside.
 
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use coati_crypto::Zeroizing;
@@ -39,7 +39,8 @@ impl DebugKeys {
                     ));
                 }
             }
-            other => other?,
+            // Whatever the umask is.
+            other => other.and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))?,
         }
         let open = |name: &str| OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(name));
         let (ike, esp) = (open("ikev1_decryption_table")?, open("esp_sa")?);
@@ -134,8 +135,6 @@ fn push_hex(row: &mut String, bytes: &Secret) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
