@@ -122,7 +122,7 @@ mod tests {
         fn as_portable_code(
             mut modulus in prop::collection::vec(any::<u8>(), 32..160),
             base in prop::collection::vec(any::<u8>(), 1..32),
-            exponent in prop::collection::vec(any::<u8>(), 0..40),
+            exponent in prop::collection::vec(any::<u8>(), 0..=32),
         ) {
             modulus[0] |= 0x80;
             *modulus.last_mut().unwrap() |= 1;
