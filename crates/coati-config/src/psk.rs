@@ -164,9 +164,10 @@ pub(crate) fn hex(digits: &str) -> Option<Vec<u8>> {
     padded.as_bytes().chunks_exact(2).map(byte).collect()
 }
 
-/// Why a file with secrets is refused: what is wrong, and the command that mends it. `mode` is that of stat(2).
+/// Why a file with secrets is refused: what is wrong, and the command that mends it. `mode` is that of stat(2). It may
+/// belong to root, whoever runs Coati.
 pub fn check_rights(path: &str, owner: u32, us: u32, mode: u32) -> Result<(), (String, String)> {
-    if owner != us {
+    if owner != us && owner != 0 {
         return Err((
             format!("this file belongs to user {owner}, not to user {us} who runs Coati"),
             format!("mend it with: chown {us} {path}"),

@@ -231,7 +231,6 @@ fn a_gateway_for_peers_behind_nats() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("this can start"));
     ran.says(&["warning: aggressive mode shows everybody a hash"]);
-    ran.says(&["warning: privsep is for hooks only"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::racoon::AuthMethod;
 use crate::racoon::UdpEndpoint;
 use crate::racoon::algorithms::DhGroup;
 use crate::racoon::model::{
-    Account, Accounting, Certificate, Padding, PeersCertificate, RacoonConf, Remote, SaInfo, SainfoId,
+    Accounting, Certificate, Padding, PeersCertificate, RacoonConf, Remote, SaInfo, SainfoId,
 };
 
 /// The port that IKE and ESP share behind a NAT (RFC 3947).
@@ -143,11 +143,6 @@ fn without_effect(conf: &RacoonConf) -> Vec<(&'static str, &'static str)> {
         let message =
             "match_empty_cr makes no difference: a section serves its peers whatever CA they ask for";
         found.push((message, "remove it"));
-    }
-    if conf.privsep.user != Account::default() || conf.privsep.group != Account::default() {
-        let message =
-            "privsep is for hooks only: they run as this user and group, the daemon keeps its rights";
-        found.push((message, "have the system's service manager confine the daemon"));
     }
     found
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
 /// No core dump of this process, and no look into its memory by others of the same user: it holds keys.
 pub fn forbid_core_dumps() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -65,6 +67,41 @@ impl Background {
         }
         std::io::Write::write_all(&mut std::fs::File::from(self.ready), &[1])
     }
+}
+
+/// What a daemon still has to be able to do after [`confine`]: routes, addresses and interfaces, raw sockets, ports
+/// below 1024, and reading its files again whoever they belong to.
+const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::DAC_READ_SEARCH);
+
+/// Becomes this user and group for good, and keeps of root's rights what a daemon of ours needs (capabilities(7)).
+/// Programs that it starts have none of them. Only while there is no other thread, which would keep all.
+pub fn confine(user: u32, group: u32) -> io::Result<()> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(io::Error::other("a program with threads cannot give up rights"));
+    }
+    for capability in CapabilitySet::all().difference(KEPT).iter() {
+        // Those that this kernel does not know are not there to be removed.
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+    rustix::thread::set_keep_capabilities(true)?;
+    // SAFETY: these take integers and a null list of length 0, and apply to the whole process.
+    let became = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(group, group, group) == 0
+            && libc::setresuid(user, user, user) == 0
+    };
+    if !became {
+        return Err(io::Error::last_os_error());
+    }
+    rustix::thread::set_keep_capabilities(false)?;
+    let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)?;
+    // The kernel forgets it when a process becomes another user.
+    forbid_core_dumps();
+    Ok(())
 }
 
 /// The number of a user by name.

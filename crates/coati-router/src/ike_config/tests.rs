@@ -274,7 +274,6 @@ fn what_makes_no_difference() {
     for (text, what) in [
         ("timer { persend 2; }", "persend"),
         ("padding { strict_check on; }", "padding"),
-        ("privsep { user \"nobody\"; }", "hooks"),
         ("mode_cfg { accounting system; }", "accounting"),
         ("mode_cfg { banner \"motd\"; }", "clients are shown no banner"),
     ] {

@@ -41,8 +41,6 @@ pub struct Hook {
     pub environment: Vec<(String, String)>,
     /// Whose peer it is about.
     pub peer: IpAddr,
-    /// User and group to run it as.
-    pub account: Option<(u32, u32)>,
 }
 
 impl Hook {
@@ -167,9 +165,6 @@ fn spawn(hook: &Hook) -> io::Result<(PipeReader, Child)> {
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
-    if let Some((user, group)) = hook.account {
-        command.uid(user).gid(group);
-    }
     let child = command.spawn()?;
     Ok((reader, child))
 }
@@ -251,7 +246,6 @@ mod tests {
                     event: "phase1_up",
                     environment: Hook::environment(ends.0, ends.1, "gate\n.example", "11:22", settings),
                     peer: ends.1.ip(),
-                    account: None,
                 },
                 limit,
             )

@@ -103,6 +103,14 @@ impl Log {
         Ok(log)
     }
 
+    /// The file becomes another user's, who then can open it anew.
+    pub fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
+        match &self.file {
+            Some(file) => std::os::unix::fs::fchown(file, Some(user), Some(group)),
+            None => Ok(()),
+        }
+    }
+
     /// Opens the file anew: newsyslog or logrotate has moved it. When that fails, the old one is used on.
     pub fn reopen(&mut self) -> io::Result<()> {
         match &self.target {

@@ -205,6 +205,14 @@ fn group(account: &Account) -> io::Result<u32> {
     }
 }
 
+/// User and group that racoon.conf has the daemon become; both 0 when it stays what it is.
+fn privsep(site: &Site) -> io::Result<(u32, u32)> {
+    let Some(racoon) = site.racoon.as_ref().filter(|_| coati_os::process::user() == 0) else {
+        return Ok((0, 0));
+    };
+    Ok((user(&racoon.privsep.user)?, group(&racoon.privsep.group)?))
+}
+
 /// Says what was being done when `error` came.
 fn while_doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| {
@@ -274,6 +282,17 @@ impl Start {
                     .map_err(while_doing("net.ipv6.conf.all.forwarding=1"))?;
             }
         }
+        let pid_file = if self.pid_file { Some(reload::PidFile::write(&site)?) } else { None };
+        let (user, group) = privsep(&site)?;
+        if (user, group) != (0, 0) {
+            log.give_to(user, group).map_err(while_doing("the log file"))?;
+            coati_os::process::confine(user, group)
+                .map_err(while_doing(format!("privsep: becoming user {user}, group {group}")))?;
+            let text = format!(
+                "goes on as user {user}, group {group}, with the rights to use networks and to read files"
+            );
+            log.line(Level::Info, &text);
+        }
         let (sender, from_threads) = sync_channel(threads::MAX_WAITING);
         let (wake_reader, wake) = UnixStream::pair()?;
         wake_reader.set_nonblocking(true)?;
@@ -313,7 +332,6 @@ impl Start {
             None => None,
         };
         let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
-        let pid_file = if self.pid_file { Some(reload::PidFile::write(&site)?) } else { None };
         Ok(Daemon::new(Parts {
             start: self,
             site,

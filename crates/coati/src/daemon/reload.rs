@@ -107,13 +107,11 @@ impl Daemon {
         let script = remote_of(&racoon.remotes, peer)?.scripts.iter().find(|script| script.event == event)?;
         let folder = racoon.paths.script.as_ref().map(|entry| Path::new(&entry.path));
         let dir = folder.unwrap_or(&self.start.place.dir);
-        let account = super::user(&racoon.privsep.user).ok().zip(super::group(&racoon.privsep.group).ok());
         Some(Hook {
             program: dir.join(&script.file.name),
             event: event.name(),
             environment: Vec::new(),
             peer,
-            account: account.filter(|account| *account != (0, 0)),
         })
     }
 }

@@ -268,6 +268,60 @@ fn hooks_see_phase1_come_and_go() {
     assert!(lab.ping(), "the daemon has gone on all the while");
 }
 
+/// `privsep`: another user, and of root's rights those to use networks and to read files.
+#[test]
+fn the_daemon_gives_up_rights() {
+    let Some(lab) = Lab::start("privsep") else { return };
+    if coati_os::process::user() != 0 {
+        // A user namespace with one user in it has no other to become.
+        return eprintln!("skipped: privsep needs root");
+    }
+    assert!(lab.ping());
+    let dir = "/usr/local/etc/racoon";
+    let hook = "#!/bin/sh\necho \"as $(id -u) $(id -g), rights $(grep CapEff /proc/self/status)\"\n";
+    lab.exec("a", &["sh", "-c", &format!("printf '%s' '{hook}' > {dir}/hook.sh; chmod 755 {dir}/hook.sh")]);
+    let edit = "1i privsep { user \\\"nobody\\\"; group 65534; }";
+    let script = "script \\\"hook.sh\\\" phase1_up;";
+    let line = format!(
+        "sed -i \"{edit}\" {CONF}; sed -i \"s|exchange_mode main;|exchange_mode main; {script}|\" {CONF}"
+    );
+    says(&lab, "a", &line, 0, &[]);
+    coati_os::process::end(lab.daemon("a"), false).unwrap();
+    lab.wait("it ends", || lab.status("a").is_none());
+    let mut again = lab.start_daemon("a");
+    lab.wait("it is back", || lab.status("a").is_some());
+    lab.wait("packets cross", || lab.ping());
+    // CAP_DAC_READ_SEARCH, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW, in each thread.
+    let threads = format!("cat /proc/{}/task/*/status", lab.daemon("a"));
+    let (text, _) = lab.shell("a", &threads);
+    let of = |name: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(|rest| rest.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert!(of("Uid:").len() > 3, "{text}");
+    for (name, wanted) in [
+        ("Uid:", "65534 65534 65534 65534"),
+        ("Gid:", "65534 65534 65534 65534"),
+        ("Groups:", ""),
+        ("CapPrm:", "0000000000003404"),
+        ("CapEff:", "0000000000003404"),
+        ("CapBnd:", "0000000000003404"),
+        ("CapInh:", "0000000000000000"),
+    ] {
+        assert!(of(name).iter().all(|found| found == wanted), "{name} {text}");
+    }
+    // Keys that only root may read are read again, routes and SAs come and go.
+    says(&lab, "a", "chown 0 /usr/local/etc/racoon/psk.txt; racoonctl rc", 0, &["reloaded"]);
+    says(&lab, "a", "racoonctl vd 198.51.100.1", 0, &[]);
+    lab.wait("packets cross again", || lab.ping());
+    lab.wait("its hooks have no rights", || {
+        let log = lab.shell("a", "cat /var/log/racoon.log").0;
+        log.contains("hook.sh phase1_up: as 65534 65534, rights CapEff: 0000000000000000")
+    });
+    coati_os::process::end(lab.daemon("a"), false).unwrap();
+    assert!(again.wait().unwrap().success());
+}
+
 #[test]
 fn a_failure_is_explained_to_whoever_asks() {
     let Some(lab) = Lab::start("failure") else { return };
