@@ -110,10 +110,11 @@ reload() { must "Coati reads its files again" in_a "$COATI" racoonctl -s /run/co
 # log_has COUNT PATTERN: so many lines in its log, at least.
 log_has() { test "$(grep -c "$2" $WORK/coati.log)" -ge "$1"; }
 
-# gre_in_b [REMOTE]: the kernel's GRE tunnel in b. It says nothing of its own, such as an IPv6 router solicitation, before a scenario does.
+# gre_in_b [REMOTE]: the kernel's GRE tunnel in b, made before strongswan_up: looking for its way, the kernel asks IKE for
+# keys when there is a policy. It says nothing of its own, such as a report of IPv6 multicast groups, before a scenario does.
 gre_in_b() {
     ip -n b link add gre0 type gre local $B1 remote ${1:-$A1} ttl 64
-    ip -n b link set gre0 addrgenmode none
+    in_b sh -c 'echo 1 > /proc/sys/net/ipv6/conf/gre0/disable_ipv6'
     ip -n b link set gre0 mtu 1400 multicast on up
     ip -n b addr add $B2/30 dev gre0
 }

@@ -3,8 +3,8 @@
 network
 sed -e 's/aggressive = .*//; s/version = 1/&\n\t\taggressive = yes/' -e 's/id = 198.51.100.1$/id = b.example/; s/id = 192.0.2.1$/id = a.example/' \
     "$PEERS/swanctl.conf" > /run/swanctl.conf
-strongswan_up /run/swanctl.conf
 gre_in_b
+strongswan_up /run/swanctl.conf
 coati_files "$SITES/seed/freebsd-a"
 sed -i 's/^exchange_mode main;/exchange_mode aggressive;\
 my_identifier fqdn "a.example";\

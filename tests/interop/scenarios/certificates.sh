@@ -27,8 +27,8 @@ export SWANCTL_DIR
 sed -e 's/auth = psk/auth = pubkey/' -e 's/id = 198.51.100.1$/id = "O=Example, CN=b"\n\t\t\tcerts = b.crt/' \
     -e '/^secrets/,$d' -e 's/id = 192.0.2.1$/id = "O=Example, CN=a"\n\t\t\tcacerts = ca.crt/' \
     "$PEERS/swanctl.conf" > /run/swanctl/swanctl.conf
-strongswan_up /run/swanctl/swanctl.conf
 gre_in_b
+strongswan_up /run/swanctl/swanctl.conf
 coati_files "$SITES/seed/freebsd-a"
 rm /run/site/psk.txt
 mkdir /run/site/certs

@@ -1,8 +1,8 @@
 # Ciphers, hashes and groups of racoon.conf in phase 1 and phase 2, one after the other by reloading both sides.
 
 network
-strongswan_up "$PEERS/swanctl.conf"
 gre_in_b
+strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 cp /run/site/racoon.conf /run/racoon.conf
 coati_up

@@ -2,8 +2,8 @@
 
 network
 sed 's/mode = transport/&\n				ipcomp = yes/' "$PEERS/swanctl.conf" > /run/compress.conf
-strongswan_up /run/compress.conf
 gre_in_b
+strongswan_up /run/compress.conf
 coati_files "$SITES/seed/freebsd-a"
 sed 's,esp/transport,ipcomp/transport//use &,' "$SITES/seed/freebsd-a/setkey.conf" > /run/site/setkey.conf
 coati_up

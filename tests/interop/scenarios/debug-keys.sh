@@ -4,8 +4,8 @@
 sees() { count=$(grep -c "$3" $WORK/decrypted); must "tshark sees $1: $count" test "$count" -ge $2; }
 
 network
-strongswan_up "$PEERS/swanctl.conf"
 gre_in_b
+strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 mkdir -m 755 /run/open
 must "a folder that others can read is refused" \

@@ -25,6 +25,8 @@ begins() {
 step=0
 network
 sed 's/start_action = .*/start_action = none/' "$PEERS/swanctl.conf" > /run/swanctl.conf
+# So it has no policy while it has no SA, and may answer the first packet in clear.
+CLEAR_FROM="and src $A1"
 strongswan_up /run/swanctl.conf
 gre_in_b
 coati_files "$SITES/seed/freebsd-a"

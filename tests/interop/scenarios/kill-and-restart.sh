@@ -1,10 +1,10 @@
 # Coati is killed with SIGKILL and started again: strongSwan drops what it had, and packets flow at once.
 
 network
+gre_in_b
 strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 coati_up
-gre_in_b
 pings a $A2 $B2 10
 kill -9 $COATI_PID
 wait $COATI_PID

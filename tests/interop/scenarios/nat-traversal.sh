@@ -23,8 +23,8 @@ tc -n internet -batch - <<-END
 	END
 nat 20002
 sed "s/remote_addrs = .*/remote_addrs = $NAT/; s/start_action = .*/start_action = none/" "$PEERS/swanctl.conf" > /run/swanctl.conf
-strongswan_up /run/swanctl.conf
 gre_in_b $NAT
+strongswan_up /run/swanctl.conf
 coati_files "$SITES/seed/freebsd-a"
 sed -i '1i timer { natt_keepalive 1 sec; }
     s/^exchange_mode main;/&\nnat_traversal on;/' /run/site/racoon.conf

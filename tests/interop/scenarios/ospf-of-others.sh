@@ -1,11 +1,11 @@
 # Coati brings IKE, ESP and GRE; OSPF over its tunnel is BIRD's here and FRR's there.
 
 network
+gre_in_b
 strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 rm /run/site/ospfd.conf
 coati_up
-gre_in_b
 pings a $A2 $B2 1
 sed 's/203.0.113.2/203.0.113.1/' "$PEERS/bird.conf" > /run/bird.conf
 bird_up a /run/bird.conf

@@ -1,8 +1,8 @@
 # Everything of Coati's in a; in b strongSwan keys the kernel's ESP, and BIRD is the OSPF neighbour.
 
 network
-strongswan_up "$PEERS/swanctl.conf"
 gre_in_b
+strongswan_up "$PEERS/swanctl.conf"
 bird_up b "$PEERS/bird.conf"
 coati_files "$SITES/seed/freebsd-a"
 coati_up

@@ -1,8 +1,8 @@
 # Everything of Coati's in a; in b strongSwan keys the kernel's ESP, and FRR is the OSPF neighbour.
 
 network
-strongswan_up "$PEERS/swanctl.conf"
 gre_in_b
+strongswan_up "$PEERS/swanctl.conf"
 frr_up "$PEERS/frr.conf"
 coati_files "$SITES/seed/freebsd-a"
 coati_up

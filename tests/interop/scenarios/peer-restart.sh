@@ -1,10 +1,10 @@
 # strongSwan is killed with SIGKILL and started again: its kernel has lost all SAs, as after a crash of the machine.
 
 network
+gre_in_b
 strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 coati_up
-gre_in_b
 pings a $A2 $B2 10
 kill -9 $CHARON_PID
 wait $CHARON_PID

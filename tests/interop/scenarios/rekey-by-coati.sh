@@ -1,11 +1,11 @@
 # Coati renews both phases several times under a stream of pings, nothing is lost.
 
 network
+gre_in_b
 strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 sed -i 's/^lifetime time 8 hour;/lifetime time 15 sec;/; s/^lifetime time 4 hour;/lifetime time 8 sec;/' /run/site/racoon.conf
 coati_up
-gre_in_b
 pings a $A2 $B2 1
 stream_of_pings 30
 # On a machine that stood still meanwhile, the next one is on its way.

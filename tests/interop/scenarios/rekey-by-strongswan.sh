@@ -3,10 +3,10 @@
 network
 sed 's/reauth_time = .*/reauth_time = 12s\nover_time = 5s\nrand_time = 1s/
     s/life_time = .*/life_time = 10s/; s/rekey_time = .*/rekey_time = 6s\nrand_time = 0/' "$PEERS/swanctl.conf" > /run/swanctl.conf
+gre_in_b
 strongswan_up /run/swanctl.conf
 coati_files "$SITES/seed/freebsd-a"
 coati_up
-gre_in_b
 pings a $A2 $B2 1
 stream_of_pings 30
 # On a machine that stood still meanwhile, the next one is on its way.

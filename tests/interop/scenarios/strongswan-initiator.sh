@@ -1,8 +1,8 @@
 # Coati begins, strongSwan answers; ESP and GRE of the kernel behind strongSwan.
 
 network
-strongswan_up "$PEERS/swanctl.conf"
 gre_in_b
+strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 coati_up
 now; began=$NOW

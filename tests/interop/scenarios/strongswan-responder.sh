@@ -4,8 +4,8 @@ network
 coati_files "$SITES/seed/freebsd-a"
 sed -i 's/^passive off;/passive on;/' /run/site/racoon.conf
 coati_up
-strongswan_up "$PEERS/swanctl.conf"
 gre_in_b
+strongswan_up "$PEERS/swanctl.conf"
 within 20 "pings from strongSwan's side are answered" in_b ping -n -c 1 -W 1 $A2
 swanctl --list-sas > $WORK/sas
 must "strongSwan: IKEv1 established, as initiator" grep -Eq 'ESTABLISHED, IKEv1, [0-9a-f]+_i\* [0-9a-f]+_r' $WORK/sas

@@ -2,8 +2,8 @@
 
 network
 sed 's/mode = transport/mode = tunnel/' "$PEERS/swanctl.conf" > /run/tunnel.conf
-strongswan_up /run/tunnel.conf
 gre_in_b
+strongswan_up /run/tunnel.conf
 coati_files "$SITES/seed/freebsd-a"
 sed -e "/-P out/s,esp/transport//,esp/tunnel/$A1-$B1/," -e "/-P in/s,esp/transport//,esp/tunnel/$B1-$A1/," \
     "$SITES/seed/freebsd-a/setkey.conf" > /run/site/setkey.conf
