@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use coati_ike::{Job, JobDone};
 use coati_ipsec::{Drop, Packet};
-use coati_os::process::wait_readable;
+use coati_os::process::{let_others_first, wait_readable};
 use coati_os::raw::{BATCH, RawSocket, Wire};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Forwarder};
@@ -169,6 +169,8 @@ pub fn exponentiating(jobs: Arc<Mutex<Receiver<Job>>>, control: ToControl) -> io
     // One waits for the next job, the others wait for their turn to.
     let next = move || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
     std::thread::Builder::new().name("dh".into()).spawn(move || {
+        // Packets and timers do not wait for it.
+        let_others_first();
         while let Ok(job) = next() {
             control.send(FromThreads::JobDone(job.run()));
         }
