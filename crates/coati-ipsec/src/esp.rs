@@ -215,3 +215,43 @@ fn nonce(salt: &[u8; 4], iv: &[u8]) -> [u8; 12] {
     back.iter_mut().zip(iv).for_each(|(to, from)| *to = *from);
     nonce
 }
+
+#[cfg(test)]
+mod tests {
+    use coati_sadb::{Lifetime, Mode, ReqId, SaId, SaProto, SaState, Spi, Usage};
+
+    use super::*;
+    use crate::snapshot::LiveSa;
+
+    /// Of 20 000 SAs hardly any is used, see docs/performance.md.
+    #[test]
+    fn an_idle_sa_is_small() {
+        let sa = Sa {
+            id: SaId {
+                source: "192.0.2.1".parse().unwrap(),
+                destination: "198.51.100.1".parse().unwrap(),
+                proto: SaProto::Esp,
+                spi: Spi(0x1000),
+            },
+            mode: Mode::Transport,
+            reqid: ReqId(0),
+            enc: EncAlgorithm::AesCbc,
+            enc_key: Secret::new(vec![1; 16]),
+            auth: AuthAlgorithm::HmacSha1,
+            auth_key: Secret::new(vec![2; 20]),
+            replay_window: 64,
+            nat_t: None,
+            soft: Lifetime::default(),
+            hard: Lifetime::default(),
+            state: SaState::Mature,
+            usage: Usage::default(),
+            sequence: 0,
+        };
+        let transform = LazyTransform::new(&sa).unwrap();
+        assert!(transform.ready.get().is_none(), "before the first packet");
+        assert!(transform.get().is_some() && transform.ready.get().is_some(), "from then on");
+        assert!(size_of::<LiveSa>() <= 288, "{}", size_of::<LiveSa>());
+        let short = Sa { enc_key: Secret::new(vec![1; 15]), ..sa };
+        assert!(LazyTransform::new(&short).is_err(), "a wrong key is told when it is given");
+    }
+}

@@ -142,8 +142,9 @@ impl Sadb {
                 None => Err(Refusal::NoSa),
             },
             Request::Flush(proto) => {
-                let doomed = |entry: &&Box<Entry>| proto.is_none_or(|proto| entry.sa.id.proto == proto);
-                let doomed: Vec<SaId> = self.sas.values().filter(doomed).map(|entry| entry.sa.id).collect();
+                let all = self.sas.values().map(|entry| entry.sa.id);
+                let doomed: Vec<SaId> =
+                    all.filter(|id| proto.is_none_or(|proto| id.proto == proto)).collect();
                 doomed.iter().for_each(|id| {
                     self.kill(id);
                 });
