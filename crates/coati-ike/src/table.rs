@@ -3,7 +3,6 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash};
-use std::ops::Deref;
 
 /// What an entry can be found by.
 pub(crate) trait Keyed {
@@ -13,20 +12,13 @@ pub(crate) trait Keyed {
     fn keys(&self) -> impl Iterator<Item = Self::Key>;
 }
 
-/// Entries in the order of their numbers. Reads as the map that it holds.
+/// Entries in the order of their numbers.
 pub(crate) struct Table<T> {
-    entries: BTreeMap<u64, T>,
+    /// Boxed: a map's node has room for eleven, and half of that is empty where numbers grow.
+    entries: BTreeMap<u64, Box<T>>,
     /// Hashes of keys, with whose they are: 16 bytes for a key, and who has the same hash is told apart at the entry.
     index: BTreeSet<(u64, u64)>,
     hasher: RandomState,
-}
-
-impl<T> Deref for Table<T> {
-    type Target = BTreeMap<u64, T>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.entries
-    }
 }
 
 impl<T: Keyed> Table<T> {
@@ -39,7 +31,7 @@ impl<T: Keyed> Table<T> {
         for key in entry.keys() {
             self.index.insert((self.hasher.hash_one(key), id));
         }
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
@@ -47,17 +39,36 @@ impl<T: Keyed> Table<T> {
         for key in entry.keys() {
             self.index.remove(&(self.hasher.hash_one(key), id));
         }
-        Some(entry)
+        Some(*entry)
+    }
+
+    pub(crate) fn get(&self, id: &u64) -> Option<&T> {
+        self.entries.get(id).map(Box::as_ref)
+    }
+
+    /// In order.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&u64, &T)> {
+        self.entries.iter().map(|(id, entry)| (id, entry.as_ref()))
+    }
+
+    /// The numbers, in order.
+    pub(crate) fn keys(&self) -> impl DoubleEndedIterator<Item = &u64> {
+        self.entries.keys()
+    }
+
+    /// In order.
+    pub(crate) fn values(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.entries.values().map(Box::as_ref)
     }
 
     /// One entry, whose keys must stay; else say [`Table::changed`].
     pub(crate) fn get_mut(&mut self, id: &u64) -> Option<&mut T> {
-        self.entries.get_mut(id)
+        self.entries.get_mut(id).map(Box::as_mut)
     }
 
     /// All entries, whose keys must stay.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.values_mut()
+        self.entries.values_mut().map(Box::as_mut)
     }
 
     /// Where the entry is found, after its keys were `before` and are others now.
@@ -65,7 +76,7 @@ impl<T: Keyed> Table<T> {
         for key in before {
             self.index.remove(&(self.hasher.hash_one(key), id));
         }
-        for key in self.entries.get(&id).into_iter().flat_map(T::keys) {
+        for key in self.entries.get(&id).map(Box::as_ref).into_iter().flat_map(T::keys) {
             self.index.insert((self.hasher.hash_one(key), id));
         }
     }
@@ -79,7 +90,7 @@ impl<T: Keyed> Table<T> {
     pub(crate) fn of(&self, key: T::Key) -> impl DoubleEndedIterator<Item = (u64, &T)> {
         let hash = self.hasher.hash_one(key);
         let same = move |id: u64| {
-            let entry = self.entries.get(&id)?;
+            let entry = self.get(&id)?;
             entry.keys().any(|own| own == key).then_some((id, entry))
         };
         self.index.range((hash, 0)..=(hash, u64::MAX)).filter_map(move |(_, id)| same(*id))
@@ -112,6 +123,6 @@ mod tests {
         assert_eq!(table.of('b').map(|(_, entry)| entry.1).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(table.remove(1), Some(('b', 1)));
         assert_eq!((table.ids('b'), table.ids('a')), (vec![3], vec![]));
-        assert_eq!(table.index.len(), table.len());
+        assert_eq!(table.index.len(), table.entries.len());
     }
 }

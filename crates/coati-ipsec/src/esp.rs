@@ -3,12 +3,14 @@
 //! Cipher and integrity are those of the SA: CBC with HMAC (RFC 2451, 3602, 2404, 4868), AES-GCM (RFC 4106), NULL
 //! (RFC 2410). A new cipher is a new variant of [`Cipher`].
 
+use std::sync::OnceLock;
+
 use coati_crypto::RandomSource;
 use coati_crypto::aead::{AeadKey, TAG_LEN};
 use coati_crypto::cbc::{CbcAlgorithm, CbcKey};
 use coati_crypto::hash::HashAlgorithm;
 use coati_crypto::mac::Hmac;
-use coati_sadb::{AuthAlgorithm, EncAlgorithm, Refusal, Sa};
+use coati_sadb::{AuthAlgorithm, EncAlgorithm, Refusal, Sa, Secret};
 use coati_wire::esp;
 
 use crate::counters::Drop;
@@ -23,6 +25,41 @@ pub(crate) struct Transform {
     icv_len: usize,
 }
 
+/// Keys of an SA, made ready by the first packet: that takes 1.7 KB, and of many SAs hardly any is used.
+#[derive(Debug)]
+pub(crate) struct LazyTransform {
+    keys: SaKeys,
+    ready: OnceLock<Box<Transform>>,
+}
+
+/// What a transform is made of.
+#[derive(Clone, Debug)]
+struct SaKeys {
+    enc: EncAlgorithm,
+    enc_key: Secret,
+    auth: AuthAlgorithm,
+    auth_key: Secret,
+}
+
+impl LazyTransform {
+    /// Checks algorithms and key lengths of `sa`.
+    pub(crate) fn new(sa: &Sa) -> Result<Self, Refusal> {
+        let keys =
+            SaKeys { enc: sa.enc, enc_key: sa.enc_key.clone(), auth: sa.auth, auth_key: sa.auth_key.clone() };
+        Transform::new(&keys)?;
+        Ok(Self { keys, ready: OnceLock::new() })
+    }
+
+    /// Ready for use; `None` does not happen, since the same keys were made ready before.
+    pub(crate) fn get(&self) -> Option<&Transform> {
+        if let Some(ready) = self.ready.get() {
+            return Some(ready);
+        }
+        let made = Box::new(Transform::new(&self.keys).ok()?);
+        Some(self.ready.get_or_init(|| made))
+    }
+}
+
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one per SA, and read for every packet: no pointer to follow")]
 enum Cipher {
@@ -33,8 +70,8 @@ enum Cipher {
 }
 
 impl Transform {
-    /// Checks algorithms and key lengths of `sa` and prepares its keys.
-    pub(crate) fn new(sa: &Sa) -> Result<Self, Refusal> {
+    /// Checks algorithms and key lengths and prepares the keys.
+    fn new(sa: &SaKeys) -> Result<Self, Refusal> {
         let key = sa.enc_key.expose();
         if !sa.enc.key_lengths().contains(&key.len()) {
             let allowed: Vec<String> = sa.enc.key_lengths().iter().map(|l| (l * 8).to_string()).collect();
@@ -177,4 +214,44 @@ fn nonce(salt: &[u8; 4], iv: &[u8]) -> [u8; 12] {
     front.copy_from_slice(salt);
     back.iter_mut().zip(iv).for_each(|(to, from)| *to = *from);
     nonce
+}
+
+#[cfg(test)]
+mod tests {
+    use coati_sadb::{Lifetime, Mode, ReqId, SaId, SaProto, SaState, Spi, Usage};
+
+    use super::*;
+    use crate::snapshot::LiveSa;
+
+    /// Of 20 000 SAs hardly any is used, see docs/performance.md.
+    #[test]
+    fn an_idle_sa_is_small() {
+        let sa = Sa {
+            id: SaId {
+                source: "192.0.2.1".parse().unwrap(),
+                destination: "198.51.100.1".parse().unwrap(),
+                proto: SaProto::Esp,
+                spi: Spi(0x1000),
+            },
+            mode: Mode::Transport,
+            reqid: ReqId(0),
+            enc: EncAlgorithm::AesCbc,
+            enc_key: Secret::new(vec![1; 16]),
+            auth: AuthAlgorithm::HmacSha1,
+            auth_key: Secret::new(vec![2; 20]),
+            replay_window: 64,
+            nat_t: None,
+            soft: Lifetime::default(),
+            hard: Lifetime::default(),
+            state: SaState::Mature,
+            usage: Usage::default(),
+            sequence: 0,
+        };
+        let transform = LazyTransform::new(&sa).unwrap();
+        assert!(transform.ready.get().is_none(), "before the first packet");
+        assert!(transform.get().is_some() && transform.ready.get().is_some(), "from then on");
+        assert!(size_of::<LiveSa>() <= 288, "{}", size_of::<LiveSa>());
+        let short = Sa { enc_key: Secret::new(vec![1; 15]), ..sa };
+        assert!(LazyTransform::new(&short).is_err(), "a wrong key is told when it is given");
+    }
 }

@@ -19,7 +19,7 @@ use coati_sadb::{
 };
 
 use crate::counters::{Counters, Drop};
-use crate::esp::Transform;
+use crate::esp::LazyTransform;
 use crate::packet::Packet;
 use crate::replay::ReplayWindow;
 use crate::shared_map::SharedMap;
@@ -48,7 +48,8 @@ const MAX_UNKNOWN_SPIS: u32 = 10;
 pub struct Sadb {
     random: Box<dyn RandomSource>,
     /// By number, which grows with every new one.
-    sas: BTreeMap<u64, Entry>,
+    /// Boxed: a map's node has room for eleven, and half of that is empty where numbers grow.
+    sas: BTreeMap<u64, Box<Entry>>,
     /// Their numbers by what tells them apart.
     numbers: HashMap<(IpAddr, SaProto, Spi), u64>,
     last_number: u64,
@@ -141,8 +142,9 @@ impl Sadb {
                 None => Err(Refusal::NoSa),
             },
             Request::Flush(proto) => {
-                let doomed = |entry: &&Entry| proto.is_none_or(|proto| entry.sa.id.proto == proto);
-                let doomed: Vec<SaId> = self.sas.values().filter(doomed).map(|entry| entry.sa.id).collect();
+                let all = self.sas.values().map(|entry| entry.sa.id);
+                let doomed: Vec<SaId> =
+                    all.filter(|id| proto.is_none_or(|proto| id.proto == proto)).collect();
                 doomed.iter().for_each(|id| {
                     self.kill(id);
                 });
@@ -151,7 +153,7 @@ impl Sadb {
             Request::Dump(proto) => {
                 let chosen =
                     self.sas.values().filter(|entry| proto.is_none_or(|proto| entry.sa.id.proto == proto));
-                Ok(Reply::Sas { sas: chosen.map(Entry::now).collect() })
+                Ok(Reply::Sas { sas: chosen.map(|entry| entry.now()).collect() })
             }
             Request::SpdAdd(policy) => self.spd_add(wall, *policy, false),
             Request::SpdUpdate(policy) => self.spd_add(wall, *policy, true),
@@ -231,7 +233,7 @@ impl Sadb {
         let number = self.number_of(&sa.id).ok_or(Refusal::NoSa)?;
         let found = self.sas.get_mut(&number).ok_or(Refusal::NoSa)?;
         if found.sa.state == SaState::Larval {
-            *found = Entry::new(now, wall, sa)?;
+            **found = Entry::new(now, wall, sa)?;
             if let Some(live) = &found.live {
                 Arc::make_mut(&mut self.snapshot).put_sa(number, live);
             }
@@ -261,7 +263,7 @@ impl Sadb {
         if let Some(live) = &entry.live {
             Arc::make_mut(&mut self.snapshot).put_sa(self.last_number, live);
         }
-        self.sas.insert(self.last_number, entry);
+        self.sas.insert(self.last_number, Box::new(entry));
     }
 
     fn kill(&mut self, id: &SaId) -> bool {
@@ -521,7 +523,7 @@ impl Entry {
         }
         let transform = match sa.id.proto {
             SaProto::Ipcomp => None,
-            _ => Some(Transform::new(&sa)?),
+            _ => Some(LazyTransform::new(&sa)?),
         };
         sa.state = SaState::Mature;
         sa.usage = Usage { added: wall, ..Usage::default() };

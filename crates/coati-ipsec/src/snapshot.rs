@@ -15,7 +15,7 @@ use coati_wire::ipv4::protocol;
 use coati_wire::{WireError, checksum, esp, ip, udp};
 
 use crate::counters::{Counters, Drop};
-use crate::esp::Transform;
+use crate::esp::LazyTransform;
 use crate::ipcomp;
 use crate::packet::Packet;
 use crate::replay::{ReplayError, ReplayWindow};
@@ -49,7 +49,7 @@ pub(crate) struct LiveSa {
     /// Whether zero bytes come between the UDP header and ESP.
     pub(crate) non_ike_marker: bool,
     /// ESP's; IPComp has none.
-    pub(crate) transform: Option<Transform>,
+    pub(crate) transform: Option<LazyTransform>,
     /// Last sequence number sent.
     pub(crate) sequence: AtomicU64,
     pub(crate) replay: Mutex<ReplayWindow>,
@@ -433,7 +433,7 @@ impl LiveSa {
             return Err(Drop::SequenceExhausted);
         }
         let inner = packet.len() - facts.header_len;
-        let transform = self.transform.as_ref().ok_or(Drop::PolicyMismatch)?;
+        let transform = self.transform.as_ref().and_then(LazyTransform::get).ok_or(Drop::PolicyMismatch)?;
         transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
         let ports = self.udp_ports.load(Ordering::Relaxed);
         if ports == 0 {
@@ -459,7 +459,7 @@ impl LiveSa {
         };
         let window = || self.replay.lock().unwrap_or_else(PoisonError::into_inner);
         window().check(u64::from(sequence)).map_err(refused)?;
-        let transform = self.transform.as_ref().ok_or(Drop::UnknownSpi)?;
+        let transform = self.transform.as_ref().and_then(LazyTransform::get).ok_or(Drop::UnknownSpi)?;
         let next_header = transform.open(packet, facts.header_len)?;
         window().accept(u64::from(sequence)).map_err(refused)?;
         self.usage.add(packet.len().saturating_sub(facts.header_len), wall);

@@ -129,8 +129,9 @@ impl Engine {
 
     /// Takes leave of all peers and removes all SAs.
     pub fn shutdown(&mut self) {
-        while let Some(sa) = self.phase1.values().next() {
-            let party = sa.party();
+        loop {
+            let first = self.phase1.values().next().map(Phase1::party);
+            let Some(party) = first else { break };
             self.take_leave(party.address, Some(&party), EndReason::Shutdown);
         }
         let left: BTreeSet<IpAddr> = self.core.pairs.values().map(|pair| pair.want.remote).collect();

@@ -80,6 +80,7 @@ pub(crate) fn connected(core: &mut Core, now: Instant, sa: &mut Phase1, message_
     }
     install(core, sa, &quick, false);
     let id = pair(core, now, sa, &quick, None);
+    quick.settle();
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)

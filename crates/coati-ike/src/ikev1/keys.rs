@@ -8,17 +8,38 @@ use coati_sadb::Secret;
 
 use crate::config::IkeCipher;
 
+/// A key of the PRF. It is prepared for each use, which costs two blocks of the hash: prepared ones take 700 bytes, and
+/// there are three of them for each peer, which are idle for hours.
+#[derive(Debug)]
+pub(crate) struct Prf {
+    hash: HashAlgorithm,
+    key: Secret,
+}
+
+impl Prf {
+    pub(crate) fn new(hash: HashAlgorithm, key: &[u8]) -> Self {
+        Self { hash, key: Secret::new(key.to_vec()) }
+    }
+
+    /// Of all `parts`, one after the other.
+    pub(crate) fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
+        Hmac::new(self.hash, self.key.expose()).sign(parts)
+    }
+}
+
 /// Keys of an ISAKMP SA.
 #[derive(Debug)]
 pub(crate) struct Keys {
     hash: HashAlgorithm,
     /// SKEYID, for HASH_I and HASH_R.
-    pub(crate) skeyid: Hmac,
+    pub(crate) skeyid: Prf,
     /// SKEYID_d, for phase 2.
-    pub(crate) d: Hmac,
+    pub(crate) d: Prf,
     /// SKEYID_a, for the hashes of phase 2.
-    pub(crate) a: Hmac,
-    cipher: CbcKey,
+    pub(crate) a: Prf,
+    cipher: CbcAlgorithm,
+    /// Of the cipher, prepared for each use as those of the PRF are.
+    cipher_key: Secret,
     /// The last block of phase 1, from which phase 2's initialization vectors come.
     pub(crate) last_block: Vec<u8>,
 }
@@ -40,7 +61,7 @@ impl Keys {
         material: &Material<'_>,
         exposed: Option<&mut Secret>,
     ) -> Option<Self> {
-        let prf = Hmac::new(hash, material.skeyid);
+        let prf = Prf::new(hash, material.skeyid);
         let [icookie, rcookie] = &material.cookies;
         let d = Zeroizing::new(prf.sign(&[material.shared, icookie, rcookie, &[0]]));
         let a = Zeroizing::new(prf.sign(&[&d, material.shared, icookie, rcookie, &[1]]));
@@ -53,10 +74,13 @@ impl Keys {
         if let Some(exposed) = exposed {
             *exposed = Secret::new(key.to_vec());
         }
-        let cipher = CbcKey::new(algorithm, &key).ok()?;
+        // Whether it is one that can be used.
+        CbcKey::new(algorithm, &key).ok()?;
         let mut last_block = hash.digest(&material.publics);
-        last_block.truncate(cipher.block_len());
-        Some(Self { hash, skeyid: prf, d: Hmac::new(hash, &d), a: Hmac::new(hash, &a), cipher, last_block })
+        last_block.truncate(algorithm.block_len());
+        let (d, a) = (Prf::new(hash, &d), Prf::new(hash, &a));
+        let cipher_key = Secret::new(key.to_vec());
+        Some(Self { hash, skeyid: prf, d, a, cipher: algorithm, cipher_key, last_block })
     }
 
     /// The first initialization vector of a phase 2 exchange.
@@ -70,7 +94,8 @@ impl Keys {
     pub(crate) fn encrypt(&self, iv: &mut Vec<u8>, body: &mut Vec<u8>) {
         let block = self.cipher.block_len();
         body.resize(body.len().next_multiple_of(block), 0);
-        if self.cipher.encrypt(iv, body).is_ok() {
+        let key = CbcKey::new(self.cipher, self.cipher_key.expose());
+        if key.is_ok_and(|key| key.encrypt(iv, body).is_ok()) {
             *iv = body.get(body.len().saturating_sub(block)..).unwrap_or(&[]).to_vec();
         }
     }
@@ -82,7 +107,7 @@ impl Keys {
             return None;
         }
         let mut plain = body.to_vec();
-        self.cipher.decrypt(iv, &mut plain).ok()?;
+        CbcKey::new(self.cipher, self.cipher_key.expose()).ok()?.decrypt(iv, &mut plain).ok()?;
         Some((plain, body.get(body.len() - block..)?.to_vec()))
     }
 

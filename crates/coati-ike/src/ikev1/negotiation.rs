@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use coati_crypto::mac::Hmac;
 use coati_sadb::Secret;
 use coati_wire::isakmp::{Notification, Payload, exchange, kind};
 
@@ -11,7 +10,7 @@ use super::auth::{self, Unproven};
 use super::fragment;
 use super::greeting::Abilities;
 use super::informational;
-use super::keys::{Keys, Material};
+use super::keys::{Keys, Material, Prf};
 use super::nat;
 use super::phase1::{Phase1, State};
 use super::xauth;
@@ -163,7 +162,7 @@ pub(crate) fn derive(core: &mut Core, sa: &mut Phase1, shared: &[u8]) {
         let [initiator_cookie, _] = sa.cookies;
         exposed.push_back(ExposedKey { initiator_cookie, key });
     }
-    sa.signed_prf = sa.method().curve().map(|curve| Hmac::new(curve.hash(), &skeyid));
+    sa.signed_prf = sa.method().curve().map(|curve| Prf::new(curve.hash(), &skeyid));
     sa.iv = sa.keys.as_ref().map_or(Vec::new(), |keys| keys.last_block.clone());
 }
 
@@ -221,7 +220,11 @@ pub(crate) fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
     sa.lifetime = Duration::from_secs(sa.proposal.as_ref().map_or(28_800, |p| u64::from(p.lifetime)));
     // The ephemeral values have done their work.
     sa.private = None;
+    sa.publics = Default::default();
+    sa.nonces = Default::default();
     sa.sa_body = Vec::new();
+    sa.answer_body = Vec::new();
+    sa.vendor_answers = Vec::new();
     sa.requested = Vec::new();
     core.failures.remove(&sa.remote.ip());
     core.events.push_back(Event::IsakmpEstablished { local: sa.local, remote: sa.remote, spi: sa.spi() });

@@ -5,11 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
-use coati_crypto::mac::Hmac;
 use coati_crypto::x509::Name;
 use coati_wire::isakmp::Identity;
 
-use super::keys::Keys;
+use super::keys::{Keys, Prf};
 use super::nat::Nat;
 use super::quick_mode::Quick;
 use super::transaction::Access;
@@ -73,7 +72,7 @@ pub(crate) struct Phase1 {
     /// Authorities that the peer wants a certificate of.
     pub(crate) requested: Vec<Name>,
     /// The PRF for the hashes that are signed, where the method has one of its own (RFC 4754).
-    pub(crate) signed_prf: Option<Hmac>,
+    pub(crate) signed_prf: Option<Prf>,
     /// Login and settings of a road warrior.
     pub(crate) access: Access,
     /// The peer's proof while it is judged.

@@ -18,7 +18,7 @@ use crate::pair::Want;
 /// Policies in the order in which they are looked at, found by their ends.
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
-    list: BTreeMap<u64, Policy>,
+    list: BTreeMap<u64, Box<Policy>>,
     by_ends: HashMap<(Prefix, Prefix), Vec<u64>>,
     last: u64,
 }
@@ -33,17 +33,17 @@ impl Policies {
         self.last += 1;
         let ends = (policy.selector.source, policy.selector.destination);
         self.by_ends.entry(ends).or_default().push(self.last);
-        self.list.insert(self.last, policy);
+        self.list.insert(self.last, Box::new(policy));
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.list.values()
+        self.list.values().map(Box::as_ref)
     }
 
     /// Those from one prefix to another.
     fn between(&self, source: Prefix, destination: Prefix) -> impl Iterator<Item = &Policy> {
         let ids = self.by_ends.get(&(source, destination)).into_iter().flatten();
-        ids.filter_map(|id| self.list.get(id))
+        ids.filter_map(|id| self.list.get(id).map(Box::as_ref))
     }
 
     pub(crate) fn get(&self, direction: Direction, selector: &Selector) -> Option<&Policy> {

@@ -119,6 +119,14 @@ impl Quick {
         self.state != State::Done
     }
 
+    /// Forgets what only made the pair: just the answer to repeated messages is wanted still.
+    pub(crate) fn settle(&mut self) {
+        (self.private, self.shared) = (None, None);
+        (self.ids, self.nonces) = Default::default();
+        (self.choice, self.answer) = (None, None);
+        self.info = SaInfo::default();
+    }
+
     fn own(&self) -> usize {
         usize::from(!self.initiator)
     }
@@ -682,6 +690,7 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
     let Some(chain) = third(sa, &quick) else { return Outcome::Continues };
     send_chain(core, now, sa, &mut quick, chain, false);
     let id = pair(core, now, sa, &quick, held);
+    quick.settle();
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)
@@ -729,6 +738,7 @@ fn conclude(
         commit::send_connected(core, now, sa, &mut quick);
     }
     let id = pair(core, now, sa, &quick, None);
+    quick.settle();
     sa.quicks.insert(message_id, quick);
     core.set_timer(now + MEMORY, Timer::ForgetQuick(sa.id, message_id));
     Outcome::Established(id)

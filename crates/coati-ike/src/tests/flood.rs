@@ -113,3 +113,11 @@ fn complaints_to_strangers_are_few_and_small() {
     assert!(answers.iter().all(|answer| answer.payload.len() <= first.len()));
     assert!(world.hosts[0].engine.failures().count() <= 20);
 }
+
+/// 10 000 peers are 10 000 of each: see docs/performance.md before a number here grows.
+#[test]
+fn what_an_established_peer_takes_is_bounded() {
+    use crate::ikev1::{phase1::Phase1, quick_mode::Quick};
+    let sizes = [size_of::<Phase1>(), size_of::<Quick>(), size_of::<crate::pair::Pair>()];
+    assert!(sizes.iter().zip([1280, 832, 400]).all(|(size, limit)| *size <= limit), "{sizes:?}");
+}

@@ -16,6 +16,13 @@ pub fn forbid_core_dumps() {
     }
 }
 
+/// The calling thread lets others go first where they want the same core (nice(2), which is about one thread here).
+/// It goes on as before where that is not allowed.
+pub fn let_others_first() {
+    // Only rising priority needs a right; should it fail nevertheless, nothing but speed is different.
+    let _ = rustix::process::nice(3);
+}
+
 /// A process in the background that has not said yet that it is ready.
 #[derive(Debug)]
 pub struct Background {

@@ -16,11 +16,12 @@ mod threads;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::num::NonZero;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use clap::Args;
@@ -305,7 +306,11 @@ impl Start {
             let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
             joins.push(threads::outgoing(index, tun.clone(), wire.clone(), forwarder(), control, stop)?);
         }
-        let to_exponentiate = to_control.another()?;
+        let (jobs, jobs_receiver) = channel();
+        let jobs_receiver = Arc::new(Mutex::new(jobs_receiver));
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            joins.push(threads::exponentiating(jobs_receiver.clone(), to_control.another()?)?);
+        }
         let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
         let logins = Logins::start(&to_control)?;
         let sockets = Receivers { v4: [esp, gre], v6 };
@@ -319,8 +324,6 @@ impl Start {
         )?);
         let tuns = tuns.into_iter().map(TunWriter::new).collect();
         let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
-        let (jobs, jobs_receiver) = channel();
-        joins.push(threads::exponentiating(jobs_receiver, to_exponentiate)?);
         let mut control = Control::new(&site, plane, randomness);
         let debug_keys = match &self.debug_keys {
             Some(dir) => {

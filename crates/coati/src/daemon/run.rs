@@ -38,6 +38,12 @@ use crate::clock::{unix_micros, unix_seconds};
 /// A message is too long for the interface (Linux, FreeBSD: 40).
 const EMSGSIZE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
 
+/// Longest UDP payload, in bytes.
+const MAX_DATAGRAM: usize = 65_536;
+
+/// Datagrams of a socket, and messages of the other threads, that are handled before timers are looked at again.
+const TURN: usize = 64;
+
 /// A running router.
 pub struct Daemon {
     pub(super) start: Start,
@@ -45,6 +51,8 @@ pub struct Daemon {
     pub(super) control: Control,
     wire: Wire,
     pub(super) ike: Vec<UdpSocket>,
+    /// For what comes to those.
+    buffer: Vec<u8>,
     /// For sending only: the packet thread receives, since ESP comes there too.
     natt: Vec<UdpSocket>,
     esp_on_ike_port: EspOnIkePort,
@@ -143,6 +151,7 @@ impl Daemon {
             control: parts.control,
             wire: parts.wire,
             ike: parts.ike,
+            buffer: vec![0; MAX_DATAGRAM],
             natt: parts.natt,
             esp_on_ike_port: parts.esp_on_ike_port,
             jobs: parts.jobs,
@@ -169,9 +178,13 @@ impl Daemon {
         let signals = SignalPipes::new()?;
         self.look_at_interfaces();
         loop {
-            self.work();
+            let has_more = self.work();
             let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
-            let timeout = if self.admin.is_behind() { Some(Duration::from_millis(20)) } else { timeout };
+            let timeout = match (has_more, self.admin.is_behind()) {
+                (true, _) => Some(Duration::ZERO),
+                (false, true) => Some(Duration::from_millis(20)),
+                (false, false) => timeout,
+            };
             let mut descriptors: Vec<BorrowedFd<'_>> =
                 vec![signals.end.as_fd(), signals.reload.as_fd(), signals.user.as_fd(), self.wake.as_fd()];
             descriptors.extend(self.ike.iter().map(AsFd::as_fd));
@@ -247,11 +260,16 @@ impl Daemon {
         }
     }
 
-    /// Everything that is there to do now.
-    fn work(&mut self) {
+    /// What is there to do now; whether the threads may have more to say. Of that it takes a bounded number, as of
+    /// datagrams: timers wait no longer than these take.
+    fn work(&mut self) -> bool {
         let mut drained = [0; 256];
         while self.wake.read(&mut drained).is_ok_and(|count| count == drained.len()) {}
-        while let Ok(message) = self.from_threads.try_recv() {
+        let mut heard = 0;
+        while heard < TURN
+            && let Ok(message) = self.from_threads.try_recv()
+        {
+            heard += 1;
             self.handle_thread(message);
         }
         self.receive_ike();
@@ -264,6 +282,7 @@ impl Daemon {
         self.control.handle_timeout(now());
         self.serve_admin();
         self.carry_out();
+        heard == TURN
     }
 
     fn handle_thread(&mut self, message: FromThreads) {
@@ -307,12 +326,11 @@ impl Daemon {
 
     /// A bounded number of datagrams of each socket, so that a flood keeps nobody else waiting.
     fn receive_ike(&mut self) {
-        let mut buffer = vec![0; 65_536];
         for socket in &self.ike {
             let Ok(local) = socket.local_addr() else { continue };
-            for _ in 0..64 {
-                let Ok((length, remote)) = socket.recv_from(&mut buffer) else { break };
-                let Some(datagram) = buffer.get(..length) else { continue };
+            for _ in 0..TURN {
+                let Ok((length, remote)) = socket.recv_from(&mut self.buffer) else { break };
+                let Some(datagram) = self.buffer.get(..length) else { continue };
                 match datagram.strip_prefix(&NON_IKE_MARKER) {
                     Some(esp) if !esp.is_empty() => self.esp_on_ike_port.take(local, remote, esp),
                     _ => self.control.handle_ike(now(), local, remote, datagram),

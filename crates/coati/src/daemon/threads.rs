@@ -1,5 +1,5 @@
-//! The threads that carry packets, one for each tunnel's outgoing side and one for everything that comes in, and the
-//! one that computes for IKE.
+//! The threads that carry packets, one for each tunnel's outgoing side and one for everything that comes in, and those
+//! that compute for IKE, one for each core.
 //!
 //! The packet threads work in batches and never wait for the control thread; what that must see goes to it by a channel,
 //! and a byte in a socket pair wakes it. The channel is bounded: a flood that it cannot keep up with is dropped and
@@ -9,13 +9,13 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use coati_ike::{Job, JobDone};
 use coati_ipsec::{Drop, Packet};
-use coati_os::process::wait_readable;
+use coati_os::process::{let_others_first, wait_readable};
 use coati_os::raw::{BATCH, RawSocket, Wire};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Forwarder};
@@ -162,10 +162,16 @@ fn is_esp(payload: &[u8]) -> bool {
     payload.len() > 4 && !payload.starts_with(&[0; 4])
 }
 
-/// Does IKE's exponentiations, one after the other. Ends when nobody can send any more.
-pub fn exponentiating(jobs: Receiver<Job>, control: ToControl) -> io::Result<JoinHandle<()>> {
+/// Does IKE's exponentiations, together with the other threads that take from the same queue; in which order they are
+/// done does not matter to the engine. Ends when nobody can send any more. How long the queue may get is bounded by
+/// what the engine has under way: a job for each exchange.
+pub fn exponentiating(jobs: Arc<Mutex<Receiver<Job>>>, control: ToControl) -> io::Result<JoinHandle<()>> {
+    // One waits for the next job, the others wait for their turn to.
+    let next = move || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
     std::thread::Builder::new().name("dh".into()).spawn(move || {
-        while let Ok(job) = jobs.recv() {
+        // Packets and timers do not wait for it.
+        let_others_first();
+        while let Ok(job) = next() {
             control.send(FromThreads::JobDone(job.run()));
         }
     })
