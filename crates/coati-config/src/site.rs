@@ -209,10 +209,9 @@ impl Site {
 
     fn check_policies(&self, source: &Arc<Source>, racoon: &RacoonConf, remarks: &mut Vec<Diagnostic>) {
         for (policy, statement) in self.policies() {
-            if policy.direction != Direction::Out || !matches!(policy.action, Action::Ipsec(_)) {
-                continue;
-            }
-            let peer = policy.selector.destination.address;
+            let (Direction::Out, Action::Ipsec(rules)) = (policy.direction, &policy.action) else { continue };
+            let far_end = rules.iter().find_map(|rule| rule.endpoints).map(|(_, far)| far);
+            let peer = far_end.unwrap_or(policy.selector.destination.address);
             let span = source.line(statement.place.line);
             let fits = |remote: &Remote| remote.address().is_none_or(|address| address == peer);
             if !racoon.remotes.iter().any(fits) {

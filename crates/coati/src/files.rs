@@ -98,7 +98,7 @@ fn texts_from(
     }
     let text = |name: &str| -> io::Result<Option<Arc<Source>>> {
         let path = dir.join(name);
-        match std::fs::read(&path) {
+        match whole(&path) {
             Ok(bytes) => source(&path, bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
@@ -198,7 +198,7 @@ impl Includes<'_> {
             if found.is_dir() {
                 continue;
             }
-            let bytes = std::fs::read(&found).map_err(|error| format!("{}: {error}", found.display()))?;
+            let bytes = whole(&found).map_err(|error| format!("{}: {error}", found.display()))?;
             sources.push(source(&found, bytes).map_err(|error| error.to_string())?);
         }
         Ok(sources)
@@ -216,32 +216,55 @@ fn at_home(pattern: &str) -> Result<String, String> {
     Ok(format!("{}{rest}", glob::Pattern::escape(&home)))
 }
 
+/// Opens a file, and nothing else: a pipe would make us wait for whoever writes into it, a device may have no end.
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(at_once).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// All of a file.
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)? as u64 > LONGEST {
+        let message = format!("this file has more than {} MiB", LONGEST >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
 /// A file that has to be there.
 fn named(path: &Path) -> io::Result<Arc<Source>> {
     let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    source(path, std::fs::read(path).map_err(explain)?)
+    source(path, whole(path).map_err(explain)?)
 }
 
 /// What clients are shown; a byte more than may be taken shows that there is more.
 fn banner(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST_BANNER as u64 + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(LONGEST_BANNER as u64 + 1).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The bytes of a key id, one more than it may have at the most.
 fn key_id(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST_KEY_ID as u64 + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(LONGEST_KEY_ID as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
+/// Bytes that a file of ours may have.
+const LONGEST: u64 = 64 << 20;
 /// Where keys come from.
 const RANDOM_KEY: &str = "`openssl rand -hex 24` makes a key";
 
 /// The file with the pre-shared keys, when nobody else can read it, else what to do about that.
 fn keys(path: &Path, purpose: Purpose) -> io::Result<(Option<Arc<Source>>, Option<Diagnostic>)> {
-    let mut file = std::fs::File::open(path)?;
+    let file = open(path)?;
     // Of what was opened, not of what has the name by now.
     let meta = file.metadata()?;
     let shown = path.display().to_string();
@@ -258,7 +281,7 @@ fn keys(path: &Path, purpose: Purpose) -> io::Result<(Option<Arc<Source>>, Optio
         remark = Some(problem(Severity::Note, help));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.take(LONGEST).read_to_end(&mut bytes)?;
     Ok((Some(source(path, bytes)?), remark))
 }
 

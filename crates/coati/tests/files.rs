@@ -345,3 +345,22 @@ fn remarks_for_programs() {
     assert_eq!((&error["line"], &error["column"]), (&serde_json::json!(5), &serde_json::json!(1)));
     assert_eq!(error["help"], "did you mean `dpd_delay`?");
 }
+
+/// A pipe has no end, and neither has /dev/zero: nobody waits for either.
+#[test]
+fn what_is_no_file_is_refused() {
+    let dir = Dir::seed("pipes");
+    let pipe = dir.path.join("pipe.conf");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for what in ["pipe.conf", "/dev/zero"] {
+        let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
+        fs::write(dir.path.join("racoon.conf"), format!("include \"{what}\";\n{text}")).unwrap();
+        let ran = dir.check();
+        assert_ne!(ran.code, 0);
+        ran.says(&["racoon.conf:1:", "this is not a regular file"]);
+        fs::write(dir.path.join("racoon.conf"), text).unwrap();
+    }
+    fs::remove_file(dir.path.join("psk.txt")).unwrap();
+    fs::rename(&pipe, dir.path.join("psk.txt")).unwrap();
+    assert_ne!(dir.check().code, 0);
+}

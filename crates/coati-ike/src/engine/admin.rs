@@ -11,6 +11,7 @@ use crate::config::ExchangeMode;
 use crate::event::EndReason;
 use crate::ikev1::identity;
 use crate::ikev1::phase1::{Phase1, State, hex};
+use crate::ikev1::transaction::Login;
 use crate::pair::PairKey;
 
 /// Why a command was not carried out.
@@ -125,8 +126,10 @@ impl Engine {
         remote: IpAddr,
         name: Option<&str>,
     ) -> Result<(), NotDone> {
-        if self.best(remote, None).is_some() {
-            return Err(NotDone::Exists);
+        if let Some(sa) = self.best(remote, None).and_then(|id| self.phase1.get(&id)) {
+            // A login or settings that are waited for decide.
+            let is_ready = sa.access.login == Login::Passed && !sa.access.asking;
+            return if is_ready { Err(NotDone::Exists) } else { Ok(()) };
         }
         if self.under_way(remote).is_some() {
             return Ok(());

@@ -62,6 +62,7 @@ impl Engine {
                 let Some(sa) = self.phase1.get(&id) else { return };
                 let settings = sa.access.settings.clone();
                 let (local, remote, spi) = (sa.local, sa.remote, sa.spi());
+                self.core.failures.remove(&remote.ip());
                 self.core.events.push_back(Event::Ready { local, remote, spi, settings });
                 if sa.initiator {
                     self.begin_waiting(now, id);

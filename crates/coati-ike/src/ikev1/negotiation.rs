@@ -226,7 +226,10 @@ pub(crate) fn established(core: &mut Core, now: Instant, sa: &mut Phase1) {
     sa.answer_body = Vec::new();
     sa.vendor_answers = Vec::new();
     sa.requested = Vec::new();
-    core.failures.remove(&sa.remote.ip());
+    // A login that was refused is the last word until another one has passed.
+    if !sa.method().is_client() && !sa.method().is_server() {
+        core.failures.remove(&sa.remote.ip());
+    }
     core.events.push_back(Event::IsakmpEstablished { local: sa.local, remote: sa.remote, spi: sa.spi() });
     // The responder renews late: the initiator should have done it.
     let share = if sa.initiator { 80 } else { 90 };

@@ -94,6 +94,7 @@ pub fn confine(user: u32, group: u32) -> io::Result<()> {
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
     }
     rustix::thread::set_keep_capabilities(true)?;
+    let dies_with_parent = rustix::process::parent_process_death_signal()?;
     // SAFETY: these take integers and a null list of length 0, and apply to the whole process.
     let became = unsafe {
         libc::setgroups(0, std::ptr::null()) == 0
@@ -106,8 +107,9 @@ pub fn confine(user: u32, group: u32) -> io::Result<()> {
     rustix::thread::set_keep_capabilities(false)?;
     let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)?;
-    // The kernel forgets it when a process becomes another user.
+    // The kernel forgets both when a process becomes another user.
     forbid_core_dumps();
+    rustix::process::set_parent_process_death_signal(dies_with_parent)?;
     Ok(())
 }
 

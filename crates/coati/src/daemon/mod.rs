@@ -234,6 +234,7 @@ impl Start {
     fn begin(self, site: Site) -> io::Result<Daemon> {
         // Before anything is touched, so that a second daemon cannot disturb the first.
         let (sockets, besides) = self.sockets(&site)?;
+        let (user, group) = privsep(&site)?;
         let mut admin = AdminServer::bind(&sockets)?;
         let target = self.log.clone().or_else(|| {
             log_of_flags(site.rc.racoon_flags.as_deref()).map(|path| LogTarget::File(path, false))
@@ -284,7 +285,6 @@ impl Start {
             }
         }
         let pid_file = if self.pid_file { Some(reload::PidFile::write(&site)?) } else { None };
-        let (user, group) = privsep(&site)?;
         if (user, group) != (0, 0) {
             log.give_to(user, group).map_err(while_doing("the log file"))?;
             coati_os::process::confine(user, group)

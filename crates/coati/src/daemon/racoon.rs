@@ -3,7 +3,7 @@
 //!
 //! The other files of a router are read from the folder of racoon.conf when they are there, as `coati up` does it.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -88,7 +88,7 @@ pub fn run(args: &[String]) -> ExitCode {
         }
     };
     if flags.version {
-        print!("{}", version());
+        let _ = write!(io::stdout(), "{}", version());
         return ExitCode::SUCCESS;
     }
     coati_os::process::forbid_core_dumps();
@@ -139,7 +139,7 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     if let (true, Some(racoon)) = (flags.dump, &site.racoon) {
-        print!("{racoon}");
+        let _ = write!(io::stdout(), "{racoon}");
     }
     if flags.backup {
         eprintln!("racoon: -B: there are no saved SAs: Coati writes no keys to disk; peers negotiate anew");
@@ -162,7 +162,7 @@ fn test(place: &Place) -> io::Result<ExitCode> {
     if files::report(&remarks) {
         return Ok(ExitCode::FAILURE);
     }
-    print!("{}", sections(&site));
+    let _ = write!(io::stdout(), "{}", sections(&site));
     let file = place.racoon_conf.as_deref().unwrap_or(&place.dir);
     println!("{}: no errors", file.display());
     Ok(ExitCode::SUCCESS)

@@ -55,6 +55,11 @@ impl Daemon {
         if self.start.sockets.is_empty() && adminsock(&site) != adminsock(&self.site) {
             later.push("adminsock");
         }
+        let privsep =
+            |site: &Site| site.racoon.as_ref().map(|racoon| racoon.privsep.clone()).unwrap_or_default();
+        if privsep(&site) != privsep(&self.site) {
+            later.push("privsep");
+        }
         let natt = |site: &Site| {
             let mut shared = self.start.ike_addresses(site);
             shared.retain(|(_, port)| *port == NATT_PORT);

@@ -1,8 +1,7 @@
 //! Reads the files with certificates, private keys and revocation lists that racoon.conf wants.
 
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use coati_config::pki::{MOST_HASH_NAMES, PkiFiles};
@@ -109,14 +108,9 @@ fn bytes(
     longest: u64,
     allowed: impl FnOnce(&std::fs::Metadata) -> Result<(), String>,
 ) -> Result<Secret, String> {
-    // What is no regular file must not keep us waiting.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let explain = |error: io::Error| format!("{}: {error}", path.display());
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(explain)?;
+    let file = super::open(path).map_err(explain)?;
     let meta = file.metadata().map_err(explain)?;
-    if !meta.is_file() {
-        return Err(format!("{}: not a regular file", path.display()));
-    }
     allowed(&meta)?;
     if meta.len() > longest {
         return Err(format!("{}: {} bytes, more than {longest} are not read", path.display(), meta.len()));

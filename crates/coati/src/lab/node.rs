@@ -99,7 +99,11 @@ fn install(files: &Path) -> io::Result<()> {
         let path = target.join(entry.file_name());
         // Not copied: git keeps no mode 0600, and a package would set it too.
         fs::write(&path, fs::read(entry.path())?)?;
-        let mode = if entry.file_name() == "psk.txt" { 0o600 } else { 0o644 };
+        let mode = match entry.metadata()?.permissions().mode() & 0o111 {
+            _ if entry.file_name() == "psk.txt" => 0o600,
+            0 => 0o644,
+            _ => 0o755,
+        };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
     let program = std::env::current_exe()?;
