@@ -108,9 +108,10 @@ impl Engine {
 
     pub(super) fn begin_waiting(&mut self, now: Instant, id: u64) {
         let Some(sa) = self.phase1.get_mut(&id).filter(|sa| sa.is_ready()) else { return };
-        let wants: Vec<Want> = sa.waiting.drain(..).collect();
+        let (wants, began): (Vec<Want>, Instant) = (sa.waiting.drain(..).collect(), sa.began);
         for want in wants {
-            if self.core.live_pair(&want).is_none() {
+            // A pair from before is there when it is to be renewed; one that has come meanwhile will do.
+            if self.core.live_pair(&want).is_none_or(|(_, pair)| pair.established < began) {
                 self.negotiate(now, want);
             }
         }
