@@ -281,7 +281,6 @@ impl Engine {
             old.config = config;
             old.hello_due = now;
             let area = old.config.area;
-            self.tick(now);
             self.router_lsa_soon(now, area);
             return self.handle_timeout(now);
         }

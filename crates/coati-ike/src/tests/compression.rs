@@ -35,25 +35,7 @@ fn count(world: &mut World, host: usize) -> (usize, usize) {
 
 /// A packet with much redundancy, from host a to host b; whether it was compressed on the way.
 fn packet_from_a(world: &mut World) -> bool {
-    let header = coati_wire::ipv4::Repr {
-        tos: 0,
-        id: 1,
-        dont_fragment: false,
-        ttl: 64,
-        protocol: 47,
-        source: A.parse().unwrap(),
-        destination: B.parse().unwrap(),
-        payload_len: 1000,
-    };
-    let mut batch = [coati_ipsec::Packet::new(&[&header.emit()[..], &[0; 1000]].concat())];
-    let mut verdicts = Vec::new();
-    let [a, b] = &world.hosts;
-    a.sadb.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut world.random);
-    assert_eq!(verdicts, [coati_ipsec::Outbound::Sealed]);
-    let smaller = batch[0].len() < 500;
-    assert_eq!(b.sadb.snapshot().inbound(&mut batch[0], 0), Ok(()));
-    assert_eq!(batch[0].len(), 1020);
-    smaller
+    world.packet(0, 1000) < 500
 }
 
 #[test]

@@ -321,22 +321,34 @@ impl World {
 
     /// A GRE packet from host b to host a, as the policies want it.
     fn packet_from_b(&mut self) {
+        self.packet(1, 24);
+    }
+
+    /// A GRE packet from one host to the other, with so many zeros in it; how long it was on the way.
+    fn packet(&mut self, from: usize, payload_len: usize) -> usize {
+        let (from, to) = (&self.hosts[from], &self.hosts[1 - from]);
+        let ends = [from, to].map(|host| host.address);
+        let [IpAddr::V4(source), IpAddr::V4(destination)] = ends else { panic!("IPv4 hosts") };
+        let (protocol, ttl) = (47, 64);
         let header = coati_wire::ipv4::Repr {
             tos: 0,
             id: 1,
             dont_fragment: false,
-            ttl: 64,
-            protocol: 47,
-            source: B.parse().unwrap(),
-            destination: A.parse().unwrap(),
-            payload_len: 24,
+            ttl,
+            protocol,
+            source,
+            destination,
+            payload_len,
         };
-        let mut batch = [coati_ipsec::Packet::new(&[&header.emit()[..], &[0; 24]].concat())];
+        let bytes = [&header.emit()[..], &vec![0; payload_len]].concat();
+        let mut batch = [coati_ipsec::Packet::new(&bytes)];
         let mut verdicts = Vec::new();
-        let [a, b] = &self.hosts;
-        b.sadb.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut self.random);
+        from.sadb.snapshot().outbound(&mut batch, &mut verdicts, 0, &mut self.random);
         assert_eq!(verdicts, [coati_ipsec::Outbound::Sealed]);
-        assert_eq!(a.sadb.snapshot().inbound(&mut batch[0], 0), Ok(()));
+        let sealed = batch[0].len();
+        assert_eq!(to.sadb.snapshot().inbound(&mut batch[0], 0), Ok(()));
+        assert_eq!(batch[0].len(), bytes.len());
+        sealed
     }
 
     /// For the message of a failed assertion.
