@@ -23,6 +23,11 @@ pub fn let_others_first() {
     let _ = rustix::process::nice(3);
 }
 
+/// Whether there are other threads than the calling one.
+fn has_threads() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1)
+}
+
 /// A process in the background that has not said yet that it is ready.
 #[derive(Debug)]
 pub struct Background {
@@ -33,7 +38,7 @@ pub struct Background {
 /// [`Background::ready`] or has ended, and exits with 0 or 1, so that what goes wrong at a start is seen by whoever
 /// started it. Only while there is no other thread.
 pub fn go_to_background() -> io::Result<Background> {
-    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+    if has_threads() {
         return Err(io::Error::other("a program with threads cannot go to the background"));
     }
     let (reader, writer) = std::io::pipe()?;
@@ -86,7 +91,7 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
 /// Becomes this user and group for good, and keeps of root's rights what a daemon of ours needs (capabilities(7)).
 /// Programs that it starts have none of them. Only while there is no other thread, which would keep all.
 pub fn confine(user: u32, group: u32) -> io::Result<()> {
-    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+    if has_threads() {
         return Err(io::Error::other("a program with threads cannot give up rights"));
     }
     for capability in CapabilitySet::all().difference(KEPT).iter() {
