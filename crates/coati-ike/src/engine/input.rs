@@ -64,8 +64,10 @@ impl Engine {
             return self.core.drop_datagram("unknown flags");
         }
         if header.message_id == 0 && header.flags & flag::COMMIT != 0 {
-            // The complaint is not larger than what it is about.
-            if message.len() >= 2 * HEADER_LEN && self.core.may_complain(now) {
+            // The complaint is not larger than what it is about, and goes to nobody whom no remote section covers.
+            let is_large = message.len() >= 2 * HEADER_LEN;
+            let is_known = self.core.config.peer_of(remote.ip()).is_some();
+            if is_large && is_known && self.core.may_complain(now) {
                 let cookies = [header.initiator_cookie, header.responder_cookie];
                 informational::complain(&mut self.core, local, remote, cookies, Notification::INVALID_FLAGS);
             }
@@ -145,9 +147,10 @@ impl Engine {
             let tables = (&mut self.greetings, &self.own_cookies);
             return main_mode::respond(&mut self.core, now, tables, ends, header, body);
         }
-        if !self.has_room_for(remote) {
+        if self.is_crowded_by(remote) {
             return self.core.drop_datagram("too many half-open negotiations");
         }
+        self.make_room();
         let sa = aggressive_mode::respond(&mut self.core, now, (local, remote), header, body);
         if let Some(mut sa) = sa {
             sa.last_received = digest;
@@ -169,12 +172,14 @@ impl Engine {
         if header.exchange != exchange::IDENTITY_PROTECTION || header.message_id != 0 {
             return self.core.drop_datagram("unknown cookies");
         }
+        // Before the greeting is taken: it is there when the peer repeats its message.
+        if self.is_crowded_by(ends.1) {
+            return self.core.drop_datagram("too many half-open negotiations");
+        }
         let Some(greeting) = self.greetings.take(now, ends.1, cookies) else {
             return self.core.drop_datagram("unknown cookies");
         };
-        if !self.has_room_for(ends.1) {
-            return self.core.drop_datagram("too many half-open negotiations");
-        }
+        self.make_room();
         if let Some(sa) = main_mode::resume(&mut self.core, now, &greeting) {
             let id = sa.id;
             self.keep(sa);
@@ -182,20 +187,24 @@ impl Engine {
         }
     }
 
-    /// Whether one more stranger may have a state machine. When there are too many in all, one of them goes.
-    fn has_room_for(&mut self, remote: SocketAddr) -> bool {
-        let half_open = |sa: &&Phase1| !sa.initiator && !sa.is_established();
-        let all: Vec<u64> = self.half_open.iter().copied().collect();
-        let all: Vec<&Phase1> = all.iter().filter_map(|id| self.phase1.get(id)).filter(half_open).collect();
-        if all.iter().filter(|sa| sa.remote.ip() == remote.ip()).count() >= MAX_HALF_OPEN_OF_ONE {
-            return false;
-        }
-        if all.len() >= MAX_HALF_OPEN {
-            let any = self.core.random.below(u32::try_from(all.len()).unwrap_or(1));
-            let gone = all.get(usize::try_from(any).unwrap_or(0)).map(|sa| sa.id);
+    fn half_open(&self) -> impl Iterator<Item = &Phase1> {
+        let all = self.half_open.iter().filter_map(|id| self.phase1.get(id));
+        all.filter(|sa| !sa.initiator && !sa.is_established())
+    }
+
+    /// Whether this address has as many half-open negotiations as one may have.
+    fn is_crowded_by(&self, remote: SocketAddr) -> bool {
+        self.half_open().filter(|sa| sa.remote.ip() == remote.ip()).count() >= MAX_HALF_OPEN_OF_ONE
+    }
+
+    /// When there are too many half-open negotiations in all, one of them goes.
+    fn make_room(&mut self) {
+        let count = self.half_open().count();
+        if count >= MAX_HALF_OPEN {
+            let any = self.core.random.below(u32::try_from(count).unwrap_or(1));
+            let gone = self.half_open().nth(usize::try_from(any).unwrap_or(0)).map(|sa| sa.id);
             gone.map(|id| self.forget(id));
         }
-        true
     }
 
     pub(super) fn handle_known(

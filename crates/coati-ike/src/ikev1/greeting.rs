@@ -2,8 +2,9 @@
 //!
 //! Main mode's first message is answered without a state machine. The responder's cookie is a keyed hash of both
 //! addresses, the initiator's cookie and the offer, so whoever sends it back in message 3 has received our answer: only
-//! then a [`super::phase1::Phase1`] is made and an exponentiation done. When the table is full, an entry taken by chance
-//! goes, so that a flood with invented addresses keeps nobody out for sure (RFC 2408 section 2.5.3).
+//! then a [`super::phase1::Phase1`] is made and an exponentiation done. When the table is full, one of the older entries
+//! goes by chance, so that a flood with invented addresses keeps nobody out for sure (RFC 2408 section 2.5.3). Addresses that a
+//! `remote` section names have shelves of their own: who invents others cannot push them out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,12 +16,15 @@ use coati_crypto::mac::Hmac;
 
 use crate::config::IkeProposal;
 
-/// Entries with an offer of ordinary length.
-const MAX_SMALL: usize = 4096;
-/// Entries with a long one.
-const MAX_LARGE: usize = 64;
+/// What shelves hold at the most, those for offers of ordinary length and those for long ones: entries, and bytes of
+/// all offers. With 80 000 first messages a second an entry lasts for some
+/// 0.2 s, longer than a round trip.
+const LIMITS: [Limit; 2] =
+    [Limit { entries: 16_384, bytes: usize::MAX }, Limit { entries: 1024, bytes: 1 << 20 }];
 /// Longest ordinary offer in bytes: with it an entry has below 512 bytes.
 const SMALL: usize = 288;
+/// Entries looked at when one has to go.
+const SAMPLES: usize = 8;
 /// Entries of one address at the most.
 const MAX_OF_ONE: usize = 64;
 /// How long the initiator may take for its second message.
@@ -66,8 +70,16 @@ type Key = (SocketAddr, [[u8; 8]; 2]);
 /// The table.
 pub(crate) struct Greetings {
     secret: Hmac,
-    small: Shelf,
-    large: Shelf,
+    /// Of addresses that a `remote` section names.
+    named: [Shelf; 2],
+    /// Of all others.
+    others: [Shelf; 2],
+}
+
+#[derive(Clone, Copy)]
+struct Limit {
+    entries: usize,
+    bytes: usize,
 }
 
 /// Entries of one kind.
@@ -76,6 +88,8 @@ struct Shelf {
     list: Vec<Greeting>,
     index: HashMap<Key, usize>,
     of_one: HashMap<IpAddr, usize>,
+    /// Of all offers.
+    bytes: usize,
 }
 
 impl Greetings {
@@ -83,7 +97,7 @@ impl Greetings {
         let mut secret = coati_crypto::Zeroizing::new([0; 32]);
         random.fill(secret.as_mut());
         let secret = Hmac::new(HashAlgorithm::Sha256, secret.as_ref());
-        Self { secret, small: Shelf::default(), large: Shelf::default() }
+        Self { secret, named: Default::default(), others: Default::default() }
     }
 
     /// Our cookie for this first message; the same for its repetitions.
@@ -106,12 +120,14 @@ impl Greetings {
         if cookie == [0; 8] { [1; 8] } else { cookie }
     }
 
-    /// Keeps a first message that was answered.
-    pub(crate) fn keep(&mut self, random: &mut dyn RandomSource, greeting: Greeting) {
+    /// Keeps a first message that was answered. `is_named`: a `remote` section has its sender's address.
+    pub(crate) fn keep(&mut self, random: &mut dyn RandomSource, greeting: Greeting, is_named: bool) {
+        let [ordinary, long] = if is_named { &mut self.named } else { &mut self.others };
+        let [ordinary_limit, long_limit] = LIMITS;
         if greeting.sa_body.len() <= SMALL {
-            self.small.keep(random, greeting, MAX_SMALL);
+            ordinary.keep(random, greeting, ordinary_limit);
         } else {
-            self.large.keep(random, greeting, MAX_LARGE);
+            long.keep(random, greeting, long_limit);
         }
     }
 
@@ -123,13 +139,14 @@ impl Greetings {
         cookies: [[u8; 8]; 2],
     ) -> Option<Greeting> {
         let key = (remote, cookies);
-        let found = self.small.take(&key).or_else(|| self.large.take(&key))?;
+        let mut shelves = self.named.iter_mut().chain(&mut self.others);
+        let found = shelves.find_map(|shelf| shelf.take(&key))?;
         (now.saturating_duration_since(found.since) < LIFE).then_some(found)
     }
 
     /// Forgets all: they point into a configuration that is gone.
     pub(crate) fn clear(&mut self) {
-        (self.small, self.large) = Default::default();
+        (self.named, self.others) = Default::default();
     }
 
     /// Number of entries and bytes that they hold.
@@ -143,12 +160,13 @@ impl Greetings {
                 + shelf.index.capacity() * 8 / 7 * entry
                 + shelf.of_one.capacity() * 8 / 7 * address
         };
-        (self.small.list.len() + self.large.list.len(), bytes(&self.small) + bytes(&self.large))
+        let shelves = || self.named.iter().chain(&self.others);
+        (shelves().map(|shelf| shelf.list.len()).sum(), shelves().map(bytes).sum())
     }
 }
 
 impl Shelf {
-    fn keep(&mut self, random: &mut dyn RandomSource, greeting: Greeting, max: usize) {
+    fn keep(&mut self, random: &mut dyn RandomSource, greeting: Greeting, limit: Limit) {
         let key = (greeting.remote, greeting.cookies);
         if let Some(known) = self.index.get(&key).and_then(|index| self.list.get_mut(*index)) {
             known.since = greeting.since;
@@ -156,25 +174,39 @@ impl Shelf {
         }
         let address = greeting.remote.ip();
         let of_one = self.of_one.get(&address).copied().unwrap_or(0);
-        if of_one >= MAX_OF_ONE.min(max) || self.list.len() >= max {
-            self.evict(random, (of_one >= MAX_OF_ONE.min(max)).then_some(address));
+        if of_one >= MAX_OF_ONE {
+            self.evict(random, Some(address));
+        }
+        let len = greeting.sa_body.len();
+        let Some(room) = limit.bytes.checked_sub(len) else { return };
+        while self.list.len() >= limit.entries || self.bytes > room {
+            if !self.evict(random, None) {
+                return;
+            }
         }
         self.index.insert(key, self.list.len());
         *self.of_one.entry(address).or_default() += 1;
+        self.bytes += len;
         self.list.push(greeting);
     }
 
-    /// Any one goes, or any one of this address: those are looked for from a random place on.
-    fn evict(&mut self, random: &mut dyn RandomSource, of: Option<IpAddr>) {
+    /// One goes: the oldest of some taken by chance, so that hardly ever a young one does. Of one address it is any one,
+    /// looked for from a random place on. `false` when there is none.
+    fn evict(&mut self, random: &mut dyn RandomSource, of: Option<IpAddr>) -> bool {
         let count = self.list.len();
-        let start = usize::try_from(random.below(u32::try_from(count.max(1)).unwrap_or(1))).unwrap_or(0);
-        let order = (start..count).chain(0..start);
-        let fits = |index: &usize| {
-            self.list.get(*index).is_some_and(|entry| of.is_none_or(|address| entry.remote.ip() == address))
+        let bound = u32::try_from(count.max(1)).unwrap_or(1);
+        let mut any = || usize::try_from(random.below(bound)).unwrap_or(0);
+        let found = match of {
+            None => {
+                (0..SAMPLES).map(|_| any()).min_by_key(|index| self.list.get(*index).map(|one| one.since))
+            }
+            Some(address) => {
+                let start = any();
+                let is_its = |one: &Greeting| one.remote.ip() == address;
+                (start..count).chain(0..start).find(|index| self.list.get(*index).is_some_and(is_its))
+            }
         };
-        if let Some(index) = order.into_iter().find(fits) {
-            self.remove(index);
-        }
+        found.and_then(|index| self.remove(index)).is_some()
     }
 
     fn take(&mut self, key: &Key) -> Option<Greeting> {
@@ -188,6 +220,7 @@ impl Shelf {
         }
         let gone = self.list.swap_remove(index);
         self.index.remove(&(gone.remote, gone.cookies));
+        self.bytes -= gone.sa_body.len();
         if let Some(moved) = self.list.get(index) {
             self.index.insert((moved.remote, moved.cookies), index);
         }
@@ -226,17 +259,49 @@ mod tests {
         let mut random = SeededRandom::new(1);
         let mut table = Greetings::new(&mut random);
         let now = Instant::now();
-        for host in 0..20_000 {
-            table.keep(&mut random, greeting(host, 1, now, if host % 10 == 0 { 16_000 } else { SMALL }));
+        for host in 0..60_000 {
+            table.keep(&mut random, greeting(host, 1, now, if host % 10 == 0 { 3000 } else { SMALL }), false);
         }
         let (entries, bytes) = table.held();
-        assert_eq!(entries, MAX_SMALL + MAX_LARGE);
-        let per_entry = (bytes - MAX_LARGE * 16_000) / entries;
+        let [ordinary, long] = &table.others;
+        assert_eq!(ordinary.list.len(), 16_384);
+        assert_eq!(long.bytes, (1 << 20) / 3000 * 3000, "so many long ones fit");
+        let per_entry = (bytes - long.bytes) / entries;
         assert!(std::mem::size_of::<Greeting>() + SMALL < 512, "{}", std::mem::size_of::<Greeting>());
         assert!(per_entry < 800, "{per_entry} with all indices");
-        for index in table.small.index.values() {
-            assert!(*index < table.small.list.len());
+        for index in ordinary.index.values() {
+            assert!(*index < ordinary.list.len());
         }
+        // One that is longer than all may be together changes nothing for the others.
+        table.keep(&mut random, greeting(1, 2, now, 2 << 20), true);
+        assert_eq!(table.held().0, entries);
+    }
+
+    /// Of a hundred peers that need 100 ms for the way back and forth, with 80 000 messages a second of others.
+    #[test]
+    fn a_flood_pushes_out_nobody_who_answers_in_time() {
+        let mut random = SeededRandom::new(1);
+        let mut table = Greetings::new(&mut random);
+        let start = Instant::now();
+        let at = |number: u32| start + Duration::from_micros(u64::from(number) * 25 / 2);
+        (0..20_000).for_each(|n| table.keep(&mut random, greeting(n + 1000, 1, at(n), 50), false));
+        let mut lost = 0;
+        for peer in 0..100u32 {
+            let began = 20_000 + peer * 8000;
+            let (anonymous, named) =
+                (greeting(peer, 1, at(began), 50), greeting(peer + 500, 1, at(began), 50));
+            table.keep(&mut random, anonymous.clone(), false);
+            table.keep(&mut random, named.clone(), true);
+            for number in began..began + 8000 {
+                table.keep(&mut random, greeting(number + 1000, 1, at(number), 50), false);
+            }
+            lost += u32::from(table.take(at(began + 8000), anonymous.remote, anonymous.cookies).is_none());
+            assert!(
+                table.take(at(began + 8000), named.remote, named.cookies).is_some(),
+                "a named one is lost"
+            );
+        }
+        assert!(lost <= 2, "{lost} of 100 are lost");
     }
 
     #[test]
@@ -244,15 +309,15 @@ mod tests {
         let mut random = SeededRandom::new(1);
         let mut table = Greetings::new(&mut random);
         let now = Instant::now();
-        table.keep(&mut random, greeting(7, 1, now, 50));
+        table.keep(&mut random, greeting(7, 1, now, 50), false);
         for cookie in 0..=255 {
-            table.keep(&mut random, greeting(9, cookie, now, 50));
+            table.keep(&mut random, greeting(9, cookie, now, 50), false);
         }
         assert_eq!(table.held().0, 1 + MAX_OF_ONE);
         let key = greeting(7, 1, now, 50);
         assert!(table.take(now, key.remote, key.cookies).is_some());
         assert!(table.take(now, key.remote, key.cookies).is_none());
-        table.keep(&mut random, greeting(7, 1, now, 50));
+        table.keep(&mut random, greeting(7, 1, now, 50), false);
         assert!(table.take(now + LIFE, key.remote, key.cookies).is_none(), "it is too old");
     }
 

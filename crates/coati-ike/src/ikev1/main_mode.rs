@@ -116,7 +116,8 @@ pub(crate) fn respond(
         abilities,
         since: now,
     };
-    greetings.keep(core.random.as_mut(), greeting);
+    let is_named = core.peer(peer).is_some_and(|peer| peer.address == Some(remote.ip()));
+    greetings.keep(core.random.as_mut(), greeting, is_named);
     core.send(local, remote, message::clear(cookies, exchange::IDENTITY_PROTECTION, 0, &answer));
 }
 

@@ -152,9 +152,15 @@ fn phase_1_has_none_and_unknown_flags_are_dropped() {
     assert!(world.hosts[0].failures().contains("INVALID-FLAGS"), "{}", world.hosts[0].failures());
 
     let mut bytes = world.log[0].1.clone();
-    bytes[FLAGS] = 0x80;
     let (local, remote) =
         (SocketAddr::new(B.parse().unwrap(), 500), SocketAddr::new(A.parse().unwrap(), 500));
+    // Whom no remote section covers gets no answer to anything.
+    bytes[FLAGS] = flag::COMMIT;
+    let nobody = SocketAddr::new([203, 0, 113, 9].into(), 500);
+    world.now += Duration::from_secs(60);
+    world.hosts[1].engine.handle_input(world.now, local, nobody, &bytes);
+    assert!(world.hosts[1].engine.poll_transmit().is_none(), "a stranger is answered");
+    bytes[FLAGS] = 0x80;
     world.hosts[1].engine.handle_input(world.now, local, remote, &bytes);
     assert!(dropped(&world, "unknown flags"));
 }
