@@ -198,7 +198,7 @@ impl Engine {
         let interfaces = self.interfaces.values().filter_map(Interface::next_timeout).min();
         let originations = self.own_due.first().map(|(due, _)| *due);
         let expiry = self.areas.values().filter_map(|area| area.lsdb.next_expiry()).min();
-        [interfaces, originations, expiry, self.as_wide.next_expiry(), self.spf.due]
+        [interfaces, originations, expiry, self.as_wide.next_expiry(), self.spf.due, self.stub_until]
             .into_iter()
             .flatten()
             .min()

@@ -333,6 +333,33 @@ fn stub_router() {
     assert_eq!(interfaces(&world), [10, 12]);
 }
 
+/// The time after the start ends by itself, also where nothing else is ever due.
+#[test]
+fn stub_router_without_neighbours() {
+    let mut config = Config::new(Ipv4Addr::new(10, 255, 0, 1));
+    config.stub_router.on_startup = Some(Duration::from_secs(100));
+    let mut engine = Engine::new(config, Box::new(SeededRandom::new(1)));
+    let start = Instant::now();
+    let link = Link {
+        index: 7,
+        name: "eth0".into(),
+        address: Ipv4Addr::new(192, 0, 2, 1),
+        prefix_len: 24,
+        peer: None,
+        mtu: 1500,
+        point_to_point: false,
+    };
+    engine.interface_up(start, link, InterfaceConfig { passive: true, ..InterfaceConfig::default() });
+    let end = start + Duration::from_secs(100);
+    let mut now = start;
+    while engine.is_stub_router() {
+        now = engine.next_timeout().expect("something is due");
+        assert!(now <= end, "it is woken {:?} too late", now - end);
+        engine.handle_timeout(now);
+    }
+    assert_eq!(now, end);
+}
+
 fn pass(rules: &[(bool, &str, u8, (u8, u8))]) -> Filter {
     let rule = |(permit, network, prefix_len, lengths): &(bool, &str, u8, (u8, u8))| FilterRule {
         permit: *permit,

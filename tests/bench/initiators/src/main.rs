@@ -303,7 +303,8 @@ impl Load {
         }
     }
 
-    /// First messages of invented senders, 20 000 a second if they can be sent, and a real peer in the middle.
+    /// First messages of invented senders, nearly as fast as they can be sent, and a real peer in the middle, which has to
+    /// come up.
     fn flood(&mut self, pid: u32, count: u32) -> Result<(), Box<dyn Error>> {
         // What a first message looks like: one that is never answered.
         let mut example = Engine::new(self.config(), Box::new(FastRandom::keyed_by(&mut self.random)));
@@ -331,11 +332,12 @@ impl Load {
             self.step(Duration::from_millis(10))?;
         }
         let took = self.peers.first().and_then(|peer| peer.took);
+        let took = took.ok_or("FAILED: the real peer did not come up within a minute of the flood")?;
         println!(
-            "flood {count} wall_s {wall:.2} a_second {:.0} responder_cpu_s {:.2} peer_ms {} grown_kib {}",
+            "flood {count} wall_s {wall:.2} a_second {:.0} responder_cpu_s {:.2} peer_ms {:.1} grown_kib {}",
             f64::from(count) / wall,
             cpu(pid)? - cpu_before,
-            took.map_or("never".into(), |took| format!("{:.1}", took.as_secs_f64() * 1e3)),
+            took.as_secs_f64() * 1e3,
             during.saturating_sub(before),
         );
         Ok(())
