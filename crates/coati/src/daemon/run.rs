@@ -41,8 +41,23 @@ const EMSGSIZE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
 /// Longest UDP payload, in bytes.
 const MAX_DATAGRAM: usize = 65_536;
 
-/// Datagrams of a socket, and messages of the other threads, that are handled before timers are looked at again.
-const TURN: usize = 64;
+/// What is handled of a socket, or of the other threads' messages, before timers are looked at again: so many, or for so
+/// long.
+const TURN: (usize, Duration) = (64, Duration::from_millis(2));
+
+/// One turn of those.
+struct Turn(Instant);
+
+impl Turn {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    fn goes_on(&self, handled: usize) -> bool {
+        let (count, time) = TURN;
+        handled < count && self.0.elapsed() < time
+    }
+}
 
 /// A running router.
 pub struct Daemon {
@@ -265,13 +280,16 @@ impl Daemon {
     fn work(&mut self) -> bool {
         let mut drained = [0; 256];
         while self.wake.read(&mut drained).is_ok_and(|count| count == drained.len()) {}
+        let turn = Turn::begin();
         let mut heard = 0;
-        while heard < TURN
+        while turn.goes_on(heard)
             && let Ok(message) = self.from_threads.try_recv()
         {
             heard += 1;
             self.handle_thread(message);
         }
+        let has_more = !turn.goes_on(heard);
+        self.control.handle_timeout(now());
         self.receive_ike();
         if self.kernel.has_news() {
             self.look_at_interfaces();
@@ -282,7 +300,7 @@ impl Daemon {
         self.control.handle_timeout(now());
         self.serve_admin();
         self.carry_out();
-        heard == TURN
+        has_more
     }
 
     fn handle_thread(&mut self, message: FromThreads) {
@@ -328,8 +346,12 @@ impl Daemon {
     fn receive_ike(&mut self) {
         for socket in &self.ike {
             let Ok(local) = socket.local_addr() else { continue };
-            for _ in 0..TURN {
-                let Ok((length, remote)) = socket.recv_from(&mut self.buffer) else { break };
+            let turn = Turn::begin();
+            let mut heard = 0;
+            while turn.goes_on(heard)
+                && let Ok((length, remote)) = socket.recv_from(&mut self.buffer)
+            {
+                heard += 1;
                 let Some(datagram) = self.buffer.get(..length) else { continue };
                 match datagram.strip_prefix(&NON_IKE_MARKER) {
                     Some(esp) if !esp.is_empty() => self.esp_on_ike_port.take(local, remote, esp),
