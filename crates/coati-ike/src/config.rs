@@ -1,13 +1,13 @@
 //! What the engine is told about its peers. Everything that came from a file says where, for explanations.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::credentials::Credentials;
 use crate::remote_access::ModeConfig;
 use coati_crypto::dh::Group;
 use coati_crypto::hash::HashAlgorithm;
-use coati_sadb::{AuthAlgorithm, EncAlgorithm, Prefix, Secret, Upper};
+use coati_sadb::{AuthAlgorithm, EncAlgorithm, Port, Prefix, Secret, Upper};
 use coati_wire::isakmp::Identity;
 
 use crate::ikev1::identity;
@@ -386,6 +386,8 @@ pub struct SaInfo {
     pub local: Option<EndpointId>,
     /// The peer's; `None` is any.
     pub remote: Option<EndpointId>,
+    /// The peer's identity is the address that it was given by mode config.
+    pub of_client: bool,
     /// Who the peer has to be in phase 1; `None` is anybody.
     pub from: Option<Identifier>,
     /// Group of PFS.
@@ -409,6 +411,7 @@ impl Default for SaInfo {
         Self {
             local: None,
             remote: None,
+            of_client: false,
             from: None,
             pfs_group: None,
             lifetime: 28_800,
@@ -435,12 +438,15 @@ pub struct EndpointId {
     pub prefix: Prefix,
     /// Protocol above IP.
     pub upper: Upper,
+    /// Port; of ICMP the type in the source's and the code in the destination's, as in selectors.
+    pub port: Port,
 }
 
 impl EndpointId {
     /// Whether both mean the same packets.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.upper == other.upper && self.prefix.network() == other.prefix.network()
+        let others = |one: &Self| (one.upper, one.port, one.prefix.network());
+        others(self) == others(other)
     }
 }
 
@@ -504,14 +510,17 @@ impl Config {
             |wanted: &Option<EndpointId>, id: &EndpointId| wanted.is_none_or(|wanted| wanted.is_like(id));
         let from =
             |wanted: &Identifier| peer.said.is_some_and(|said| identity::fits(wanted, said, peer.remote));
+        let of_client = || peer.given.is_some_and(|given| remote.prefix == Prefix::host(given.into()));
         let fits = |info: &&SaInfo| {
-            is(&info.local, local)
+            (!info.of_client || of_client())
+                && is(&info.local, local)
                 && is(&info.remote, remote)
                 && (info.remoteid == 0 || info.remoteid == peer.ph1id)
                 && info.from.as_ref().is_none_or(from)
         };
         let particular = |info: &&SaInfo| {
-            let ids = usize::from(info.local.is_some()) + usize::from(info.remote.is_some());
+            let is_remote = info.remote.is_some() || info.of_client;
+            let ids = usize::from(info.local.is_some()) + usize::from(is_remote);
             (ids, info.from.is_some(), info.remoteid != 0)
         };
         // The first of several that are equally particular.
@@ -528,4 +537,6 @@ pub(crate) struct SainfoPeer<'a> {
     pub(crate) remote: SocketAddr,
     /// `ph1id` of its section.
     pub(crate) ph1id: u32,
+    /// The address that it was given by mode config.
+    pub(crate) given: Option<Ipv4Addr>,
 }

@@ -13,7 +13,7 @@ use coati_ike::{
     Config, Dpd, EndpointId, ExchangeMode, Fragmentation, GeneratePolicy, Identifier, IkeCipher, IkeProposal,
     Logins, ModeConfig, NatTraversal, Network, Patience, Peer, PreSharedKey, ProposalCheck, SaInfo, Split,
 };
-use coati_sadb::Prefix;
+use coati_sadb::{Port, Prefix};
 
 use crate::credentials::Store;
 
@@ -204,12 +204,16 @@ fn proposal(store: &Store<'_>, remote: &racoon::Remote, proposal: &racoon::Propo
 /// `None` for what was refused.
 fn sainfo(site: &Site, info: &racoon::SaInfo) -> Option<SaInfo> {
     let endpoint = |id: &SainfoId| match id {
-        SainfoId::Anonymous => Some(None),
-        other => other.network().map(|(prefix, upper)| Some(EndpointId { prefix, upper })),
+        SainfoId::Anonymous | SainfoId::ClientAddress => Some(None),
+        other => other.network().map(|(prefix, upper, port)| {
+            let port = port.map_or(Port::Any, Port::Is);
+            Some(EndpointId { prefix, upper, port })
+        }),
     };
     Some(SaInfo {
         local: endpoint(&info.source)?,
         remote: endpoint(&info.destination)?,
+        of_client: info.destination == SainfoId::ClientAddress,
         from: info.from.as_ref().map(|from| identifier(site, from)),
         pfs_group: info.pfs_group.and_then(|group| Group::from_number(group.number())),
         lifetime: info.lifetime.seconds,

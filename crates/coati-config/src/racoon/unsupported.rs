@@ -101,16 +101,9 @@ fn of_sainfo<'a>(info: &'a SaInfo, found: &mut Vec<(&'a Origin, String)>) {
         }
     };
     for id in [&info.source, &info.destination] {
-        let has_port = matches!(
-            id,
-            SainfoId::Network(crate::racoon::Endpoint { port: Some(_), .. })
-                | SainfoId::Range { port: Some(_), .. }
-        );
-        refuse(has_port, "a sainfo with a port".to_owned());
         let is_range = matches!(id, SainfoId::Range { .. }) && id.network().is_none();
         refuse(is_range, "a sainfo for a range that is no network".to_owned());
         refuse(matches!(id, SainfoId::Name(_)), "a sainfo for a name".to_owned());
-        refuse(matches!(id, SainfoId::ClientAddress), "clientaddr".to_owned());
     }
     refuse(info.group.is_some(), "group".to_owned());
     if let Some(group) = info.pfs_group {

@@ -66,6 +66,7 @@ impl Engine {
                     said: said.as_ref(),
                     remote: SocketAddr::new(pair.want.remote, 0),
                     ph1id: peer.map_or(0, |peer| peer.ph1id),
+                    given: self.core.leases.of(pair.phase1),
                 }
             };
             let config = &self.core.config;

@@ -186,6 +186,11 @@ impl Leases {
         });
     }
 
+    /// The address that this ISAKMP SA's peer was given.
+    pub(crate) fn of(&self, sa: u64) -> Option<Ipv4Addr> {
+        self.given.iter().find(|(_, lease)| lease.sas.contains(&sa)).map(|(address, _)| *address)
+    }
+
     /// How many addresses are given out.
     pub(crate) fn len(&self) -> usize {
         self.given.len()

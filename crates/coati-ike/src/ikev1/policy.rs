@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use coati_sadb::{
-    Action, Direction, Level, Mode, Policy, PolicyId, Port, Prefix, Priority, ReqId, Request, Rule, SaProto,
+    Action, Direction, Level, Mode, Policy, PolicyId, Prefix, Priority, ReqId, Request, Rule, SaProto,
     Selector, Usage,
 };
 
@@ -105,9 +105,9 @@ pub(crate) fn wanted(
     Want {
         selector: Selector {
             source: ours.prefix,
-            source_port: Port::Any,
+            source_port: ours.port,
             destination: theirs.prefix,
-            destination_port: Port::Any,
+            destination_port: theirs.port,
             upper: ours.upper,
         },
         local: sa.local.ip(),

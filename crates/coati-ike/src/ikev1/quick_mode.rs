@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::dh::PrivateKey;
-use coati_sadb::{Mode, Prefix, Request, SaId, SaProto, Spi, Upper};
+use coati_sadb::{Mode, Port, Prefix, Request, SaId, SaProto, Spi, Upper};
 use coati_wire::isakmp::{Header, Identity, Notification, Payload, exchange, flag, kind};
 
 use super::commit;
@@ -190,7 +190,8 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
 /// What sainfo sections may want to know of the peer of this ISAKMP SA.
 fn sainfo_peer<'a>(core: &Core, sa: &'a Phase1) -> SainfoPeer<'a> {
     let ph1id = core.peer(sa.peer).map_or(0, |peer| peer.ph1id);
-    SainfoPeer { said: sa.peer_identity.as_ref(), remote: sa.remote, ph1id }
+    let given = core.leases.of(sa.id);
+    SainfoPeer { said: sa.peer_identity.as_ref(), remote: sa.remote, ph1id, given }
 }
 
 /// Asks the data plane for the indices that the peer is to send with.
@@ -504,7 +505,8 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
             (read(theirs)?, read(ours)?, [theirs.to_vec(), ours.to_vec()], true)
         }
         [] => {
-            let any = |address| EndpointId { prefix: Prefix::host(address), upper: Upper::Any };
+            let any =
+                |address| EndpointId { prefix: Prefix::host(address), upper: Upper::Any, port: Port::Any };
             let (theirs, ours) = (any(sa.remote.ip()), any(sa.local.ip()));
             (theirs, ours, [identity(&theirs).emit(), identity(&ours).emit()], false)
         }

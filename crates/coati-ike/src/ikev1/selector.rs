@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use coati_sadb::{Prefix, Selector, Upper};
+use coati_sadb::{Port, Prefix, Selector, Upper};
 use coati_wire::isakmp::Identity;
 
 use crate::config::EndpointId;
@@ -10,8 +10,12 @@ use crate::config::EndpointId;
 /// The identities of a policy: ours, theirs.
 pub(crate) fn endpoints(selector: &Selector) -> (EndpointId, EndpointId) {
     (
-        EndpointId { prefix: selector.source.network(), upper: selector.upper },
-        EndpointId { prefix: selector.destination.network(), upper: selector.upper },
+        EndpointId { prefix: selector.source.network(), upper: selector.upper, port: selector.source_port },
+        EndpointId {
+            prefix: selector.destination.network(),
+            upper: selector.upper,
+            port: selector.destination_port,
+        },
     )
 }
 
@@ -33,7 +37,11 @@ pub(crate) fn identity(endpoint: &EndpointId) -> Identity {
             (Identity::IPV6_SUBNET, [address.octets(), mask.to_be_bytes()].concat())
         }
     };
-    Identity { kind, protocol, port: 0, data }
+    let port = match endpoint.port {
+        Port::Any => 0,
+        Port::Is(port) => port,
+    };
+    Identity { kind, protocol, port, data }
 }
 
 /// The endpoint an identity is about, when it is of a kind that policies have.
@@ -72,7 +80,8 @@ pub(crate) fn endpoint(id: &Identity) -> Option<EndpointId> {
         }
         _ => return None,
     };
-    Some(EndpointId { prefix, upper })
+    let port = if id.port == 0 { Port::Any } else { Port::Is(id.port) };
+    Some(EndpointId { prefix, upper, port })
 }
 
 /// Whether an answer's identity is the one that was asked for. A host behind a NAT may be given the address by which the
@@ -81,7 +90,7 @@ pub(crate) fn answers(body: &[u8], asked: &EndpointId, natted: bool) -> bool {
     let said = Identity::parse(body).ok().as_ref().and_then(endpoint);
     said.is_some_and(|said| {
         let hosts = said.prefix.is_host() && asked.prefix.is_host();
-        said == *asked || natted && hosts && said.upper == asked.upper
+        said == *asked || natted && hosts && (said.upper, said.port) == (asked.upper, asked.port)
     })
 }
 
@@ -102,7 +111,10 @@ pub(crate) fn describe(endpoint: &EndpointId) -> String {
         Upper::Proto(47) => "gre".to_owned(),
         Upper::Proto(number) => format!("protocol {number}"),
     };
-    format!("{}[{upper}]", endpoint.prefix)
+    match endpoint.port {
+        Port::Any => format!("{}[{upper}]", endpoint.prefix),
+        Port::Is(port) => format!("{}[{upper} {port}]", endpoint.prefix),
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +122,7 @@ mod tests {
     use super::*;
 
     fn host(address: &str, upper: Upper) -> EndpointId {
-        EndpointId { prefix: Prefix::host(address.parse().unwrap()), upper }
+        EndpointId { prefix: Prefix::host(address.parse().unwrap()), upper, port: Port::Any }
     }
 
     #[test]

@@ -109,14 +109,21 @@ fn gre_in_tunnel_mode() {
 
 /// The embedded data plane sees no networks, so their negotiation is seen from its requests.
 #[test]
-fn tunnel_mode_is_negotiated_between_networks() {
+fn tunnel_mode_is_negotiated_between_networks_and_for_ports() {
+    negotiated_in_tunnel_mode(Upper::Any, [Port::Any; 2]);
+    // The responder has a policy for this port only: without it in the identities it would find none.
+    negotiated_in_tunnel_mode(Upper::Proto(6), [Port::Any, Port::Is(80)]);
+    negotiated_in_tunnel_mode(Upper::Proto(1), [Port::Is(8), Port::Any]);
+}
+
+fn negotiated_in_tunnel_mode(upper: Upper, [source_port, destination_port]: [Port; 2]) {
     let mut world = World::new(1);
     let selector = Selector {
         source: "10.1.0.0/16".parse().unwrap(),
-        source_port: Port::Any,
+        source_port,
         destination: "10.2.0.0/16".parse().unwrap(),
-        destination_port: Port::Any,
-        upper: Upper::Any,
+        destination_port,
+        upper,
     };
     let ends: [IpAddr; 2] = [A, B].map(|end| end.parse().unwrap());
     for host in 0..2 {
@@ -149,8 +156,12 @@ fn tunnel_mode_is_negotiated_between_networks() {
 
 #[test]
 fn the_most_particular_sainfo_is_taken() {
-    let end =
-        |address: &str| EndpointId { prefix: Prefix::host(address.parse().unwrap()), upper: Upper::GRE };
+    let end = |address: &str| EndpointId {
+        prefix: Prefix::host(address.parse().unwrap()),
+        upper: Upper::GRE,
+        port: Port::Any,
+    };
+    let web = EndpointId { upper: Upper::Proto(6), port: Port::Is(80), ..end(A) };
     let (ours, theirs) = (end(A), end(B));
     let gate = Identifier::Fqdn("gate.example.org".into());
     let info = |local, remote, from: Option<&Identifier>, remoteid, origin: &str| SaInfo {
@@ -168,6 +179,8 @@ fn the_most_particular_sainfo_is_taken() {
             info(None, None, Some(&gate), 0, "from"),
             info(None, Some(theirs), None, 0, "theirs"),
             info(Some(ours), Some(theirs), None, 9, "both"),
+            info(Some(web), None, None, 0, "port 80"),
+            SaInfo { of_client: true, ..info(None, None, None, 0, "clientaddr") },
         ],
         ..Config::default()
     };
@@ -178,8 +191,13 @@ fn the_most_particular_sainfo_is_taken() {
         (ours, end("203.0.113.9"), Some(&said), 7, "from"),
         (ours, end("203.0.113.9"), None, 7, "remoteid"),
         (theirs, ours, None, 0, "anonymous"),
+        (web, end("203.0.113.9"), None, 0, "port 80"),
+        (EndpointId { port: Port::Is(81), ..web }, end("203.0.113.9"), None, 0, "anonymous"),
+        (ours, end("10.9.0.7"), None, 0, "clientaddr"),
     ] {
-        let peer = crate::config::SainfoPeer { said, remote: "198.51.100.1:500".parse().unwrap(), ph1id };
+        let given = Some("10.9.0.7".parse().unwrap());
+        let remote_end = "198.51.100.1:500".parse().unwrap();
+        let peer = crate::config::SainfoPeer { said, remote: remote_end, ph1id, given };
         assert_eq!(config.sainfo_of(&local, &remote, peer).unwrap().origin, expected);
     }
 }

@@ -74,12 +74,12 @@ pub enum SainfoId {
 }
 
 impl SainfoId {
-    /// The packets it is about, where that is one network with any port; a range may be exactly one.
-    pub fn network(&self) -> Option<(Prefix, Upper)> {
+    /// The packets it is about, where that is one network; a range may be exactly one.
+    pub fn network(&self) -> Option<(Prefix, Upper, EndpointPort)> {
         match *self {
-            Self::Network(Endpoint { prefix, port: None, upper, .. }) => Some((prefix.network(), upper)),
-            Self::Range { first, last, port: None, upper } => {
-                network_of_range(first, last).map(|prefix| (prefix, upper))
+            Self::Network(Endpoint { prefix, port, upper, .. }) => Some((prefix.network(), upper, port)),
+            Self::Range { first, last, port, upper } => {
+                network_of_range(first, last).map(|prefix| (prefix, upper, port))
             }
             _ => None,
         }
