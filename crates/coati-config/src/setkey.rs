@@ -8,7 +8,7 @@ use coati_sadb::{
     Priority, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret, Selector, Spi, Upper, Usage,
 };
 
-use crate::diagnostic::{Diagnostic, Place, Source, Span};
+use crate::diagnostic::{Diagnostic, Origin, Source, Span};
 use crate::lexer::{Cursor, Kind};
 use crate::psk::hex;
 
@@ -17,8 +17,8 @@ use crate::psk::hex;
 pub struct Statement {
     /// The order.
     pub request: Request,
-    /// Its first word.
-    pub place: Place,
+    /// All of it, without the semicolon.
+    pub origin: Origin,
 }
 
 const COMMANDS: [&str; 10] =
@@ -35,9 +35,10 @@ pub fn parse(source: &Arc<Source>) -> Result<Vec<Statement>, Diagnostic> {
         }
         let span = parser.cursor.span();
         let request = parser.statement()?;
+        let span = span.to(parser.cursor.previous());
         parser.cursor.expect(';')?;
         if let Some(request) = request {
-            statements.push(Statement { request, place: source.place(span) });
+            statements.push(Statement { request, origin: Origin { source: source.clone(), span } });
         }
     }
     Ok(statements)
@@ -516,7 +517,7 @@ mod tests {
         let text = "flush;\nspdflush;\nspdadd 192.0.2.1/32 198.51.100.1/32 gre -P out ipsec esp/transport//unique;\n";
         let statements = parse(&Source::new("setkey.conf", text)).unwrap();
         assert_eq!(statements.len(), 3);
-        assert_eq!(statements[2].place.line, 3);
+        assert_eq!(statements[2].origin.place().line, 3);
         let Request::SpdAdd(policy) = &statements[2].request else { panic!() };
         assert_eq!(policy.selector.upper, Upper::GRE);
         assert_eq!(policy.direction, Direction::Out);

@@ -212,7 +212,7 @@ impl Site {
             let (Direction::Out, Action::Ipsec(rules)) = (policy.direction, &policy.action) else { continue };
             let far_end = rules.iter().find_map(|rule| rule.endpoints).map(|(_, far)| far);
             let peer = far_end.unwrap_or(policy.selector.destination.address);
-            let span = source.line(statement.place.line);
+            let span = statement.origin.span;
             let fits = |remote: &Remote| remote.address().is_none_or(|address| address == peer);
             if !racoon.remotes.iter().any(fits) {
                 remarks.push(

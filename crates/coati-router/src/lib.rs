@@ -22,4 +22,5 @@ pub use credentials::credentials_remarks;
 pub use events::event_status;
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
 pub use ospf_config::SystemRoute;
+pub use plane::statements_remarks;
 pub use plane::{Plane, PlaneEvent};

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use coati_config::site::Site;
+use coati_config::{Diagnostic, Severity};
 use coati_crypto::RandomSource;
 use coati_ipsec::{Counters, Packet, Sadb};
-use coati_sadb::{Notification, Policy, PolicyId, Port, Prefix, Reply, Request, Selector, Spi, Upper};
+use coati_sadb::{
+    Notification, Policy, PolicyId, Port, Prefix, Refusal, Reply, Request, Selector, Spi, Upper,
+};
 
 use crate::forwarder::{Forwarder, Tables, Tunnel};
 
@@ -150,4 +154,19 @@ fn outer_selector(tunnel: &Tunnel) -> Selector {
         destination_port: Port::Any,
         upper: Upper::GRE,
     }
+}
+/// What the embedded data plane will refuse of setkey.conf, at its place, found by doing all of it on empty databases;
+/// a warning where `setkey -f` goes on too.
+pub fn statements_remarks(site: &Site) -> Vec<Diagnostic> {
+    let mut sadb = Sadb::new(Box::new(coati_crypto::SeededRandom::new(0)));
+    let now = Instant::now();
+    let refused = site.statements.iter().filter_map(|statement| {
+        let Reply::Refused { refusal } = sadb.request(now, 0, statement.request.clone()) else { return None };
+        let severity = match refusal {
+            Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy => Severity::Warning,
+            Refusal::Invalid(_) | Refusal::Unsupported(_) | Refusal::NoRoom(_) => Severity::Error,
+        };
+        Some(statement.origin.remark(severity, refusal.to_string()))
+    });
+    refused.collect()
 }

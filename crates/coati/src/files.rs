@@ -64,6 +64,7 @@ pub fn understand(files: &SiteFiles) -> (Site, Vec<Diagnostic>) {
     let (site, mut remarks) = Site::read(files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     remarks.extend(coati_router::credentials_remarks(&site, now));
+    remarks.extend(coati_router::statements_remarks(&site));
     (site, remarks)
 }
 

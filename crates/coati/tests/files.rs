@@ -364,3 +364,27 @@ fn what_is_no_file_is_refused() {
     fs::rename(&pipe, dir.path.join("psk.txt")).unwrap();
     assert_ne!(dir.check().code, 0);
 }
+
+/// `coati check` says what `coati up` would refuse, with the same sentence at the same place.
+#[test]
+fn policies_that_the_data_plane_refuses() {
+    let plain = "out ipsec esp/transport//unique;";
+    for (name, rules, sentence) in [
+        ("ah", "out ipsec ah/transport//unique;", "esp alone, or ipcomp and then esp"),
+        ("order", "out ipsec esp/transport//use ipcomp/transport//use;", "esp alone, or ipcomp and then esp"),
+        ("fwd", "fwd ipsec esp/transport//unique;", "fwd policies"),
+    ] {
+        let dir = Dir::seed(&format!("refused-{name}"));
+        dir.edit("setkey.conf", plain, rules);
+        for command in ["check", "up"] {
+            let ran = coati(&[command, &dir.path.display().to_string()]);
+            assert_ne!(ran.code, 0, "{command} {name}");
+            ran.says(&["setkey.conf:3:1: error: ", sentence]);
+        }
+    }
+    let dir = Dir::seed("refused-delete");
+    dir.edit("setkey.conf", "spdflush;", "spdflush; delete 192.0.2.1 198.51.100.1 esp 0x1000;");
+    let ran = dir.check();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.says(&["setkey.conf:2:11: warning: no such SA"]);
+}

@@ -46,7 +46,7 @@ pub fn setkey_conf(data: &[u8]) {
     match setkey::parse(&source) {
         Ok(statements) => {
             for statement in statements {
-                assert!(statement.place.line <= source.text.split('\n').count());
+                assert!(statement.origin.place().line <= source.text.split('\n').count());
             }
         }
         Err(error) => show(&[error]),

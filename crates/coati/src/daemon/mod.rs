@@ -393,17 +393,15 @@ fn raw_v6(site: &Site) -> io::Result<Vec<(Ipv6Addr, u8, Arc<RawSocket>)>> {
     Ok(list)
 }
 
-/// Loads setkey.conf. That a policy is there already is said and not fatal, as with setkey -f.
+/// Loads setkey.conf. What `setkey -f` goes on after was said when the files were read.
 fn apply_statements(plane: &mut Plane, site: &Site) -> io::Result<()> {
     for statement in &site.statements {
         match plane.request(Instant::now(), unix_seconds(), statement.request.clone()) {
-            Reply::Refused { refusal: Refusal::Exists } => {
-                eprintln!("{}: warning: it exists already", statement.place);
-            }
+            Reply::Refused { refusal: Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy } => {}
             Reply::Refused { refusal } => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    format!("{}: {refusal}", statement.place),
+                    format!("{}: {refusal}", statement.origin.place()),
                 ));
             }
             _ => {}

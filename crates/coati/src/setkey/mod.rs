@@ -141,7 +141,7 @@ fn execute(options: &Options, file: &str) -> io::Result<bool> {
     let mut client = connect(options)?;
     let mut all_done = true;
     let (requests, places): (Vec<Request>, Vec<_>) =
-        statements.into_iter().map(|Statement { request, place }| (request, place)).unzip();
+        statements.into_iter().map(|Statement { request, origin }| (request, origin.place())).unzip();
     let AdminReply::SadbFile(replies) = client.call(&AdminRequest::SadbFile(requests))? else {
         return Err(another_kind());
     };
