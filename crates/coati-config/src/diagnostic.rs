@@ -12,14 +12,44 @@ pub struct Source {
     pub text: String,
     /// First byte of each line.
     lines: Vec<usize>,
+    /// The file was no UTF-8: its bytes are the text's characters (ISO-8859-1).
+    is_latin1: bool,
 }
 
 impl Source {
     /// A file's text under its name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        let text = text.into();
+        Arc::new(Self::of(name.into(), text.into(), false))
+    }
+
+    fn of(name: String, text: String, is_latin1: bool) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Arc::new(Self { name: name.into(), text, lines })
+        Self { name, text, lines, is_latin1 }
+    }
+
+    /// The text of these bytes: UTF-8, or else ISO-8859-1, which old files have in comments and keys and of which racoon
+    /// takes every byte as it is. A byte order mark is left out; where there is a NUL, it is no text, and its place
+    /// comes back.
+    pub fn decode(name: impl Into<String>, bytes: Vec<u8>) -> Result<Arc<Self>, Place> {
+        let (text, is_latin1) = match String::from_utf8(bytes) {
+            Ok(text) => (text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text), false),
+            Err(error) => (error.as_bytes().iter().map(|byte| char::from(*byte)).collect(), true),
+        };
+        let nul = text.find('\0');
+        let source = Self::of(name.into(), text, is_latin1);
+        match nul {
+            Some(start) => Err(source.place(Span { start, end: start })),
+            None => Ok(Arc::new(source)),
+        }
+    }
+
+    /// The bytes that the file has for a piece of its text.
+    pub(crate) fn bytes_of(&self, text: &str) -> Vec<u8> {
+        if self.is_latin1 {
+            text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok()).collect()
+        } else {
+            text.as_bytes().to_vec()
+        }
     }
 
     /// Where `span` begins.
@@ -188,10 +218,9 @@ impl Diagnostic {
         let name = self.source.name.clone();
         let config =
             Config::new().with_color(colour).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
-        let mut label = Label::new((name.clone(), span.clone()));
-        if let Some(help) = &self.help {
-            label = label.with_message(help);
-        }
+        // A label without a text would not be drawn.
+        let text = self.help.as_deref().unwrap_or("here");
+        let label = Label::new((name.clone(), span.clone())).with_message(text);
         let report = Report::build(kind, (name.clone(), span))
             .with_config(config)
             .with_message(&self.message)
@@ -331,5 +360,7 @@ mod tests {
         let text = diagnostic.render(false);
         assert!(text.contains("pasive on;"), "{text}");
         assert!(text.contains("did you mean"), "{text}");
+        let without_help = Diagnostic::new(Severity::Error, &source, span, "something").render(false);
+        assert!(without_help.contains("^^^"), "{without_help}");
     }
 }

@@ -79,7 +79,7 @@ pub fn parse(source: &Arc<Source>) -> (Vec<PreSharedKey>, Vec<Diagnostic>) {
             remarks.list.push(error.help("write the identity, a blank and the key"));
             continue;
         };
-        if let Some(key) = key(&mut remarks, span, identity, rest.trim_start()) {
+        if let Some(key) = key(source, &mut remarks, span, identity, rest.trim_start()) {
             let before = seen.get(identity).or_else(|| seen.get("*")).copied();
             if let Some(before) = before {
                 let message = format!("this line is never used: line {before} fits before it");
@@ -93,7 +93,7 @@ pub fn parse(source: &Arc<Source>) -> (Vec<PreSharedKey>, Vec<Diagnostic>) {
 }
 
 /// The key of a line; `None` when it cannot be one, which is said at `span`.
-fn key(remarks: &mut Remarks<'_>, span: Span, identity: &str, text: &str) -> Option<Secret> {
+fn key(source: &Source, remarks: &mut Remarks<'_>, span: Span, identity: &str, text: &str) -> Option<Secret> {
     if text != text.trim_end() {
         remarks.warn(
             span,
@@ -113,7 +113,7 @@ fn key(remarks: &mut Remarks<'_>, span: Span, identity: &str, text: &str) -> Opt
                 return refused(remarks, message, "after 0x only the digits 0-9 and a-f may follow");
             }
         },
-        None => text.as_bytes().to_vec(),
+        None => source.bytes_of(text),
     };
     // From here on it is wiped, whatever becomes of it.
     let key = Secret::new(key);
@@ -260,6 +260,20 @@ mod tests {
         #[test]
         fn any_text(text in "\\PC{0,200}") {
             parse(&Source::new("psk.txt", text));
+        }
+    }
+
+    /// As with racoon, a key is the bytes that the file has.
+    #[test]
+    fn a_key_keeps_its_bytes() {
+        let key = |bytes: &[u8]| {
+            let source = Source::decode("psk.txt", [b"192.0.2.1 ", bytes].concat()).unwrap();
+            let (keys, _) = parse(&source);
+            keys[0].key.expose().to_vec()
+        };
+        for bytes in [b"gr\xfc\xdfe aus Z\xfcrich, 20 bytes".as_slice(), "grüße aus Zürich, UTF-8".as_bytes()]
+        {
+            assert_eq!(key(bytes), bytes);
         }
     }
 }

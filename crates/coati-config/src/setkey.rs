@@ -276,7 +276,7 @@ impl<'a> Parser<'a> {
     fn key(&mut self, algorithm: &str, lengths: &[usize]) -> Result<Secret, Diagnostic> {
         let span = self.cursor.span();
         let bytes = match self.cursor.next().map(|token| token.kind) {
-            Some(Kind::Quoted(text)) => text.as_bytes().to_vec(),
+            Some(Kind::Quoted(text)) => self.cursor.remarks.source.bytes_of(text),
             Some(Kind::Word(word)) => word.strip_prefix("0x").and_then(hex).ok_or_else(|| {
                 self.cursor
                     .remarks

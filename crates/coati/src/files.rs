@@ -299,13 +299,14 @@ fn is_checkout(path: &Path) -> bool {
 
 /// The text of a file, or where it is none.
 fn source(path: &Path, bytes: Vec<u8>) -> io::Result<Arc<Source>> {
-    let name = path.display().to_string();
-    String::from_utf8(bytes).map(|text| Source::new(name.clone(), text)).map_err(|error| {
-        let valid =
-            String::from_utf8_lossy(error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or(&[]));
-        let span = Span { start: valid.len(), end: valid.len() };
-        let place = Source::new(name, valid.clone()).place(span);
-        let message = format!("{place}: error: this byte is not UTF-8 (write ASCII or UTF-8 only)");
+    decode(&path.display().to_string(), bytes)
+}
+
+/// The text of bytes that have this name.
+pub fn decode(name: &str, bytes: Vec<u8>) -> io::Result<Arc<Source>> {
+    Source::decode(name, bytes).map_err(|place| {
+        let message =
+            format!("{place}: error: this byte is NUL: the file is no text (write it anew with an editor)");
         io::Error::new(io::ErrorKind::InvalidData, message)
     })
 }

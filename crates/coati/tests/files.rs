@@ -328,10 +328,30 @@ fn folders_without_files() {
 #[test]
 fn bytes_that_are_no_text() {
     let dir = Dir::seed("bytes");
-    fs::write(dir.path.join("setkey.conf"), b"flush;\nspd\xff\xfeflush;\n").unwrap();
+    fs::write(dir.path.join("setkey.conf"), b"flush;\nspd\0flush;\n").unwrap();
     let ran = dir.check();
     assert_ne!(ran.code, 0);
-    ran.says(&["setkey.conf:2:4: error: this byte is not UTF-8", "write ASCII"]);
+    ran.says(&["setkey.conf:2:4: error: this byte is NUL"]);
+}
+
+/// Old files have umlauts in comments, and editors put a byte order mark before them.
+#[test]
+fn other_bytes_than_ascii() {
+    let dir = Dir::seed("latin1");
+    for file in ["rc.conf", "racoon.conf", "setkey.conf", "ospfd.conf"] {
+        let path = dir.path.join(file);
+        let comment: &[u8] = if file == "ospfd.conf" { b"! Z\xfcrich\n" } else { b"# Z\xfcrich\n" };
+        fs::write(&path, [comment, &fs::read(&path).unwrap()].concat()).unwrap();
+    }
+    let keys = dir.path.join("psk.txt");
+    fs::write(&keys, [b"\xef\xbb\xbf".as_slice(), &fs::read(&keys).unwrap()].concat()).unwrap();
+    let ran = dir.check();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    // In a word of their own they are an error like any other.
+    fs::write(dir.path.join("setkey.conf"), b"flush;\nspd\xfcflush;\n").unwrap();
+    let ran = dir.check();
+    assert_ne!(ran.code, 0);
+    ran.says(&["setkey.conf:2:1: error: "]);
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use coati_config::Source;
 use coati_config::setkey::{Statement, parse};
 use coati_router::admin::{AdminReply, AdminRequest};
 use coati_sadb::{Refusal, Reply, Request, SaState};
 
 use crate::client::Client;
+use crate::files;
 
 pub use dump::{policies_text, sas_text};
 use monitor::line_text;
@@ -117,16 +117,14 @@ fn options(args: &[String]) -> Result<Options, String> {
 /// Reads the whole text first, so that a mistake in line 9 leaves nothing half done. Then all of it happens at one
 /// moment: between `spdflush` and `spdadd` no packet finds no policy. A refusal keeps the rest from nothing.
 fn execute(options: &Options, file: &str) -> io::Result<bool> {
-    let (name, text) = if file == "-" {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text)?;
-        ("stdin".to_owned(), text)
+    let (name, bytes) = if file == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes)?;
+        ("stdin", bytes)
     } else {
-        let text =
-            std::fs::read_to_string(file).map_err(|e| io::Error::new(e.kind(), format!("{file}: {e}")))?;
-        (file.to_owned(), text)
+        (file, std::fs::read(file).map_err(|e| io::Error::new(e.kind(), format!("{file}: {e}")))?)
     };
-    let source = Source::new(name, text);
+    let source = files::decode(name, bytes)?;
     let statements = match parse(&source) {
         Ok(statements) => statements,
         Err(error) => {
