@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use coati_ike::{Cause, EndReason, Event, Failure, Stage};
+use coati_ike::{Cause, EndReason, Event, Stage};
 
 use crate::admin::{EventKind, EventStatus};
 
@@ -58,7 +58,12 @@ pub fn event_status(wall: u64, event: &Event) -> Vec<EventStatus> {
             vec![status(EventKind::Phase1DpdTimeout, None, ike(*remote), "the peer answers no DPD any more")]
         }
         Event::Failure(failure) => {
-            vec![status(failure_kind(failure), None, ike(failure.remote), &failure.explanation)]
+            vec![status(
+                failure_kind(failure.cause, failure.stage),
+                None,
+                ike(failure.remote),
+                &failure.explanation,
+            )]
         }
         Event::Phase1Begun { .. }
         | Event::QuickModeBegun { .. }
@@ -69,13 +74,18 @@ pub fn event_status(wall: u64, event: &Event) -> Vec<EventStatus> {
 }
 
 /// racoon's name for a failure; it has fewer.
-fn failure_kind(failure: &Failure) -> EventKind {
-    match (failure.cause, failure.stage) {
-        (Cause::NoResponse, Stage::Phase2) | (Cause::DataPlane, _) => EventKind::Phase2NoResponse,
-        (Cause::NoResponse, _) => EventKind::Phase1NoResponse,
+fn failure_kind(cause: Cause, stage: Stage) -> EventKind {
+    match (cause, stage) {
+        (Cause::DataPlane, _) => EventKind::Phase2NoResponse,
         (Cause::Authentication, _) => EventKind::Phase1AuthFailed,
         (Cause::Login, _) => EventKind::XauthFailed,
         (Cause::Configuration, _) => EventKind::Phase2NoPhase1,
+        // Of phase 2 it has this name alone; the record says why.
+        (
+            Cause::NoResponse | Cause::NoProposal | Cause::Policy | Cause::Protocol | Cause::Told,
+            Stage::Phase2,
+        ) => EventKind::Phase2NoResponse,
+        (Cause::NoResponse, _) => EventKind::Phase1NoResponse,
         (Cause::NoProposal | Cause::Policy | Cause::Protocol | Cause::Told, _) => EventKind::Phase1NoProposal,
     }
 }
@@ -105,6 +115,11 @@ mod tests {
             let [status] = list.as_slice() else { panic!("{list:?}") };
             assert_eq!((status.kind, status.remote), (EventKind::Phase1ModeCfg, Some(remote)));
             assert_eq!((status.address, &status.banner), (address.map(IpAddr::V4), &banner));
+        }
+        for (stage, kind) in
+            [(Stage::Phase1, EventKind::Phase1NoProposal), (Stage::Phase2, EventKind::Phase2NoResponse)]
+        {
+            assert_eq!(failure_kind(Cause::Policy, stage), kind);
         }
         let user = "frida".to_owned();
         assert_eq!(kinds(Event::LoggedIn { local, remote, user }), [EventKind::XauthSuccess]);
