@@ -104,6 +104,15 @@ coati_up() {
 # Its commands, and what it says as JSON.
 coati() { command=$1; shift; in_a "$COATI" "$command" --socket /run/coati.sock "$@"; }
 
+# accounts: a user of the guest in the group vpn; the hash is of "a pass word".
+accounts() {
+    for file in passwd group; do cp /etc/$file /run/$file; done
+    echo 'ann:x:4711:4711::/nonexistent:/usr/sbin/nologin' >> /run/passwd
+    echo 'vpn:x:4712:ann' >> /run/group
+    echo 'ann:$y$j9T$9PBjcQyiOYxHvmP14ONDB.$SZ9/PA/xbPu1/6uMjuJdzb.C8c38/b5oOGXEkybU1n2:19000:0:99999:7:::' > /run/shadow
+    for file in passwd group shadow; do mount --bind /run/$file /etc/$file; done
+}
+
 # reload: it reads what the scenario has changed in its files.
 reload() { must "Coati reads its files again" in_a "$COATI" racoonctl -s /run/coati.sock reload-config; }
 
@@ -127,6 +136,40 @@ strongswan_up() {
     CHARON_PID=$!
     within 10 "strongSwan answers" swanctl --stats
     must "strongSwan takes its configuration" swanctl --load-all --noprompt --file "$1"
+}
+
+# authority NAME: a CA with its key.
+authority() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/O=Example/CN=CA" -keyout /run/pki/$1.key -out /run/pki/$1.crt \
+        2>> $WORK/openssl.log
+}
+
+# certificate NAME AUTHORITY: a key, and a certificate that the CA has issued for it.
+certificate() {
+    openssl req -new -newkey rsa:2048 -nodes -subj "/O=Example/CN=$1" -keyout /run/pki/$1.key -out /run/pki/$1.csr \
+        2>> $WORK/openssl.log
+    openssl x509 -req -in /run/pki/$1.csr -CA /run/pki/$2.crt -CAkey /run/pki/$2.key -CAcreateserial -days 30 \
+        -out /run/pki/$1.crt 2>> $WORK/openssl.log
+}
+
+# certificates: one CA, and a certificate of it for each side; strongSwan finds its own.
+certificates() {
+    mkdir -p /run/pki /run/swanctl/x509 /run/swanctl/x509ca /run/swanctl/private
+    authority ca
+    certificate a ca
+    certificate b ca
+    cp /run/pki/ca.crt /run/swanctl/x509ca/
+    cp /run/pki/b.crt /run/swanctl/x509/
+    cp /run/pki/b.key /run/swanctl/private/
+    SWANCTL_DIR=/run/swanctl
+    export SWANCTL_DIR
+}
+
+# certificates_of_coati: those of its side, where racoon.conf looks with `path certificate "/run/site/certs"`.
+certificates_of_coati() {
+    mkdir -p /run/site/certs
+    cp /run/pki/a.crt /run/pki/a.key /run/pki/ca.crt /run/site/certs/
+    chmod 600 /run/site/certs/a.key
 }
 
 swanctl() { in_b swanctl "$@" --uri unix:///run/charon.vici; }

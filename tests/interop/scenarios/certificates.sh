@@ -1,29 +1,7 @@
 # RSA certificates of one CA in the place of the pre-shared key, with strongSwan: either side begins, and a certificate of another CA is refused.
 
-# authority NAME: a CA with its key.
-authority() {
-    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/O=Example/CN=CA" -keyout /run/pki/$1.key -out /run/pki/$1.crt \
-        2>> $WORK/openssl.log
-}
-
-# certificate NAME AUTHORITY: a key, and a certificate that the CA has issued for it.
-certificate() {
-    openssl req -new -newkey rsa:2048 -nodes -subj "/O=Example/CN=$1" -keyout /run/pki/$1.key -out /run/pki/$1.csr \
-        2>> $WORK/openssl.log
-    openssl x509 -req -in /run/pki/$1.csr -CA /run/pki/$2.crt -CAkey /run/pki/$2.key -CAcreateserial -days 30 \
-        -out /run/pki/$1.crt 2>> $WORK/openssl.log
-}
-
 network
-mkdir -p /run/pki /run/swanctl/x509 /run/swanctl/x509ca /run/swanctl/private
-authority ca
-certificate a ca
-certificate b ca
-cp /run/pki/ca.crt /run/swanctl/x509ca/
-cp /run/pki/b.crt /run/swanctl/x509/
-cp /run/pki/b.key /run/swanctl/private/
-SWANCTL_DIR=/run/swanctl
-export SWANCTL_DIR
+certificates
 sed -e 's/auth = psk/auth = pubkey/' -e 's/id = 198.51.100.1$/id = "O=Example, CN=b"\n\t\t\tcerts = b.crt/' \
     -e '/^secrets/,$d' -e 's/id = 192.0.2.1$/id = "O=Example, CN=a"\n\t\t\tcacerts = ca.crt/' \
     "$PEERS/swanctl.conf" > /run/swanctl/swanctl.conf
@@ -31,9 +9,7 @@ gre_in_b
 strongswan_up /run/swanctl/swanctl.conf
 coati_files "$SITES/seed/freebsd-a"
 rm /run/site/psk.txt
-mkdir /run/site/certs
-cp /run/pki/a.crt /run/pki/a.key /run/pki/ca.crt /run/site/certs/
-chmod 600 /run/site/certs/a.key
+certificates_of_coati
 sed -i -e '1ipath certificate "/run/site/certs";' -e 's/pre_shared_key;/rsasig;/' -e 's/^exchange_mode main;/&\
 my_identifier asn1dn;\
 peers_identifier asn1dn "O=Example, CN=b";\

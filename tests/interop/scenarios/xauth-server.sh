@@ -17,12 +17,7 @@ mode_cfg {
 }
 END
 echo 'Welcome' > /run/site/banner
-# Accounts of the guest: the hash is of "a pass word".
-for file in passwd group; do cp /etc/$file /run/$file; done
-echo 'ann:x:4711:4711::/nonexistent:/usr/sbin/nologin' >> /run/passwd
-echo 'vpn:x:4712:ann' >> /run/group
-echo 'ann:$y$j9T$9PBjcQyiOYxHvmP14ONDB.$SZ9/PA/xbPu1/6uMjuJdzb.C8c38/b5oOGXEkybU1n2:19000:0:99999:7:::' > /run/shadow
-for file in passwd group shadow; do mount --bind /run/$file /etc/$file; done
+accounts
 coati_up
 ip netns exec a "$COATI" racoonctl -s /run/coati.sock show-event > $WORK/events &
 EVENTS=$!
