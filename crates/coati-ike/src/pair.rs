@@ -15,8 +15,10 @@ pub(crate) const RETIREMENT: Duration = Duration::from_secs(10);
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(25);
 /// After the look that would take longer, a new pair is used unasked.
 pub(crate) const LAST_LOOK: Duration = Duration::from_secs(2);
-/// Pairs that are made within this time of each other were begun from both sides at once.
+/// Negotiations that began from both sides at once are over within this time of each other.
 pub(crate) const SIMULTANEOUS: Duration = Duration::from_secs(5);
+/// A quick mode that begins so long after a pair was made is no coincidence with it.
+const LATER: Duration = Duration::from_secs(2);
 
 /// What is to be protected, as the outbound policy says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub(crate) struct Pair {
     pub(crate) phase1: u64,
     /// When that was begun.
     pub(crate) phase1_began: Instant,
+    /// When its quick mode began.
+    pub(crate) began: Instant,
     pub(crate) established: Instant,
     pub(crate) lifetime: Duration,
     /// Another pair has taken over: only receives still.
@@ -110,7 +114,8 @@ impl Pair {
         // A main mode that began when the older pair was there already is no coincidence: the peer has started anew.
         let coincide = apart <= SIMULTANEOUS
             && older.initiator != younger.initiator
-            && younger.phase1_began <= older.established;
+            && younger.phase1_began <= older.established
+            && younger.began < older.established + LATER;
         if coincide { self.rank() < other.rank() } else { self_is_older }
     }
 

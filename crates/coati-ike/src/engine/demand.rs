@@ -31,16 +31,14 @@ impl Engine {
         if self.use_held(now, &want) {
             return;
         }
+        // It may have asked before it got the SAs of a pair that has just been made.
+        let is_settling = |pair: &Pair| now.saturating_duration_since(pair.established) < COLLISION;
         for id in self.core.pairs.ids(PairKey::Selector(want.selector)) {
-            if let Some(pair) = self.core.pairs.get_mut(&id) {
+            if let Some(pair) = self.core.pairs.get_mut(&id).filter(|pair| !is_settling(pair)) {
                 pair.flushed = true;
             }
         }
-        let settling = self
-            .core
-            .live_pair(&want)
-            .is_some_and(|(_, pair)| now.saturating_duration_since(pair.established) < COLLISION);
-        if !settling {
+        if !self.core.live_pair(&want).is_some_and(|(_, pair)| is_settling(pair)) {
             self.negotiate(now, want);
         }
     }
@@ -60,7 +58,7 @@ impl Engine {
         {
             let age = sa.established.map_or(RESPONDER_WAITS, |since| now.saturating_duration_since(since));
             if sa.is_ready() && (sa.initiator || age >= RESPONDER_WAITS) {
-                quick_mode::initiate(&mut self.core, sa, want);
+                quick_mode::initiate(&mut self.core, now, sa, want);
             } else {
                 wait_for(sa, want);
             }

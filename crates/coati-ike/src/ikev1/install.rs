@@ -123,6 +123,7 @@ pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, he
         initiator: quick.initiator,
         phase1: sa.id,
         phase1_began: sa.began,
+        began: quick.began,
         established: now,
         lifetime: Duration::from_secs(u64::from(lifetime)),
         retired: false,

@@ -72,6 +72,8 @@ pub(crate) enum State {
 pub(crate) struct Quick {
     pub(crate) message_id: u32,
     pub(crate) initiator: bool,
+    /// When it began here.
+    pub(crate) began: Instant,
     pub(crate) state: State,
     pub(crate) want: Want,
     pub(crate) info: SaInfo,
@@ -159,7 +161,7 @@ impl Quick {
 }
 
 /// Begins a quick mode for what is wanted.
-pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
+pub(crate) fn initiate(core: &mut Core, now: Instant, sa: &mut Phase1, want: Want) {
     if sa.quicks.values().any(|quick| quick.is_open() && quick.want.selector == want.selector)
         || sa.quicks.len() >= MAX_EXCHANGES
     {
@@ -180,7 +182,7 @@ pub(crate) fn initiate(core: &mut Core, sa: &mut Phase1, want: Want) {
         message_id = core.random.number();
     }
     let ids = [identity(&ours).emit(), identity(&theirs).emit()];
-    let mut quick = new_quick(sa, message_id, true, want, info, ids);
+    let mut quick = new_quick(now, sa, (message_id, true), want, info, ids);
     quick.compresses = quick.want.compression != Compression::No;
     reserve(core, sa, &quick);
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: true });
@@ -212,9 +214,9 @@ fn reserve(core: &mut Core, sa: &Phase1, quick: &Quick) {
 }
 
 fn new_quick(
+    now: Instant,
     sa: &Phase1,
-    message_id: u32,
-    initiator: bool,
+    (message_id, initiator): (u32, bool),
     want: Want,
     info: SaInfo,
     ids: [Vec<u8>; 2],
@@ -223,6 +225,7 @@ fn new_quick(
     Box::new(Quick {
         message_id,
         initiator,
+        began: now,
         state: State::SpiWanted,
         want: Want { party: Some(sa.party()), ..want },
         info,
@@ -452,7 +455,7 @@ fn respond(core: &mut Core, now: Instant, sa: &mut Phase1, header: &Header, body
         generate_policies(core, &want);
     }
     core.events.push_back(Event::QuickModeBegun { local: sa.local, remote: sa.remote, initiator: false });
-    let mut quick = new_quick(sa, message_id, false, want, info, ids);
+    let mut quick = new_quick(now, sa, (message_id, false), want, info, ids);
     let [initiator_nonce, _] = &mut quick.nonces;
     *initiator_nonce = nonce;
     quick.iv = next_iv;

@@ -163,5 +163,5 @@ fn a_greeting_is_kept_while_its_address_has_too_many_half_open() {
 fn what_an_established_peer_takes_is_bounded() {
     use crate::ikev1::{phase1::Phase1, quick_mode::Quick};
     let sizes = [size_of::<Phase1>(), size_of::<Quick>(), size_of::<crate::pair::Pair>()];
-    assert!(sizes.iter().zip([1280, 832, 400]).all(|(size, limit)| *size <= limit), "{sizes:?}");
+    assert!(sizes.iter().zip([1280, 832, 408]).all(|(size, limit)| *size <= limit), "{sizes:?}");
 }
