@@ -21,4 +21,4 @@ pub use counters::{Counters, Drop};
 pub use packet::{HEADROOM, Packet};
 pub use replay::ReplayWindow;
 pub use sadb::Sadb;
-pub use snapshot::{NON_IKE_MARKER, Outbound, Snapshot};
+pub use snapshot::{Inbound, NON_IKE_MARKER, Outbound, Snapshot};

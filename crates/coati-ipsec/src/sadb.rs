@@ -15,7 +15,7 @@ use coati_crypto::RandomSource;
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Bundle, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode,
     Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
-    Selector, Spi, Upper, Usage,
+    Selector, Spi, Usage,
 };
 
 use crate::counters::{Counters, Drop};
@@ -390,14 +390,10 @@ impl Sadb {
         if self.held.is_empty() {
             return released;
         }
-        let open: Vec<PolicyId> = self
-            .policies
-            .values()
-            .filter(|live| {
-                self.held.contains_key(&live.policy.id) && self.snapshot.is_open(&live.policy.selector)
-            })
-            .map(|live| live.policy.id)
-            .collect();
+        let is_open = |(_, packet): &(Instant, Packet)| self.snapshot.is_open_for(packet);
+        let open = self.held.iter().filter(|(_, packets)| packets.iter().any(is_open));
+        let mut open: Vec<PolicyId> = open.map(|(id, _)| *id).collect();
+        open.sort_unstable_by_key(|id| id.0);
         for id in open {
             for (_, packet) in self.held.remove(&id).unwrap_or_default() {
                 self.held_bytes -= packet.len();
@@ -634,12 +630,6 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
     if bundle.esp.endpoints.is_none_or(|(source, destination)| source.is_ipv4() != destination.is_ipv4()) {
         return Err(Refusal::Invalid(
             "esp/tunnel needs two addresses of one family: esp/tunnel/A-B/require".into(),
-        ));
-    }
-    // It sees what goes through gre(4) tunnels and nothing else: the rest would leave in clear.
-    if policy.selector.upper != Upper::GRE {
-        return Err(Refusal::Unsupported(
-            "the embedded data plane does esp/tunnel for gre only: reach networks by routes through a gre tunnel".into(),
         ));
     }
     Ok(())

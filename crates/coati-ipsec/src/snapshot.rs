@@ -35,6 +35,15 @@ pub enum Outbound {
     Wait(PolicyId),
 }
 
+/// What became of a packet that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// It has the addresses that it came with: it was in clear, or in ESP of transport mode.
+    Same,
+    /// It was whole inside of another one: tunnel mode.
+    Unwrapped,
+}
+
 /// An SA as the packet threads use it.
 #[derive(Debug)]
 pub(crate) struct LiveSa {
@@ -122,6 +131,8 @@ struct Facts {
     header_len: usize,
     /// Where the header says which protocol follows.
     protocol_at: usize,
+    /// A piece has no ports, and only tunnel mode protects it as it is (RFC 4303 section 3.3.4).
+    is_fragment: bool,
 }
 
 impl Snapshot {
@@ -164,6 +175,9 @@ impl Snapshot {
             Action::Ipsec(rules) => rules,
         };
         let Some(bundle) = Bundle::of(rules) else { return Err(Drop::PolicyMismatch) };
+        if facts.is_fragment && bundle.esp.mode != Mode::Tunnel {
+            return Err(Drop::Fragment);
+        }
         let sa = match self.sa_for(bundle.esp, &facts) {
             Some(sa) => sa,
             None if bundle.esp.level == Level::Use => return Ok(Outbound::Clear),
@@ -203,14 +217,18 @@ impl Snapshot {
 
     /// Opens and judges one IP packet that came in: afterwards it is the clear packet. An ESP packet of an SPI
     /// that nobody has gives [`Drop::UnknownSpi`]. `wall` is the time in Unix seconds.
-    pub fn inbound(&self, packet: &mut Packet, wall: u64) -> Result<(), Drop> {
+    pub fn inbound(&self, packet: &mut Packet, wall: u64) -> Result<Inbound, Drop> {
         self.inbound_one(packet, wall).inspect_err(|reason| self.counters.dropped(*reason))
     }
 
-    fn inbound_one(&self, packet: &mut Packet, wall: u64) -> Result<(), Drop> {
+    fn inbound_one(&self, packet: &mut Packet, wall: u64) -> Result<Inbound, Drop> {
         let facts = Facts::of(packet.bytes())?;
+        if facts.is_fragment {
+            return Err(Drop::Fragment);
+        }
         if facts.protocol != protocol::ESP {
-            return self.inbound_policy(&facts, None, None, packet.len(), wall);
+            self.inbound_policy(&facts, None, None, packet.len(), wall)?;
+            return Ok(Inbound::Same);
         }
         let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
         let (header, _) = esp::Header::parse(body).map_err(|_: WireError| Drop::EspLength)?;
@@ -241,7 +259,8 @@ impl Snapshot {
             // Whatever a peer has put inside: only what some policy is about may come out.
             return Err(Drop::NoPolicy);
         }
-        self.inbound_policy(&inner, Some(sa), compression, packet.len(), wall)
+        self.inbound_policy(&inner, Some(sa), compression, packet.len(), wall)?;
+        Ok(if is_tunnel { Inbound::Unwrapped } else { Inbound::Same })
     }
 
     /// Whether some policy has a tunnel between these ends, so that an SA of any mode may be one's.
@@ -370,13 +389,23 @@ impl Snapshot {
             ports: None,
             header_len: 0,
             protocol_at: 0,
+            is_fragment: false,
         };
-        let Some(policy) = self.policy(Direction::Out, &facts) else { return false };
+        self.lets_out(&facts)
+    }
+
+    /// The same of a packet.
+    pub(crate) fn is_open_for(&self, packet: &Packet) -> bool {
+        Facts::of(packet.bytes()).is_ok_and(|facts| self.lets_out(&facts))
+    }
+
+    fn lets_out(&self, facts: &Facts) -> bool {
+        let Some(policy) = self.policy(Direction::Out, facts) else { return false };
         match &policy.policy.action {
             Action::None => true,
             Action::Discard => false,
             Action::Ipsec(rules) => Bundle::of(rules).is_some_and(|bundle| {
-                let there = |rule: &Rule| rule.level == Level::Use || self.sa_for(rule, &facts).is_some();
+                let there = |rule: &Rule| rule.level == Level::Use || self.sa_for(rule, facts).is_some();
                 there(bundle.esp) && bundle.ipcomp.is_none_or(there)
             }),
         }
@@ -539,10 +568,8 @@ fn mend(packet: &mut Packet, facts: &Facts, next_header: u8) {
 impl Facts {
     fn of(bytes: &[u8]) -> Result<Self, Drop> {
         let packet = ip::Packet::parse(bytes).map_err(|_| Drop::Malformed)?;
-        if packet.is_fragment {
-            return Err(Drop::Fragment);
-        }
         let ports = match (packet.protocol, packet.payload) {
+            _ if packet.is_fragment => None,
             (protocol::TCP | protocol::UDP, [a, b, c, d, ..]) => {
                 Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
             }
@@ -558,6 +585,7 @@ impl Facts {
             ports,
             header_len: packet.header_len,
             protocol_at: packet.protocol_at,
+            is_fragment: packet.is_fragment,
         })
     }
 }

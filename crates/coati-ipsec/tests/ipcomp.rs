@@ -110,7 +110,7 @@ impl Host {
     }
 
     fn receive(&self, packet: &mut Packet) -> Result<(), Drop> {
-        self.sadb.snapshot().inbound(packet, 0)
+        self.sadb.snapshot().inbound(packet, 0).map(drop)
     }
 
     fn counter(&self, name: &str) -> u64 {

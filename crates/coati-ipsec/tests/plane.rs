@@ -115,7 +115,7 @@ impl Host {
     }
 
     fn inbound(&mut self, packet: &mut Packet) -> Result<(), Drop> {
-        self.sadb.snapshot().inbound(packet, 1000)
+        self.sadb.snapshot().inbound(packet, 1000).map(drop)
     }
 
     fn reqid(&mut self, wanted: Direction) -> u32 {

@@ -203,6 +203,11 @@ impl Control {
         }
     }
 
+    /// Whether policies may be others since the last call, or since the beginning.
+    pub fn take_policies_changed(&mut self) -> bool {
+        self.plane.take_policies_changed()
+    }
+
     /// The next packet of OSPF to send.
     pub fn poll_ospf(&mut self) -> Option<ospf::Transmit> {
         self.ospf.as_mut()?.poll_transmit()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use coati_crypto::{FastRandom, RandomSource};
-use coati_ipsec::{Counters, Drop, Outbound, Packet, Snapshot};
+use coati_ipsec::{Counters, Drop, Inbound, Outbound, Packet, Snapshot};
 use coati_sadb::{Direction, PolicyId, Spi};
 use coati_wire::ipv4::protocol;
 use coati_wire::{esp, gre, ip};
@@ -36,6 +36,15 @@ pub struct Tables {
     pub ipsec: Arc<Snapshot>,
     /// The tunnels; their order is their index.
     pub tunnels: Vec<Tunnel>,
+    /// Whether there is an interface for policies in tunnel mode, whose packets have no GRE around them. Its index is the
+    /// one behind the tunnels'.
+    pub has_inside: bool,
+}
+
+impl Tables {
+    fn inside(&self) -> Option<usize> {
+        self.has_inside.then_some(self.tunnels.len())
+    }
 }
 
 /// TTL of outer headers. It is never inherited: OSPF's inner TTL of 1 would die at the first router.
@@ -91,6 +100,11 @@ impl Forwarder {
         wall: u64,
     ) {
         let tables = self.tables.load();
+        if tables.inside() == Some(tunnel) {
+            tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
+            // In clear they would come back: the way there is this interface.
+            return sort_out(&tables.ipsec, batch, &self.verdicts, waiting, |_| false);
+        }
         let Some(tunnel) = tables.tunnels.get(tunnel) else { return batch.clear() };
         let next_id = &mut self.next_id;
         batch.retain_mut(|packet| {
@@ -98,14 +112,20 @@ impl Forwarder {
             result.inspect_err(|reason| tables.ipsec.counters().dropped(*reason)).is_ok()
         });
         tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
-        sort_out(&tables.ipsec, batch, &self.verdicts, waiting);
+        let may_be_clear = |packet: &Packet| tables.ipsec.has_policy(Direction::Out, packet);
+        sort_out(&tables.ipsec, batch, &self.verdicts, waiting, may_be_clear);
     }
 
-    /// Packets that waited for an SA, GRE and IP header already on them, are judged again.
+    /// Packets that waited for an SA, what is of GRE with that and its IP header already, are judged again.
     pub fn release(&mut self, batch: &mut Vec<Packet>, waiting: &mut Vec<(PolicyId, Packet)>, wall: u64) {
         let tables = self.tables.load();
         tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
-        sort_out(&tables.ipsec, batch, &self.verdicts, waiting);
+        let is_gre =
+            |packet: &Packet| ip::Packet::parse(packet.bytes()).is_ok_and(|p| p.protocol == protocol::GRE);
+        let may_be_clear = |packet: &Packet| {
+            (is_gre(packet) || !tables.has_inside) && tables.ipsec.has_policy(Direction::Out, packet)
+        };
+        sort_out(&tables.ipsec, batch, &self.verdicts, waiting, may_be_clear);
     }
 
     /// A datagram that came to the port that IKE and ESP share, and that is not IKE's: ESP inside UDP (RFC 3948). It
@@ -159,14 +179,15 @@ impl Forwarder {
             tables.ipsec.counters().dropped(Drop::NoPolicy);
             return Arrival::Dropped(Drop::NoPolicy);
         }
-        match tables.ipsec.inbound(packet, wall) {
-            Ok(()) => {}
+        let inbound = match tables.ipsec.inbound(packet, wall) {
+            Ok(inbound) => inbound,
             Err(Drop::UnknownSpi) => return unknown_spi(packet),
             Err(reason) => return Arrival::Dropped(reason),
-        }
-        match take_out_of_gre(&tables.tunnels, packet) {
-            Ok(tunnel) => Arrival::Tunnel(tunnel),
-            Err(reason) => {
+        };
+        match (take_out_of_gre(&tables.tunnels, packet), inbound, tables.inside()) {
+            (Ok(tunnel), _, _) => Arrival::Tunnel(tunnel),
+            (Err(Drop::NoTunnel), Inbound::Unwrapped, Some(inside)) => Arrival::Tunnel(inside),
+            (Err(reason), _, _) => {
                 tables.ipsec.counters().dropped(reason);
                 Arrival::Dropped(reason)
             }
@@ -180,6 +201,7 @@ fn sort_out(
     batch: &mut Vec<Packet>,
     verdicts: &[Outbound],
     waiting: &mut Vec<(PolicyId, Packet)>,
+    may_be_clear: impl Fn(&Packet) -> bool,
 ) {
     if verdicts.iter().all(|verdict| *verdict == Outbound::Sealed) {
         return;
@@ -188,7 +210,7 @@ fn sort_out(
     for packet in std::mem::take(batch) {
         match verdicts.next() {
             Some(Outbound::Sealed) => batch.push(packet),
-            Some(Outbound::Clear) if ipsec.has_policy(Direction::Out, &packet) => batch.push(packet),
+            Some(Outbound::Clear) if may_be_clear(&packet) => batch.push(packet),
             Some(Outbound::Clear) => ipsec.counters().dropped(Drop::NoPolicy),
             Some(Outbound::Wait(policy)) => waiting.push((*policy, packet)),
             Some(Outbound::Dropped(_)) | None => {}

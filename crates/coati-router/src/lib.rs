@@ -14,6 +14,7 @@ mod credentials;
 mod events;
 mod forwarder;
 mod ike_config;
+mod inside;
 mod ospf_config;
 mod plane;
 
@@ -21,6 +22,6 @@ pub use control::{Control, ControlEvent, KernelRoute, Now, Reloaded};
 pub use credentials::credentials_remarks;
 pub use events::event_status;
 pub use forwarder::{Arrival, Forwarder, Tables, Tunnel};
+pub use inside::{INSIDE, InsideRoute, inside_mtu, inside_routes, needs_inside, tunnel_ends};
 pub use ospf_config::SystemRoute;
-pub use plane::statements_remarks;
-pub use plane::{Plane, PlaneEvent};
+pub use plane::{Plane, PlaneEvent, statements_remarks};

@@ -35,6 +35,9 @@ pub struct Plane {
     sadb: Sadb,
     tables: Arc<ArcSwap<Tables>>,
     tunnels: Vec<(Tunnel, bool)>,
+    has_inside: bool,
+    /// Policies may have come or gone since [`Plane::take_policies_changed`].
+    policies_changed: bool,
     releasing: Forwarder,
     events: VecDeque<PlaneEvent>,
 }
@@ -45,13 +48,33 @@ impl Plane {
         let tables = Arc::new(ArcSwap::from_pointee(Tables::default()));
         let releasing = Forwarder::new(tables.clone(), randomness().as_mut());
         let sadb = Sadb::new(randomness());
-        Self { sadb, tables, tunnels: Vec::new(), releasing, events: VecDeque::new() }
+        Self {
+            sadb,
+            tables,
+            tunnels: Vec::new(),
+            has_inside: false,
+            policies_changed: true,
+            releasing,
+            events: VecDeque::new(),
+        }
     }
 
     /// Adds tunnels. The policies have to be there already: what a tunnel carries before them is not protected.
     pub fn add_tunnels(&mut self, tunnels: impl IntoIterator<Item = Tunnel>) {
         self.tunnels.extend(tunnels.into_iter().map(|tunnel| (tunnel, false)));
         self.publish_anew();
+    }
+
+    /// There is an interface for policies in tunnel mode, whose index is the one behind the tunnels'. Those have to be
+    /// there already.
+    pub fn add_inside(&mut self) {
+        self.has_inside = true;
+        self.publish_anew();
+    }
+
+    /// Whether policies may be others since the last call, or since the beginning.
+    pub fn take_policies_changed(&mut self) -> bool {
+        std::mem::take(&mut self.policies_changed)
     }
 
     /// What the packet threads read.
@@ -76,6 +99,7 @@ impl Plane {
 
     /// Carries a request out. `wall` is in Unix seconds.
     pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
+        self.policies_changed |= changes_policies(&request);
         let reply = self.sadb.request(now, wall, request);
         self.publish();
         reply
@@ -83,6 +107,7 @@ impl Plane {
 
     /// Carries requests out as if at one moment; see [`Sadb::requests`].
     pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
+        self.policies_changed |= requests.iter().any(changes_policies);
         let replies = self.sadb.requests(now, wall, requests);
         self.publish();
         replies
@@ -141,8 +166,13 @@ impl Plane {
             }
         }
         let tunnels = self.tunnels.iter().map(|(tunnel, _)| tunnel.clone()).collect();
-        self.tables.store(Arc::new(Tables { ipsec: snapshot, tunnels }));
+        self.tables.store(Arc::new(Tables { ipsec: snapshot, tunnels, has_inside: self.has_inside }));
     }
+}
+
+fn changes_policies(request: &Request) -> bool {
+    use Request::{SpdAdd, SpdDelete, SpdFlush, SpdUpdate};
+    matches!(request, SpdAdd(_) | SpdUpdate(_) | SpdDelete(..) | SpdFlush)
 }
 
 /// The packets that the tunnel makes.

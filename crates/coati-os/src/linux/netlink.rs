@@ -64,14 +64,18 @@ pub struct Route {
     pub interface: u32,
     /// Kernel metric; lower wins.
     pub metric: u32,
-    /// Who made it: [`PROTOCOL_OSPF`] or [`PROTOCOL_STATIC`].
+    /// Who made it: [`PROTOCOL_OSPF`], [`PROTOCOL_STATIC`] or [`PROTOCOL_IPSEC`].
     pub protocol: u8,
+    /// What this host itself sends from, where that is said.
+    pub source: Option<Ipv4Addr>,
 }
 
 /// RTPROT_OSPF.
 pub const PROTOCOL_OSPF: u8 = 188;
 /// RTPROT_STATIC.
 pub const PROTOCOL_STATIC: u8 = 4;
+/// What IPsec policies want; nobody else's number in rt_protos.
+pub const PROTOCOL_IPSEC: u8 = 76;
 
 /// A connection to the kernel's routing tables.
 #[derive(Debug)]
@@ -354,6 +358,9 @@ fn route_message(route: &Route) -> RouteMessage {
     if route.interface != 0 {
         message.attributes.push(RouteAttribute::Oif(route.interface));
     }
+    if let Some(source) = route.source {
+        message.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(source)));
+    }
     if route.metric != 0 {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
@@ -369,12 +376,14 @@ fn route_of(message: &RouteNetlinkMessage) -> Option<Route> {
         interface: 0,
         metric: 0,
         protocol: u8::from(route.header.protocol),
+        source: None,
     };
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => found.destination = *address,
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => found.gateway = Some(*address),
             RouteAttribute::Oif(index) => found.interface = *index,
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => found.source = Some(*address),
             RouteAttribute::Priority(metric) => found.metric = *metric,
             _ => {}
         }

@@ -1,18 +1,21 @@
-//! What OSPF needs of the kernel: interfaces, a raw socket on each of them, routes.
+//! What OSPF needs of the kernel: interfaces, a raw socket on each of them, routes; and the routes of policies in tunnel
+//! mode.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use coati_os::netlink::{Monitor, Netlink, PROTOCOL_OSPF, PROTOCOL_STATIC, Route};
+use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Route};
 use coati_os::raw::OspfSocket;
 use coati_ospf::{Link, Transmit};
-use coati_router::{KernelRoute, SystemRoute};
+use coati_router::{INSIDE, InsideRoute, KernelRoute, SystemRoute};
 use coati_wire::ipv4;
 
 /// Metric of our routes in the kernel's table: what FRR's have.
 const ROUTE_METRIC: u32 = 20;
+/// Metric of those for policies in tunnel mode: a policy is written by hand, so its route comes before OSPF's.
+const INSIDE_METRIC: u32 = 10;
 /// Packets of one interface that are taken in one go.
 const BURST: usize = 64;
 /// RTPROT_BOOT and RTPROT_DHCP.
@@ -28,12 +31,15 @@ pub struct Kernel {
     /// Interfaces on which AllDRouters is listened to.
     designated: BTreeSet<u32>,
     installed: BTreeSet<KernelRoute>,
+    /// The interface for policies in tunnel mode.
+    inside: Option<u32>,
+    inside_routes: BTreeSet<InsideRoute>,
 }
 
 impl Kernel {
     /// Watches interfaces from now on. Routes that a predecessor has left behind count as installed, so that they go
     /// when OSPF does not know them.
-    pub fn new(mut netlink: Netlink) -> io::Result<Self> {
+    pub fn new(mut netlink: Netlink, inside: Option<u32>) -> io::Result<Self> {
         let monitor = Monitor::new()?;
         let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
         let left = left.map(|route| {
@@ -43,7 +49,8 @@ impl Kernel {
             KernelRoute { network, prefix_len, gateways }
         });
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { installed: left.collect(), netlink, monitor, sockets, designated })
+        let (installed, inside_routes) = (left.collect(), BTreeSet::new());
+        Ok(Self { netlink, monitor, sockets, designated, installed, inside, inside_routes })
     }
 
     /// Everything to wait for.
@@ -203,6 +210,47 @@ impl Kernel {
         errors
     }
 
+    /// Whether there is an interface for policies in tunnel mode.
+    pub fn has_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+
+    /// Makes the routes to the interface for policies in tunnel mode exactly these; they go with it by themselves.
+    pub fn set_inside_routes(&mut self, wanted: &BTreeSet<InsideRoute>) -> Vec<io::Error> {
+        let Some(interface) = self.inside else { return Vec::new() };
+        let route = |route: &InsideRoute| Route {
+            destination: route.network,
+            prefix_len: route.prefix_len,
+            gateway: None,
+            interface,
+            metric: INSIDE_METRIC,
+            protocol: PROTOCOL_IPSEC,
+            source: route.source,
+        };
+        for gone in self.inside_routes.difference(wanted) {
+            let _ = self.netlink.delete_route(&route(gone));
+        }
+        let mut errors = Vec::new();
+        for new in wanted.difference(&self.inside_routes) {
+            if let Err(error) = self.netlink.replace_route(&route(new)) {
+                let text = format!("route to {}/{} by {INSIDE}: {error}", new.network, new.prefix_len);
+                errors.push(io::Error::new(error.kind(), text));
+            }
+        }
+        self.inside_routes.clone_from(wanted);
+        errors
+    }
+
+    /// The IPv4 addresses of this host.
+    pub fn own_addresses(&mut self) -> Vec<Ipv4Addr> {
+        let all = self.netlink.addresses().unwrap_or_default();
+        let v4 = all.into_iter().filter_map(|address| match address.local {
+            IpAddr::V4(local) => Some(local),
+            IpAddr::V6(_) => None,
+        });
+        v4.collect()
+    }
+
     /// How many routes of ours the kernel has.
     pub fn installed(&self) -> usize {
         self.installed.len()
@@ -217,5 +265,6 @@ fn kernel(route: &KernelRoute) -> Route {
         interface: 0,
         metric: ROUTE_METRIC,
         protocol: PROTOCOL_OSPF,
+        source: None,
     }
 }

@@ -34,8 +34,8 @@ use coati_ipsec::Packet;
 use coati_os::netlink::{Address, Netlink};
 use coati_os::raw::{RawSocket, Wire};
 use coati_os::tun::{Tun, TunWriter};
-use coati_router::{Control, Forwarder, Plane, Tunnel};
-use coati_sadb::{Refusal, Reply};
+use coati_router::{Control, Forwarder, INSIDE, Plane, Tunnel};
+use coati_sadb::{Action, Mode, Policy, Prefix, Refusal, Reply};
 
 pub use racoon::run as racoon;
 
@@ -269,6 +269,13 @@ impl Start {
         for tunnel in &site.rc.tunnels {
             tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel, &site.rc.addresses_v6)?));
         }
+        let mut inside = None;
+        if coati_router::needs_inside(&site) {
+            let (tun, index) = make_inside(&mut netlink, &site)?;
+            tuns.push(Arc::new(tun));
+            plane.add_inside();
+            inside = Some(index);
+        }
         if !tuns.is_empty() {
             // gateway_enable's work; files::read said so when rc.conf does not have it.
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
@@ -334,7 +341,7 @@ impl Start {
             }
             None => None,
         };
-        let kernel = Kernel::new(netlink).map_err(while_doing("watching interfaces"))?;
+        let kernel = Kernel::new(netlink, inside).map_err(while_doing("watching interfaces"))?;
         Ok(Daemon::new(Parts {
             start: self,
             site,
@@ -372,11 +379,12 @@ fn log_of_flags(flags: Option<&str>) -> Option<PathBuf> {
     None
 }
 
-/// Two raw sockets for each IPv6 address that a tunnel of ours begins at.
+/// Two raw sockets for each IPv6 address that a tunnel of ours begins at, GRE's or a policy's.
 fn raw_v6(site: &Site) -> io::Result<Vec<(Ipv6Addr, u8, Arc<RawSocket>)>> {
     let mut addresses: Vec<Ipv6Addr> = Vec::new();
-    for tunnel in &site.rc.tunnels {
-        if let IpAddr::V6(local) = tunnel.local
+    let ends = site.rc.tunnels.iter().map(|tunnel| tunnel.local).chain(coati_router::tunnel_ends(site));
+    for end in ends {
+        if let IpAddr::V6(local) = end
             && !addresses.contains(&local)
         {
             addresses.push(local);
@@ -437,6 +445,27 @@ fn make_tunnel(
     Ok(tun)
 }
 
+/// The interface for policies in tunnel mode, and its index. Its MTU is what fits through every tunnel, so that the kernel
+/// says "fragmentation needed" to who sends more.
+fn make_inside(netlink: &mut Netlink, site: &Site) -> io::Result<(Tun, u32)> {
+    let doing = || while_doing(format!("the interface {INSIDE} (TUN) for policies in tunnel mode"));
+    let tun = Tun::create(INSIDE).map_err(doing())?;
+    let link = netlink.link(INSIDE).map_err(doing())?;
+    let ends = coati_router::tunnel_ends(site);
+    let outside: Vec<u32> = netlink
+        .addresses()?
+        .iter()
+        .filter(|address| ends.contains(&address.local))
+        .map(|address| address.index)
+        .collect();
+    let outer =
+        netlink.links()?.iter().filter(|link| outside.contains(&link.index)).map(|link| link.mtu).min();
+    let mtu = coati_router::inside_mtu(site, outer.unwrap_or(1500) as usize);
+    netlink.set_mtu(link.index, u32::try_from(mtu).unwrap_or(1400)).map_err(doing())?;
+    netlink.set_up(link.index, true).map_err(doing())?;
+    Ok((tun, link.index))
+}
+
 /// Where ip_gre is loaded, every network namespace has a fallback device called gre0, which cannot be deleted: it gets
 /// another name, so that the how-to's is free.
 fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
@@ -470,9 +499,9 @@ impl Start {
         let listen = racoon.listen.isakmp.iter().chain(&racoon.listen.isakmp_natt);
         let mut addresses: Vec<_> = listen.map(|(endpoint, _)| (endpoint.address, endpoint.port)).collect();
         if addresses.is_empty() {
-            let near = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
-            let near = near.map(|(policy, _)| policy.selector.source).filter(coati_sadb::Prefix::is_host);
-            addresses.extend(near.map(|prefix| (prefix.address, self.port)));
+            let out = site.policies().filter(|(policy, _)| policy.direction == coati_sadb::Direction::Out);
+            let near = out.filter_map(|(policy, _)| near_end(policy));
+            addresses.extend(near.map(|address| (address, self.port)));
             addresses.extend(site.rc.tunnels.iter().map(|tunnel| (tunnel.local, self.port)));
         }
         let (v4, v6) = self.families;
@@ -481,6 +510,18 @@ impl Start {
         addresses.dedup();
         addresses
     }
+}
+
+/// Where an outbound policy's packets leave from: the near end of its tunnel, or in transport mode the host it is for.
+fn near_end(policy: &Policy) -> Option<IpAddr> {
+    let tunnel = match &policy.action {
+        Action::Ipsec(rules) => {
+            rules.iter().filter(|rule| rule.mode == Mode::Tunnel).find_map(|rule| rule.endpoints)
+        }
+        Action::None | Action::Discard => None,
+    };
+    let host = Some(policy.selector.source).filter(Prefix::is_host).map(|prefix| prefix.address);
+    tunnel.map(|(near, _)| near).or(host)
 }
 
 fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<UdpSocket> {

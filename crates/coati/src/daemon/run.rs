@@ -20,7 +20,7 @@ use coati_router::admin::{
     AdminReply, AdminRequest, Cause, Establish, EventKind, EventStatus, IsakmpStatus, Milestone,
     MilestoneStatus, MonitorLine, Refused, Status,
 };
-use coati_router::{Arrival, Control, ControlEvent, Forwarder, Now, event_status};
+use coati_router::{Arrival, Control, ControlEvent, Forwarder, INSIDE, Now, event_status};
 use coati_sadb::Request;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
@@ -325,7 +325,7 @@ impl Daemon {
                 self.log.line(Level::Warning, &format!("sending to the internet failed: {error}{advice}"));
             }
             FromThreads::TunnelGone(index, error) => {
-                let name = self.site.rc.tunnels.get(index).map_or("?", |tunnel| tunnel.name.as_str());
+                let name = self.site.rc.tunnels.get(index).map_or(INSIDE, |tunnel| tunnel.name.as_str());
                 let text =
                     format!("{name} is gone: {error}; somebody removed it, only a restart makes it anew");
                 self.log.line(Level::Error, &text);
@@ -389,6 +389,9 @@ impl Daemon {
                 }
             }
         }
+        if self.control.take_policies_changed() {
+            self.set_inside_routes();
+        }
         let released = self.control.take_released(now());
         if !released.is_empty() {
             let (_, failed) = self.wire.send_batch(released.iter().map(Packet::bytes));
@@ -416,6 +419,22 @@ impl Daemon {
         }
         if self.kernel.installed() > 0 {
             self.reached(Milestone::Routes);
+        }
+    }
+
+    /// Routes to the interface for policies in tunnel mode, as the policies are now.
+    fn set_inside_routes(&mut self) {
+        let own = self.kernel.own_addresses();
+        let (routes, mut problems) = coati_router::inside_routes(&self.control.plane().policies(), &own);
+        if !self.kernel.has_inside() {
+            if !routes.is_empty() {
+                problems.push(format!("no {INSIDE} for policies in tunnel mode: only a restart makes it"));
+            }
+        } else {
+            problems.extend(self.kernel.set_inside_routes(&routes).iter().map(ToString::to_string));
+        }
+        for problem in problems {
+            self.log.line(Level::Error, &problem);
         }
     }
 

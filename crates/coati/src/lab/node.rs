@@ -74,6 +74,7 @@ fn set_up(setup: &NodeSetup) -> io::Result<()> {
             interface: 0,
             metric: 0,
             protocol: PROTOCOL_STATIC,
+            source: None,
         })?;
     }
     // The daemon itself switches forwarding on.
