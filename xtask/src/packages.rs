@@ -28,6 +28,7 @@ pub const INTEROP: &[&str] = &[
     "iproute2",
     "iputils-ping",
     "ike-scan",
+    "vpnc",
 ];
 
 /// A peer whose package conflicts with strongSwan's: [`unpack`] it.
