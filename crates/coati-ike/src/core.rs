@@ -345,7 +345,8 @@ impl Core {
                 self.ask(Request::Delete(outbound), None);
             }
         }
-        self.events.push_back(Event::PairDeleted { inbound: pair.inbound, outbound: pair.outbound, why });
+        let Pair { inbound, outbound, .. } = pair;
+        self.events.push_back(Event::PairDeleted { inbound, outbound, mode: pair.want.mode, why });
         self.remove_generated(&pair.want);
         Some(pair.inbound)
     }

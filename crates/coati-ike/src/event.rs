@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use coati_sadb::{ReqId, SaId, Selector};
+use coati_sadb::{Mode, ReqId, SaId, Selector};
 
 use crate::config::ExchangeMode;
 use crate::failure::Failure;
@@ -100,6 +100,8 @@ pub enum Event {
         reqid: ReqId,
         /// What it protects, seen from here.
         selector: Selector,
+        /// Whether it wraps whole packets.
+        mode: Mode,
         /// Whether it takes over from another pair.
         renewal: bool,
     },
@@ -109,6 +111,8 @@ pub enum Event {
         inbound: SaId,
         /// From us to the peer.
         outbound: SaId,
+        /// Whether it wrapped whole packets.
+        mode: Mode,
         /// Why.
         why: EndReason,
     },

@@ -112,6 +112,7 @@ pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, he
         outbound,
         reqid,
         selector: quick.want.selector,
+        mode: quick.want.mode,
         renewal,
     });
     let id = core.next_id();

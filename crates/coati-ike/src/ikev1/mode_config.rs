@@ -163,16 +163,23 @@ struct Lease {
 }
 
 impl Leases {
+    /// The first and the last address that may be given out.
+    pub(super) fn pool(config: &ModeConfig) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let first = config.network4?;
+        let more = config.pool_size.min(MAX_POOL).checked_sub(1)?;
+        Some((first, Ipv4Addr::from(u32::from(first).saturating_add(more))))
+    }
+
     /// An address for this ISAKMP SA; `None` when the pool is empty.
     pub(super) fn take(&mut self, config: &ModeConfig, sa: u64, holder: Holder) -> Option<Ipv4Addr> {
-        let begin = u32::from(config.network4?);
-        let pool = (0..config.pool_size.min(MAX_POOL)).filter_map(|index| begin.checked_add(index));
+        let (first, last) = Self::pool(config)?;
         let known =
             self.given.iter_mut().find(|(_, lease)| lease.holder == holder || lease.sas.contains(&sa));
         if let Some((address, lease)) = known {
             lease.sas.insert(sa);
             return Some(*address);
         }
+        let pool = u32::from(first)..=u32::from(last);
         let free = pool.map(Ipv4Addr::from).find(|address| !self.given.contains_key(address))?;
         self.given.insert(free, Lease { holder, sas: BTreeSet::from([sa]) });
         Some(free)

@@ -9,6 +9,7 @@ use coati_sadb::{
 };
 
 use super::compression::Compression;
+use super::mode_config::Leases;
 use super::phase1::Phase1;
 use super::selector::endpoints;
 use crate::config::{EndpointId, GeneratePolicy, Peer};
@@ -120,6 +121,42 @@ pub(crate) fn wanted(
         generated: true,
         party: Some(sa.party()),
     }
+}
+
+/// Why no policy may be made for this: what is routed to a peer is nobody else's. Its own address and the one it was
+/// given are; networks that lie behind it are, as long as they are not in use here.
+pub(crate) fn claim_refused(core: &Core, sa: &Phase1, want: &Want) -> Option<String> {
+    let theirs = want.selector.destination;
+    if theirs == Prefix::host(sa.remote.ip()) {
+        return None;
+    }
+    if want.mode != Mode::Tunnel {
+        return Some("in transport mode a peer has just its own address".into());
+    }
+    if let Some(given) = core.leases.of(sa.id) {
+        let own = theirs == Prefix::host(given.into());
+        return (!own).then(|| format!("mode config has given it {given}"));
+    }
+    let overlaps = |other: &Prefix| theirs.covers(other) || other.length > 0 && other.covers(&theirs);
+    if theirs.covers(&want.selector.source) || want.selector.source.covers(&theirs) {
+        return Some(format!("{} is on our side", want.selector.source));
+    }
+    let pool = core.config.mode_config.as_ref().and_then(Leases::pool);
+    if let Some((first, last)) = pool.filter(|(first, last)| {
+        [first, last].iter().any(|end| theirs.contains((**end).into()))
+            || match theirs.address {
+                IpAddr::V4(address) => (*first..=*last).contains(&address),
+                IpAddr::V6(_) => false,
+            }
+    }) {
+        return Some(format!("mode config gives out {first} to {last}"));
+    }
+    let another = core.policies.iter().find(|policy| {
+        policy.direction == Direction::Out
+            && overlaps(&policy.selector.destination)
+            && core.want_of(&policy.selector).is_some_and(|other| other.remote != want.remote)
+    })?;
+    Some(format!("a policy for {} is there already, for another peer", another.selector.destination))
 }
 
 /// Makes both policies for a want that has none.

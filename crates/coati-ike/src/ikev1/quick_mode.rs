@@ -33,7 +33,7 @@ use super::install::{
 use super::message;
 use super::negotiation;
 use super::phase1::Phase1;
-use super::policy::{as_seen, generate_policies, policy_for, wanted};
+use super::policy::{as_seen, claim_refused, generate_policies, policy_for, wanted};
 use super::proposal::{self, EspChoice, PROTO_ESP, Phase2Choice};
 use super::selector::{answers, describe, endpoint, endpoints, identity};
 use crate::config::{EndpointId, GeneratePolicy, Peer, SaInfo, SainfoPeer};
@@ -555,6 +555,17 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
         let text = format!("no sainfo section fits {} to {}", describe(&local_id), describe(&remote_id));
         (Notification::NO_PROPOSAL_CHOSEN, text.into())
     })?;
+    let named = info.remote.is_some() || info.of_client;
+    if let Some(why) = (generated && !named).then(|| claim_refused(core, sa, &want)).flatten() {
+        let text = format!(
+            "no policy is made for {} to {}, which it wants to protect: {why}; if that network is behind it, add a \
+             sainfo section that names it",
+            describe(&local_id),
+            describe(&remote_id)
+        );
+        let origin = Some(peer.origin.clone());
+        return Err((Notification::INVALID_ID_INFORMATION, Mismatch { origin, ..Mismatch::from(text) }));
+    }
     let answer = proposal::choose_phase2(&peer, info, encapsulation(sa, &want), offer)
         .map_err(|explanation| (Notification::NO_PROPOSAL_CHOSEN, explanation))?;
     let public = match (answer.choice.group, message::find(list, kind::KE)) {

@@ -84,6 +84,26 @@ fn login_address_routes_then_quick_mode() {
     }
 }
 
+/// What mode config has given is all that a policy is made for.
+#[test]
+fn a_client_gets_packets_for_the_address_it_was_given_only() {
+    use super::selectors::{between_networks, in_tunnel_mode};
+    for (claim, up) in [("10.99.0.10/32", true), ("10.99.0.11/32", false), ("10.2.0.0/16", false)] {
+        let mut configs = psk("pa55 word");
+        configs[1].peers[0].generate_policy = GeneratePolicy::Require;
+        let mut world = world(1, configs);
+        let selector = between_networks(claim, "10.1.0.0/16");
+        world.hosts[0].engine.handle_policies(&[in_tunnel_mode(selector, A, B)]);
+        world.hosts[1].engine.handle_policies(&[]);
+        assert_eq!(world.hosts[0].engine.establish_pair(world.now, &selector), Ok(()));
+        world.settle();
+        world.run(Duration::from_secs(2));
+        let found = world.hosts[0].events.iter().any(|event| matches!(event, Event::PairEstablished { .. }));
+        assert_eq!(found, up, "{claim}: {}", world.story());
+        assert_eq!(world.hosts[1].failures().contains("mode config has given it 10.99.0.10"), !up);
+    }
+}
+
 #[test]
 fn a_wrong_password_ends_it_and_says_so() {
     for (client, server) in [

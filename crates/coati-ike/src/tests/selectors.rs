@@ -118,32 +118,10 @@ fn tunnel_mode_is_negotiated_between_networks_and_for_ports() {
 
 fn negotiated_in_tunnel_mode(upper: Upper, [source_port, destination_port]: [Port; 2]) {
     let mut world = World::new(1);
-    let selector = Selector {
-        source: "10.1.0.0/16".parse().unwrap(),
-        source_port,
-        destination: "10.2.0.0/16".parse().unwrap(),
-        destination_port,
-        upper,
-    };
-    let ends: [IpAddr; 2] = [A, B].map(|end| end.parse().unwrap());
-    for host in 0..2 {
-        let (selector, local, remote) =
-            if host == 0 { (selector, ends[0], ends[1]) } else { (selector.reversed(), ends[1], ends[0]) };
-        let policy = Policy {
-            id: PolicyId(1),
-            selector,
-            direction: Direction::Out,
-            priority: Priority::default(),
-            action: Action::Ipsec(vec![Rule {
-                proto: SaProto::Esp,
-                mode: Mode::Tunnel,
-                endpoints: Some((local, remote)),
-                level: Level::Require,
-            }]),
-            usage: Usage::default(),
-        };
-        world.hosts[host].engine.handle_policies(&[policy]);
-    }
+    let selector =
+        Selector { source_port, destination_port, upper, ..between_networks("10.1.0.0/16", "10.2.0.0/16") };
+    world.hosts[0].engine.handle_policies(&[in_tunnel_mode(selector, A, B)]);
+    world.hosts[1].engine.handle_policies(&[in_tunnel_mode(selector.reversed(), B, A)]);
     let now = world.now;
     assert_eq!(world.hosts[0].engine.establish_pair(now, &selector), Ok(()));
     world.settle();
@@ -151,6 +129,77 @@ fn negotiated_in_tunnel_mode(upper: Upper, [source_port, destination_port]: [Por
     for host in &world.hosts {
         let up = host.events.iter().any(|event| matches!(event, Event::PairEstablished { .. }));
         assert!(up, "{}", world.story());
+    }
+}
+
+pub(super) fn between_networks(source: &str, destination: &str) -> Selector {
+    Selector {
+        source: source.parse().unwrap(),
+        source_port: Port::Any,
+        destination: destination.parse().unwrap(),
+        destination_port: Port::Any,
+        upper: Upper::Any,
+    }
+}
+
+pub(super) fn in_tunnel_mode(selector: Selector, local: &str, remote: &str) -> Policy {
+    Policy {
+        id: PolicyId(1),
+        selector,
+        direction: Direction::Out,
+        priority: Priority::default(),
+        action: Action::Ipsec(vec![Rule {
+            proto: SaProto::Esp,
+            mode: Mode::Tunnel,
+            endpoints: Some((local.parse().unwrap(), remote.parse().unwrap())),
+            level: Level::Require,
+        }]),
+        usage: Usage::default(),
+    }
+}
+
+/// `generate_policy` makes no policy that would send somebody else's packets to whoever asks.
+#[test]
+fn a_policy_is_made_only_for_what_is_nobody_elses() {
+    let refused = |claim: &str, named: bool| {
+        let mut b = config(A);
+        b.peers[0].generate_policy = GeneratePolicy::Require;
+        b.mode_config = Some(ModeConfig {
+            network4: Some("10.99.0.10".parse().unwrap()),
+            pool_size: 20,
+            ..ModeConfig::default()
+        });
+        if named {
+            let prefix = claim.parse().unwrap();
+            b.sainfos[0].remote = Some(EndpointId { prefix, upper: Upper::Any, port: Port::Any });
+        }
+        let mut world = World::with(1, config(B), b);
+        let selector = between_networks(claim, "10.1.0.0/16");
+        world.hosts[0].engine.handle_policies(&[in_tunnel_mode(selector, A, B)]);
+        let others = in_tunnel_mode(between_networks("10.1.0.0/16", "10.9.0.0/16"), B, "203.0.113.9");
+        world.hosts[1].engine.handle_policies(&[others]);
+        assert_eq!(world.hosts[0].engine.establish_pair(world.now, &selector), Ok(()));
+        world.settle();
+        world.run(Duration::from_secs(1));
+        let up = world.hosts[0].events.iter().any(|event| matches!(event, Event::PairEstablished { .. }));
+        let why = world.hosts[1].failures();
+        assert_eq!(up, why.is_empty(), "{claim}: {why}");
+        why
+    };
+    for claim in ["192.0.2.1/32", "10.2.0.0/16", "10.99.1.0/24"] {
+        assert_eq!(refused(claim, false), "", "{claim}");
+    }
+    for (claim, reason) in [
+        ("10.1.7.0/24", "10.1.0.0/16 is on our side"),
+        ("0.0.0.0/0", "10.1.0.0/16 is on our side"),
+        ("10.99.0.12/32", "mode config gives out 10.99.0.10 to 10.99.0.29"),
+        ("10.99.0.0/24", "mode config gives out 10.99.0.10 to 10.99.0.29"),
+        ("10.9.3.0/24", "a policy for 10.9.0.0/16 is there already, for another peer"),
+        ("10.8.0.0/15", "a policy for 10.9.0.0/16 is there already, for another peer"),
+    ] {
+        let why = refused(claim, false);
+        assert!(why.contains(reason) && why.contains("add a sainfo section that names it"), "{claim}: {why}");
+        assert_eq!(refused(claim, true), "", "{claim}, named by a sainfo section");
     }
 }
 

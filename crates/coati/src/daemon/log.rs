@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use coati_ike::{EndReason, Event, ExchangeMode};
 use coati_ospf as ospf;
-use coati_sadb::SaId;
+use coati_sadb::{Mode, SaId};
 use serde_json::{Map, Value, json};
 
 use crate::clock::{local, unix_seconds};
@@ -253,19 +253,19 @@ impl Log {
                 let text = format!("{word} new phase 2 negotiation: {}<=>{}", end(local), end(remote));
                 self.event(Level::Info, "phase2-begun", &text, ends(local, remote));
             }
-            Event::PairEstablished { inbound, outbound, .. } => {
+            Event::PairEstablished { inbound, outbound, mode, .. } => {
                 for id in [inbound, outbound] {
                     self.event(
                         Level::Info,
                         "sa-established",
-                        &format!("IPsec-SA established: {}", sa(id)),
+                        &format!("IPsec-SA established: {}", sa(id, *mode)),
                         sa_fields(id),
                     );
                 }
             }
-            Event::PairDeleted { inbound, outbound, why } => {
+            Event::PairDeleted { inbound, outbound, mode, why } => {
                 for id in [inbound, outbound] {
-                    let text = format!("IPsec-SA expired: {} ({why})", sa(id));
+                    let text = format!("IPsec-SA expired: {} ({why})", sa(id, *mode));
                     self.event(Level::Info, "sa-deleted", &text, sa_fields(id));
                 }
             }
@@ -318,9 +318,10 @@ fn end(address: &SocketAddr) -> String {
     format!("{}[{}]", address.ip(), address.port())
 }
 
-fn sa(id: &SaId) -> String {
+fn sa(id: &SaId, mode: Mode) -> String {
     let spi = id.spi.0;
-    format!("ESP/Transport {}[500]->{}[500] spi={spi}(0x{spi:x})", id.source, id.destination)
+    let mode = if mode == Mode::Tunnel { "Tunnel" } else { "Transport" };
+    format!("ESP/{mode} {}[500]->{}[500] spi={spi}(0x{spi:x})", id.source, id.destination)
 }
 
 fn sa_fields(id: &SaId) -> Value {
@@ -407,6 +408,7 @@ mod tests {
             outbound: id(local, remote, outbound),
             reqid: ReqId(16_384),
             selector,
+            mode: Mode::Transport,
             renewal: false,
         };
         let text = written(LogForm::Racoon, |log| {
