@@ -75,8 +75,8 @@ pub(crate) struct Pair {
     /// The outbound SA, as long as another pair is still used in its place: a responder that gets our last message
     /// installs its inbound SA only then, and would not know what to do with packets that come before.
     pub(crate) held: Option<Box<Sa>>,
-    /// The data plane has no outbound SA of it any more.
-    pub(crate) flushed: bool,
+    /// No packet gets through by it: the data plane has no outbound SA of it any more, or the peer probably has not.
+    pub(crate) lost: bool,
     /// Packets that had come in when DPD looked last.
     pub(crate) packets_seen: u64,
 }

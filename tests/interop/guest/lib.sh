@@ -9,7 +9,7 @@ SITES=${TREE%/tests/interop}/examples
 PEERS=$TREE/peers
 
 ok() { echo "ok      $*"; }
-failed() { echo "FAILED  $*"; }
+failed() { HAS_FAILED=1; echo "FAILED  $*"; }
 fact() { echo "        $*"; }
 
 # Seconds since the guest's start, to 0.01 s, in hundredths.
@@ -268,6 +268,11 @@ stream_of_pings() {
 # What has to be true of every scenario, and the end of the guest. One without ESP says LEAST_ESP=0.
 # CLEAR_FROM may narrow down whose packets in clear count.
 finish() {
+    # What a machine that keeps no logs has to show.
+    if [ -n "$HAS_FAILED" ] && [ -n "$COATI_PID" ]; then
+        fact "Coati's log ends:"
+        tail -n 12 $WORK/coati.log | sed 's/^/        /'
+    fi
     [ -z "$COATI_PID" ] || must "Coati still runs" kill -0 $COATI_PID
     # Scenarios on a LAN have no internet.
     if [ -n "$TCPDUMP" ]; then

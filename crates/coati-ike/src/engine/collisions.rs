@@ -173,7 +173,7 @@ impl Engine {
             .of(PairKey::Selector(want.selector))
             .filter(|(other, pair)| *other != id && !pair.retired && pair.want.is_for(&want));
         let others: Vec<(u64, bool)> =
-            others.map(|(other, pair)| (other, pair.flushed || pair.yields_to(&new))).collect();
+            others.map(|(other, pair)| (other, pair.lost || pair.yields_to(&new))).collect();
         if others.iter().any(|(_, yields)| !yields) {
             return self.retire_pair(now, id);
         }

@@ -35,7 +35,7 @@ impl Engine {
         let is_settling = |pair: &Pair| now.saturating_duration_since(pair.established) < COLLISION;
         for id in self.core.pairs.ids(PairKey::Selector(want.selector)) {
             if let Some(pair) = self.core.pairs.get_mut(&id).filter(|pair| !is_settling(pair)) {
-                pair.flushed = true;
+                pair.lost = true;
             }
         }
         if !self.core.live_pair(&want).is_some_and(|(_, pair)| is_settling(pair)) {

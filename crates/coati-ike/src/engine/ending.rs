@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use coati_sadb::Spi;
 
 use super::Engine;
+use super::demand::COLLISION;
 use crate::event::{EndReason, Event};
 use crate::failure::{Cause, Failure, Stage};
 use crate::ikev1::commit;
@@ -52,7 +53,8 @@ impl Engine {
                 let gone = of_peer.filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
                 let gone: Vec<(u64, Option<Instant>)> = gone.map(|sa| (sa.id, sa.established)).collect();
                 for (id, since) in gone {
-                    let wants = self.end_phase1(id, EndReason::DeletedByPeer, false);
+                    let mut wants = self.end_phase1(id, EndReason::DeletedByPeer, false);
+                    wants.extend(self.unsure_of(now, id, since));
                     // What had begun under it goes on under another one. A peer that deletes each at once is asked by
                     // packets only, which is not that often.
                     let lasted = since.is_some_and(|since| now.saturating_duration_since(since) >= LASTING);
@@ -81,6 +83,24 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// What the peer may not have any more when it deletes this ISAKMP SA: pairs whose last message may have met it in
+    /// the act. A peer that deletes each ISAKMP SA after what it was made for means no pair by that.
+    fn unsure_of(&mut self, now: Instant, phase1: u64, since: Option<Instant>) -> Vec<Want> {
+        let made_late = |pair: &Pair| {
+            since.is_some_and(|since| pair.established.saturating_duration_since(since) >= LASTING)
+        };
+        let just_made = |pair: &Pair| now.saturating_duration_since(pair.established) < COLLISION;
+        let mut wants = Vec::new();
+        for id in self.core.pairs.ids(PairKey::Phase1(phase1)) {
+            let Some(pair) = self.core.pairs.get_mut(&id) else { continue };
+            if !pair.retired && just_made(pair) && made_late(pair) {
+                pair.lost = true;
+                wants.push(pair.want.clone());
+            }
+        }
+        wants
     }
 
     /// A peer that deletes the pair in use, while one that it was to replace still receives, has chosen otherwise

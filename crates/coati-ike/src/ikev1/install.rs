@@ -129,7 +129,7 @@ pub(crate) fn pair(core: &mut Core, now: Instant, sa: &Phase1, quick: &Quick, he
         lifetime: Duration::from_secs(u64::from(lifetime)),
         retired: false,
         held,
-        flushed: false,
+        lost: false,
         packets_seen: 0,
     };
     core.pairs.insert(id, pair);

@@ -696,7 +696,7 @@ fn confirm(core: &mut Core, now: Instant, sa: &mut Phase1, message_id: u32) -> O
     }
     install_compression(core, sa, &quick, false);
     let outbound = negotiated(core, sa, &quick, false).map(Box::new);
-    let held = if core.live_pair(&quick.want).is_some_and(|(_, pair)| !pair.flushed) {
+    let held = if core.live_pair(&quick.want).is_some_and(|(_, pair)| !pair.lost) {
         outbound
     } else {
         ask_to_install(core, sa, outbound.map(Request::Add));

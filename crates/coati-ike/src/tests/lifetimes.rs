@@ -68,6 +68,33 @@ fn no_isakmp_sa_is_deleted_under_a_living_pair() {
     assert!(superfluous > 3, "{superfluous}");
 }
 
+/// The last message of quick mode meets a peer that is about to take leave: it names the pairs that it has, and this one
+/// is none of them.
+#[test]
+fn a_pair_that_the_peer_ended_before_it_was_made_is_made_again() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        world.acquire(0);
+        assert!(world.run_until(Duration::from_secs(2), World::is_up));
+        world.run(Duration::from_secs(5));
+        let pairs = |world: &World| {
+            let made = |event: &&Event| matches!(event, Event::PairEstablished { .. });
+            world.hosts[0].events.iter().filter(made).count()
+        };
+        let mut changed = config(B);
+        changed.sainfos[0].lifetime = 14_000;
+        world.hosts[0].engine.reconfigure(world.now, changed);
+        world.settle();
+        assert!(world.run_until(Duration::from_secs(2), |world| pairs(world) == 2));
+        world.flying.clear();
+        world.hosts[1].engine.delete_peer(A.parse().unwrap());
+        world.settle();
+        world.run(Duration::from_secs(3));
+        assert!(world.is_up(), "seed {seed} {}", world.story());
+        assert_eq!(world.outbound_spis(0).len(), 1);
+    }
+}
+
 /// A responder installs its inbound SA when the third message comes: packets that overtake it, or that it gets without
 /// ever seeing that message, would be lost.
 #[test]
