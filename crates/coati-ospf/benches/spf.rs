@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use coati_crypto::SeededRandom;
-use coati_ospf::{Config, Engine, InterfaceConfig, Link, Route, State};
+use coati_ospf::{Config, Engine, Input, InterfaceConfig, Link, Route, State};
 use coati_wire::ospf::{AUTH_NULL, Header, Lsa, LsaBody, LsaKey, Packet, RouterLink, RouterLsa, lsa_kind};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
@@ -109,7 +109,7 @@ impl Network {
             for (from, to, source) in [(0, 1, OUR_ADDRESS), (1, 0, THEIR_ADDRESS)] {
                 pair[from].handle_timeout(network.now);
                 while let Some(transmit) = pair[from].poll_transmit() {
-                    pair[to].handle_input(network.now, INTERFACE, source, &transmit.payload);
+                    pair[to].handle_input(network.now, &Input::to_all(INTERFACE, source, &transmit.payload));
                     if from == 1 && matches!(Packet::parse(&transmit.payload), Ok((_, Packet::Hello(_)))) {
                         network.hello = transmit.payload;
                     }
@@ -129,14 +129,14 @@ impl Network {
     fn flood(&mut self, lsas: Vec<Lsa>) {
         let area = Ipv4Addr::UNSPECIFIED;
         let header = Header { router_id: self.grid.id(0), area, auth_kind: AUTH_NULL, auth: [0; 8] };
-        let payload = Packet::LinkStateUpdate(lsas).emit(&header);
-        self.engine.handle_input(self.now, INTERFACE, THEIR_ADDRESS, &payload);
+        let payload = Packet::LinkStateUpdate { lsas, bad: Vec::new() }.emit(&header);
+        self.engine.handle_input(self.now, &Input::to_all(INTERFACE, THEIR_ADDRESS, &payload));
     }
 
     /// Ten seconds later, when paths may be computed at once.
     fn compute(&mut self) {
         self.now += Duration::from_secs(10);
-        self.engine.handle_input(self.now, INTERFACE, THEIR_ADDRESS, &self.hello);
+        self.engine.handle_input(self.now, &Input::to_all(INTERFACE, THEIR_ADDRESS, &self.hello));
         self.engine.handle_timeout(self.now);
         while self.engine.poll_transmit().is_some() || self.engine.poll_event().is_some() {}
     }

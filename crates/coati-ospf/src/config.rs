@@ -394,6 +394,11 @@ pub struct InterfaceConfig {
     pub passive: bool,
     /// A neighbour's larger MTU does no harm.
     pub mtu_ignore: bool,
+    /// Packets leave with TTL 255, and those that have crossed more routers than this are dropped (GTSM, RFC 5082);
+    /// `None` is TTL 1, as in RFC 2328.
+    pub ttl_security: Option<u8>,
+    /// The network between the routers is not advertised: nobody sends packets to its addresses (RFC 6860).
+    pub prefix_suppression: bool,
     /// How packets are authenticated.
     pub authentication: Authentication,
     /// Neighbours on a network without multicast.
@@ -436,6 +441,8 @@ impl Default for InterfaceConfig {
             transmit_delay: 1,
             passive: false,
             mtu_ignore: false,
+            ttl_security: None,
+            prefix_suppression: false,
             authentication: Authentication::None,
             neighbours: Vec::new(),
             origin: String::new(),

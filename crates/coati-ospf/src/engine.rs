@@ -5,7 +5,10 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use coati_crypto::RandomSource;
-use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packet, emit_update};
+use coati_wire::WireError;
+use coati_wire::ospf::{
+    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packet, emit_update,
+};
 
 use crate::area::Area;
 use crate::auth::{self, Refusal};
@@ -18,6 +21,28 @@ use crate::route::{Destination, Route, Sources, Table};
 use crate::spf;
 use crate::spf_clock::SpfClock;
 
+/// A packet that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input<'a> {
+    /// On this interface.
+    pub interface: u32,
+    /// From this address.
+    pub source: Ipv4Addr,
+    /// To this address.
+    pub destination: Ipv4Addr,
+    /// With this TTL.
+    pub ttl: u8,
+    /// Payload of an IP packet of protocol 89.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// As most of them come: to AllSPFRouters, from a neighbour.
+    pub fn to_all(interface: u32, source: Ipv4Addr, payload: &'a [u8]) -> Self {
+        Self { interface, source, destination: ALL_ROUTERS, ttl: 1, payload }
+    }
+}
+
 /// A packet to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
@@ -25,7 +50,7 @@ pub struct Transmit {
     pub interface: u32,
     /// To this address.
     pub destination: Ipv4Addr,
-    /// With this TTL: 1 but on virtual links.
+    /// With this TTL: 1, but on virtual links and with TTL security.
     pub ttl: u8,
     /// Payload of an IP packet of protocol 89.
     pub payload: Vec<u8>,
@@ -96,6 +121,8 @@ pub struct Engine {
     /// The largest cryptographic sequence number used.
     auth_sequence: u32,
     transmits: VecDeque<Transmit>,
+    /// The interface whose packet is looked at.
+    receiving: Option<u32>,
     dropped: BTreeMap<&'static str, u64>,
 }
 
@@ -122,22 +149,40 @@ impl Engine {
             time: 0,
             auth_sequence: 0,
             transmits: VecDeque::new(),
+            receiving: None,
             dropped: BTreeMap::new(),
         }
     }
 
-    /// Takes the payload of an IP packet of protocol 89 (section 8.2).
-    pub fn handle_input(&mut self, now: Instant, index: u32, source: Ipv4Addr, payload: &[u8]) {
+    /// Takes a packet (section 8.2).
+    pub fn handle_input(&mut self, now: Instant, input: &Input<'_>) {
+        self.receiving = Some(input.interface);
+        self.receive(now, input);
+        self.receiving = None;
+    }
+
+    fn receive(&mut self, now: Instant, input: &Input<'_>) {
+        let Input { interface: index, source, destination, ttl, payload } = *input;
         self.tick(now);
-        let (header, packet) = match Packet::parse(payload) {
-            Ok(parsed) => parsed,
-            Err(_) => return self.count_drop("malformed packet"),
-        };
         let Some(interface) = self.interfaces.get(&index).filter(|interface| interface.is_active()) else {
             return self.count_drop("no OSPF on this interface");
         };
+        if destination == ALL_DESIGNATED && !interface.is_designated() {
+            return self.count_drop("to the designated routers, which we are not");
+        }
+        if interface.config.ttl_security.is_some_and(|hops| ttl < u8::MAX - hops) {
+            return self.count_drop("TTL below that of TTL security");
+        }
+        let (header, packet) = match Packet::parse(payload) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.count_drop(malformed(&error)),
+        };
+        let Some(interface) = self.interfaces.get(&index) else { return };
         let index = match self.virtual_link_of(interface, &header) {
-            Some(index) => index,
+            Some(index) => {
+                self.receiving = Some(index);
+                index
+            }
             None => index,
         };
         let Some(interface) = self.interfaces.get(&index) else { return };
@@ -184,7 +229,15 @@ impl Engine {
                 Packet::Hello(_) => {}
                 Packet::DatabaseDescription(d) => self.receive_description(now, peer, header.router_id, &d),
                 Packet::LinkStateRequest(keys) => self.receive_requests(now, peer, &keys),
-                Packet::LinkStateUpdate(list) => self.receive_updates(now, peer, list),
+                Packet::LinkStateUpdate { lsas, bad } => {
+                    for error in bad {
+                        self.count_drop(match error {
+                            WireError::Checksum { .. } => "LSA with a wrong checksum",
+                            _ => "malformed LSA",
+                        });
+                    }
+                    self.receive_updates(now, peer, lsas);
+                }
                 Packet::LinkStateAck(list) => self.receive_acks(now, peer, &list),
             }
         } else {
@@ -422,6 +475,9 @@ impl Engine {
 
     pub(crate) fn count_drop(&mut self, why: &'static str) {
         *self.dropped.entry(why).or_default() += 1;
+        if let Some(interface) = self.receiving.and_then(|index| self.interfaces.get_mut(&index)) {
+            *interface.dropped.entry(why).or_default() += 1;
+        }
     }
 
     /// Tells what is wrong on an interface, once as long as it stays the same.
@@ -549,8 +605,9 @@ impl Engine {
 
     fn transmit(&mut self, index: u32, destination: Ipv4Addr, payload: Vec<u8>) {
         let Some(interface) = self.interfaces.get(&index) else { return };
+        let ttl = if interface.config.ttl_security.is_some() { u8::MAX } else { 1 };
         let (interface, ttl) = match interface.virtual_end.as_ref().map(|end| end.path) {
-            None => (index, 1),
+            None => (index, ttl),
             Some(Some((through, _))) => (through, VIRTUAL_TTL),
             Some(None) => return,
         };
@@ -577,6 +634,28 @@ impl Engine {
     /// The router id of this router.
     pub fn router_id(&self) -> RouterId {
         self.config.router_id
+    }
+}
+
+/// The name under which packets are counted that are not what they should be.
+fn malformed(error: &WireError) -> &'static str {
+    match error {
+        WireError::Version { .. } => "another version of OSPF",
+        WireError::Checksum { .. } => "wrong checksum",
+        WireError::Truncated { what, .. }
+        | WireError::Length { what, .. }
+        | WireError::Value { what, .. } => match *what {
+            "OSPF header" => "shorter than its header",
+            "OSPF packet length" => "length that does not fit",
+            "OSPF packet type" => "unknown type of packet",
+            "hello" => "malformed hello",
+            "database description" => "malformed database description",
+            "link state request" | "LS type" => "malformed link state request",
+            "list of LSA headers" => "malformed list of LSA headers",
+            "link state update" | "number of LSAs" => "malformed link state update",
+            _ => "malformed LSA",
+        },
+        WireError::TooMany { .. } => "malformed packet",
     }
 }
 

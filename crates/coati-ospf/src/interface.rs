@@ -124,6 +124,8 @@ pub(crate) struct Interface {
     pub(crate) virtual_end: Option<VirtualEnd>,
     /// How often the interface's machine has moved.
     pub(crate) state_changes: u32,
+    /// Packets that came here and were dropped, by reason.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
 }
 
 impl Interface {
@@ -150,6 +152,7 @@ impl Interface {
             lsdb: Lsdb::default(),
             virtual_end: None,
             state_changes: 0,
+            dropped: BTreeMap::new(),
         };
         interface.begin(now);
         interface
@@ -280,8 +283,9 @@ impl Engine {
         {
             old.config = config;
             old.hello_due = now;
-            let area = old.config.area;
+            let (area, address) = (old.config.area, old.link.address);
             self.router_lsa_soon(now, area);
+            self.network_lsa_soon(now, area, address);
             return self.handle_timeout(now);
         }
         if self.interfaces.contains_key(&link.index) {

@@ -59,7 +59,7 @@ pub use config::{
     Filter, FilterRule, InterfaceConfig, LsaTimes, NetworkType, Nssa, Range, RouterId, SpfBackoff, SpfTimes,
     StaticNeighbour, StubRouter, Translate,
 };
-pub use engine::{Engine, Event, NeighbourInfo, Transmit};
+pub use engine::{Engine, Event, Input, NeighbourInfo, Transmit};
 pub use interface::{InterfaceState, Link};
 pub use neighbour::State;
 pub use route::{Route, RouteKind, RouterRoute};

@@ -574,6 +574,8 @@ fn advertised(area: Option<AreaId>, lsa: &Lsa, vertex: Option<u32>) -> Vec<(Dest
             };
             stubs.filter_map(stub).collect()
         }
+        // A network that hides its prefix leads nowhere (RFC 6860 section 3.1.2).
+        (LsaBody::Network { mask: Ipv4Addr::BROADCAST, .. }, _) => Vec::new(),
         (LsaBody::Network { mask, .. }, Some(vertex)) => Destination::of(id, *mask)
             .map(|destination| (destination, advert(What::Network { vertex })))
             .into_iter()

@@ -66,7 +66,10 @@ impl Engine {
         routers.push(self.config.router_id);
         routers.sort_unstable();
         routers.dedup();
-        Some(LsaBody::Network { mask: interface.link.mask(), routers })
+        // RFC 6860 section 2.2.2.
+        let mask =
+            if interface.config.prefix_suppression { Ipv4Addr::BROADCAST } else { interface.link.mask() };
+        Some(LsaBody::Network { mask, routers })
     }
 
     /// The root's own links in an area: what its first hops are.
@@ -119,6 +122,8 @@ fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
     let (link, metric) = (&interface.link, interface.config.cost);
     let stub = RouterLink { id: link.network(), data: link.mask(), kind: RouterLink::STUB, metric };
     let full = |n: &&Neighbour| n.counts_as_full();
+    // What is passive is advertised for its own sake (RFC 6860 section 2).
+    let suppressed = interface.config.prefix_suppression && interface.is_active();
     match interface.network {
         NetworkType::Broadcast | NetworkType::NonBroadcast if is_transit(interface) => {
             links.push(RouterLink {
@@ -128,7 +133,8 @@ fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
                 metric,
             })
         }
-        NetworkType::Broadcast | NetworkType::NonBroadcast => links.push(stub),
+        NetworkType::Broadcast | NetworkType::NonBroadcast if !suppressed => links.push(stub),
+        NetworkType::Broadcast | NetworkType::NonBroadcast => {}
         NetworkType::PointToPoint => {
             // An unnumbered interface is known by its index.
             let data = if interface.is_unnumbered() { Ipv4Addr::from(link.index) } else { link.address };
@@ -141,6 +147,7 @@ fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
                 });
             }
             match (link.prefix_len, link.peer) {
+                _ if suppressed => {}
                 (32, Some(peer)) => links.push(RouterLink { id: peer, ..stub }),
                 (32, None) => {}
                 _ => links.push(stub),
@@ -152,8 +159,10 @@ fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
                 links.push(RouterLink { id, data, kind, metric });
             }
             // The own address only: the others of the network are behind their own links.
-            let data = Ipv4Addr::BROADCAST;
-            links.push(RouterLink { id: link.address, data, kind: RouterLink::STUB, metric: 0 });
+            if !suppressed {
+                let data = Ipv4Addr::BROADCAST;
+                links.push(RouterLink { id: link.address, data, kind: RouterLink::STUB, metric: 0 });
+            }
         }
         NetworkType::Virtual => {
             for neighbour in interface.neighbours.values().filter(full) {

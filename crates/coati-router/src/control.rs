@@ -21,6 +21,7 @@ use coati_ike as ike;
 use coati_ipsec::Packet;
 use coati_ospf as ospf;
 use coati_sadb::{Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
+use coati_wire::ipv4;
 
 pub use command::Reloaded;
 
@@ -195,10 +196,17 @@ impl Control {
         self.ospf.iter().flat_map(ospf::Engine::designated_on).collect()
     }
 
-    /// A packet of OSPF: the payload of an IP packet of protocol 89.
-    pub fn handle_ospf(&mut self, now: Now, interface: u32, source: Ipv4Addr, payload: &[u8]) {
-        if let Some(engine) = &mut self.ospf {
-            engine.handle_input(now.at, interface, source, payload);
+    /// An IPv4 packet of OSPF.
+    pub fn handle_ospf(&mut self, now: Now, interface: u32, packet: &[u8]) {
+        if let (Some(engine), Ok(packet)) = (&mut self.ospf, ipv4::Packet::new_checked(packet)) {
+            let input = ospf::Input {
+                interface,
+                source: packet.source(),
+                destination: packet.destination(),
+                ttl: packet.ttl(),
+                payload: packet.payload(),
+            };
+            engine.handle_input(now.at, &input);
             self.settle(now);
         }
     }

@@ -50,6 +50,7 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
     if let Some((delay, hold, longest)) = conf.spf_timers {
         config.spf_times = SpfTimes { delay: millis(delay), hold: millis(hold), longest: millis(longest) };
     }
+    config.graceful_restart_helper = !conf.no_graceful_restart_helper;
     config.spf_backoff = conf.spf_delay_ietf.map(|times| {
         let [initial, short, long, holddown, time_to_learn] = times.map(millis);
         SpfBackoff { initial, short, long, holddown, time_to_learn }
@@ -179,6 +180,8 @@ fn timers(conf: &OspfConf, own: &OspfInterface, of_area: Option<&AuthenticationK
         retransmit_interval: own.retransmit_interval.map_or(defaults.retransmit_interval, seconds),
         transmit_delay: own.transmit_delay.unwrap_or(defaults.transmit_delay),
         mtu_ignore: own.mtu_ignore,
+        ttl_security: own.ttl_security,
+        prefix_suppression: own.prefix_suppression,
         authentication: authentication(conf, own, of_area),
         ..defaults
     }

@@ -170,7 +170,7 @@ impl Router {
         let Ok(packet) = ipv4::Packet::new_checked(bytes) else { return };
         if packet.protocol() == ipv4::protocol::OSPF {
             let interface = TUNNEL_INDEX + u32::try_from(index).unwrap_or(0);
-            return self.control.handle_ospf(now, interface, packet.source(), packet.payload());
+            return self.control.handle_ospf(now, interface, bytes);
         }
         let own = |address: Ipv4Addr| self.site.rc.tunnels.iter().any(|tunnel| tunnel.address == address);
         let behind = |address: Ipv4Addr| {

@@ -49,7 +49,7 @@ fn ospf() -> io::Result<()> {
             continue;
         }
         write("ospf_packet", &format!("sim-type{kind}-{}", bytes.len()), &bytes)?;
-        if let Ok((_, Packet::LinkStateUpdate(list))) = Packet::parse(&bytes) {
+        if let Ok((_, Packet::LinkStateUpdate { lsas: list, .. })) = Packet::parse(&bytes) {
             for lsa in list {
                 write("ospf_lsa", &format!("sim-{}", lsa.bytes.len()), &lsa.bytes)?;
             }

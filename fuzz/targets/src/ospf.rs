@@ -163,7 +163,7 @@ impl World {
     /// A packet arrives on the link.
     fn give(&mut self, to: usize, bytes: &[u8]) {
         self.sent += bytes.len();
-        self.routers[to].handle_input(self.now, LINK, address(1 - to), bytes);
+        self.routers[to].handle_input(self.now, &Input::to_all(LINK, address(1 - to), bytes));
         self.settle();
     }
 
@@ -176,7 +176,7 @@ impl World {
             let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             while let Some((_, to, bytes)) = self.flying.pop_front_if(|(at, ..)| *at <= self.now) {
-                self.routers[to].handle_input(self.now, LINK, address(1 - to), &bytes);
+                self.routers[to].handle_input(self.now, &Input::to_all(LINK, address(1 - to), &bytes));
             }
             for router in &mut self.routers {
                 // One thing may set off another in the same moment, but not for ever.

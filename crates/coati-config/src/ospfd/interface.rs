@@ -34,6 +34,10 @@ pub struct OspfInterface {
     pub network: Option<NetworkKind>,
     /// `ip ospf mtu-ignore`.
     pub mtu_ignore: bool,
+    /// `ip ospf ttl-security [hops N]`: how many routers packets may have crossed.
+    pub ttl_security: Option<u8>,
+    /// `ip ospf prefix-suppression`.
+    pub prefix_suppression: bool,
     /// `ip ospf passive`.
     pub passive: bool,
     /// `ip ospf authentication`.
@@ -70,7 +74,7 @@ pub enum AuthenticationKind {
     KeyChain(String),
 }
 
-const WORDS: [&str; 15] = [
+const WORDS: [&str; 16] = [
     "area",
     "authentication",
     "authentication-key",
@@ -86,6 +90,7 @@ const WORDS: [&str; 15] = [
     "priority",
     "retransmit-interval",
     "transmit-delay",
+    "ttl-security",
 ];
 const NETWORKS: [&str; 4] = ["broadcast", "non-broadcast", "point-to-multipoint", "point-to-point"];
 
@@ -155,7 +160,18 @@ fn ospf(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]) -
         }
         ["message-digest-key", ..] => return Err(line.unknown(4, "algorithm", &["md5"])),
         ["bfd", ..] => line.read_over(2, "BFD sessions of OSPF"),
-        ["prefix-suppression", ..] => line.read_over(2, "suppressed prefixes"),
+        ["prefix-suppression", ..] => {
+            interface.prefix_suppression = true;
+            return line.ends(3);
+        }
+        ["ttl-security", "hops", ..] => {
+            interface.ttl_security = Some(line.number(4, 1, 254)?);
+            return line.ends(5);
+        }
+        ["ttl-security", ..] => {
+            interface.ttl_security = Some(1);
+            return line.ends(3);
+        }
         ["neighbor-filter" | "graceful-restart" | "dscp", ..] => line.read_over(2, "such lines"),
         _ => return Err(line.unknown(2, "word after `ip ospf`", &WORDS)),
     }

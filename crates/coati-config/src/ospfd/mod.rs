@@ -59,6 +59,8 @@ pub struct OspfConf {
     pub spf_timers: Option<(u32, u32, u32)>,
     /// `spf-delay-ietf`: initial, short and long delay, holddown, time to learn, in milliseconds (RFC 8405).
     pub spf_delay_ietf: Option<[u32; 5]>,
+    /// `no graceful-restart helper enable`.
+    pub no_graceful_restart_helper: bool,
     /// `timers throttle lsa all`, in milliseconds.
     pub lsa_interval: Option<u32>,
     /// `timers lsa min-arrival`, in milliseconds.

@@ -258,8 +258,8 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
         ["log-adjacency-changes" | "write-multiplier" | "socket" | "refresh", ..] => {}
         ["capability", "opaque"] | ["ospf", "opaque-lsa"] => {}
         ["distance", ..] => line.read_over(0, "distances"),
-        // Neighbours are helped in any case.
-        ["graceful-restart", "helper", "enable"] => {}
+        ["graceful-restart", "helper", "enable"] => conf.no_graceful_restart_helper = false,
+        ["no", "graceful-restart", "helper", "enable"] => conf.no_graceful_restart_helper = true,
         ["graceful-restart", ..] => line.read_over(0, "settings of graceful restart"),
         ["summary-address", ..] => return summary_address(conf, line, texts),
         // Aggregates are made as soon as there is something in them.

@@ -241,14 +241,18 @@ impl OspfSocket {
         }
     }
 
-    /// Sends one OSPF packet; the kernel writes the IP header. A TTL above 1 is for virtual links, which are unicast.
+    /// Sends one OSPF packet; the kernel writes the IP header.
     pub fn send(&self, destination: Ipv4Addr, ttl: u8, packet: &[u8]) -> io::Result<()> {
+        let set = |ttl| match destination.is_multicast() {
+            true => self.socket.set_multicast_ttl_v4(ttl),
+            false => self.socket.set_ttl_v4(ttl),
+        };
         if ttl != 1 {
-            self.socket.set_ttl_v4(u32::from(ttl))?;
+            set(u32::from(ttl))?;
         }
         let sent = self.socket.send_to(packet, &SocketAddr::from((destination, 0)).into());
         if ttl != 1 {
-            self.socket.set_ttl_v4(1)?;
+            set(1)?;
         }
         sent.map(|_| ())
     }

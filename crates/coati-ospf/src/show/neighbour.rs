@@ -244,10 +244,13 @@ impl View<'_> {
         let _ = writeln!(text, "  Multicast group memberships: {group}");
         let _ = writeln!(
             text,
-            "  Timer intervals configured, Hello {}s, Dead {}s, Wait {}s, Retransmit {}",
-            config.hello_interval,
-            config.dead_interval,
-            config.dead_interval,
+            "  Timer intervals configured, Hello {}, Dead {}s, Wait {}s, Retransmit {}",
+            match config.fast_hellos {
+                Some(_) => format!("{}ms", millis(config.hello_period())),
+                None => format!("{}s", config.hello_interval),
+            },
+            config.dead_seconds(),
+            config.dead_seconds(),
             config.retransmit_interval.as_secs()
         );
         if interface.is_active() {
@@ -258,6 +261,17 @@ impl View<'_> {
         }
         let (all, full) = counts(interface);
         let _ = writeln!(text, "  Neighbor Count is {all}, Adjacent neighbor count is {full}");
+        if let Some(hops) = config.ttl_security {
+            let _ = writeln!(text, "  TTL security enabled, {hops} hops at the most");
+        }
+        if config.prefix_suppression {
+            text.push_str("  Prefix-suppression enabled\n");
+        }
+        if !interface.dropped.is_empty() {
+            let reasons: Vec<String> =
+                interface.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
+            let _ = writeln!(text, "  Packets dropped: {}", reasons.join(", "));
+        }
         match &config.authentication {
             Authentication::None => {}
             Authentication::Simple(_) => text.push_str("  Simple password authentication enabled\n"),
@@ -323,6 +337,15 @@ impl View<'_> {
             "nbrAdjacentCount": full,
             "authentication": authentication(config),
         });
+        if let Some(hops) = config.ttl_security {
+            value["ttlSecurityHops"] = json!(hops);
+        }
+        if config.prefix_suppression {
+            value["prefixSuppression"] = json!(true);
+        }
+        if !interface.dropped.is_empty() {
+            value["packetsDropped"] = json!(interface.dropped);
+        }
         if let Some(router) = self.router_of(interface, interface.designated) {
             value["drId"] = json!(router.to_string());
             value["drAddress"] = json!(interface.designated.to_string());

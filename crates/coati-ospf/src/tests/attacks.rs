@@ -20,12 +20,12 @@ fn header(world: &World) -> Header {
 /// Bytes to router 0, in the name of its neighbour.
 fn inject(world: &mut World, bytes: &[u8]) {
     let now = world.now;
-    world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), bytes);
+    world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), bytes));
     world.settle();
 }
 
 fn inject_lsas(world: &mut World, lsas: Vec<Lsa>) {
-    let bytes = Packet::LinkStateUpdate(lsas).emit(&header(world));
+    let bytes = Packet::LinkStateUpdate { lsas, bad: Vec::new() }.emit(&header(world));
     inject(world, &bytes);
 }
 
@@ -66,13 +66,109 @@ fn every_type_and_length() {
             bytes[2..4].copy_from_slice(&length.to_be_bytes());
             bytes[4..8].copy_from_slice(&header(&world).router_id.octets());
             let now = world.now;
-            world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &repaired(bytes.clone()));
+            world.routers[0]
+                .handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &repaired(bytes.clone())));
             bytes.truncate(usize::from(length).max(24));
-            world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &repaired(bytes));
+            world.routers[0]
+                .handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &repaired(bytes)));
         }
     }
     world.settle();
     assert!(world.run_until(Duration::from_secs(60), World::converged));
+}
+
+/// Each kind of packet that is not what it should be is counted under its own name, where it came in.
+#[test]
+fn what_is_wrong_with_a_packet_has_a_name() {
+    let mut world = converged();
+    let hello = Hello {
+        mask: Ipv4Addr::new(255, 255, 255, 252),
+        hello_interval: 10,
+        options: OPTION_E,
+        priority: 1,
+        dead_interval: 40,
+        designated: Ipv4Addr::UNSPECIFIED,
+        backup: Ipv4Addr::UNSPECIFIED,
+        neighbours: Vec::new(),
+    };
+    let good = Packet::Hello(hello).emit(&header(&world));
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        repaired(bytes)
+    };
+    let of_kind = |kind: u8, body: &[u8]| {
+        changed(&|bytes| {
+            bytes.truncate(24);
+            bytes.extend_from_slice(body);
+            let length = bytes.len() as u8;
+            bytes[1] = kind;
+            bytes[2..4].copy_from_slice(&[0, length]);
+        })
+    };
+    let damaged = {
+        let mut lsa = router_lsa([9; 4], [9; 4], 1);
+        lsa.bytes[19 + 4] ^= 1;
+        Packet::LinkStateUpdate { lsas: vec![lsa], bad: Vec::new() }.emit(&header(&world))
+    };
+    let wrong_sum = {
+        let mut bytes = good.clone();
+        bytes[12] ^= 1;
+        bytes
+    };
+    for (bytes, name) in [
+        (good[..3].to_vec(), "shorter than its header"),
+        (changed(&|bytes| bytes[0] = 3), "another version of OSPF"),
+        (changed(&|bytes| bytes[3] = 23), "length that does not fit"),
+        (changed(&|bytes| bytes[3] = 200), "length that does not fit"),
+        (wrong_sum, "wrong checksum"),
+        (changed(&|bytes| bytes[1] = 6), "unknown type of packet"),
+        (of_kind(1, &[0; 19]), "malformed hello"),
+        (of_kind(1, &[0; 21]), "malformed hello"),
+        (of_kind(2, &[0; 7]), "malformed database description"),
+        (of_kind(2, &[0; 9]), "malformed list of LSA headers"),
+        (of_kind(3, &[0; 11]), "malformed link state request"),
+        (of_kind(3, &[1; 12]), "malformed link state request"),
+        (of_kind(4, &[0; 3]), "malformed link state update"),
+        (of_kind(4, &[0, 0, 0, 1]), "malformed link state update"),
+        (of_kind(4, &[[0, 0, 0, 1].as_slice(), &[0; 20]].concat()), "malformed LSA"),
+        (of_kind(5, &[0; 21]), "malformed list of LSA headers"),
+        (damaged, "LSA with a wrong checksum"),
+    ] {
+        let count = |world: &World| {
+            let total =
+                world.routers[0].dropped().find(|(why, _)| *why == name).map_or(0, |(_, count)| count);
+            let here = world.routers[0].interfaces[&10].dropped.get(name).copied().unwrap_or(0);
+            assert_eq!(total, here, "{name}");
+            total
+        };
+        let before = count(&world);
+        inject(&mut world, &bytes);
+        assert_eq!(count(&world), before + 1, "{name}");
+        let shown = world.routers[0].show(world.now, &["ip", "ospf", "interface"]).unwrap();
+        assert!(shown.contains(name), "{shown}");
+    }
+    assert!(world.routers[0].interfaces[&1].dropped.is_empty());
+    stays_as_it_was(&mut world);
+}
+
+/// RFC 5082: what has crossed a router does not come from the link.
+#[test]
+fn packets_from_afar_are_dropped_with_ttl_security() {
+    let mut world = World::apart(2, 1);
+    world.lay(0, 1, |_, (_, config)| config.ttl_security = Some(1));
+    let up = world.run_until(Duration::from_secs(5), |world| world.state(0, 10) == State::Full);
+    assert!(up, "{} {:?}", world.story(), world.routers[0].dropped().collect::<Vec<_>>());
+    let bytes = Packet::LinkStateAck(Vec::new()).emit(&header(&world));
+    let dropped = |world: &World| {
+        world.routers[0].dropped().find(|(why, _)| why.starts_with("TTL below")).map_or(0, |(_, count)| count)
+    };
+    for (ttl, count) in [(255, 0), (254, 0), (253, 1), (1, 2)] {
+        let now = world.now;
+        let input = Input { ttl, ..Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &bytes) };
+        world.routers[0].handle_input(now, &input);
+        assert_eq!(dropped(&world), count, "TTL {ttl}");
+    }
 }
 
 /// CVE-2011-3326: unknown LSA types do not end the adjacency.
@@ -91,7 +187,8 @@ fn unknown_lsa_types() {
 #[test]
 fn lengths_that_lie() {
     let mut world = converged();
-    let good = Packet::LinkStateUpdate(vec![router_lsa([9; 4], [9; 4], 1)]).emit(&header(&world));
+    let good = Packet::LinkStateUpdate { lsas: vec![router_lsa([9; 4], [9; 4], 1)], bad: Vec::new() }
+        .emit(&header(&world));
     for at in 24..good.len() {
         for value in [0, 1, 2, 0x7f, 0x80, 0xff] {
             let mut bytes = good.clone();

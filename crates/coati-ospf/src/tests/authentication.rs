@@ -114,7 +114,7 @@ fn replays() {
     let before = world.events[0].len();
     for bytes in recorded {
         let now = world.now;
-        world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &bytes);
+        world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &bytes));
     }
     world.settle();
     assert_eq!(world.events[0].len(), before);
@@ -130,13 +130,13 @@ fn an_outsider_changes_nothing() {
     let mut count = 0u8;
     while world.step(end) {
         let flying: Vec<Flying> = world.flying.iter().map(|Reverse(flying)| flying.clone()).collect();
-        for (_, _, to, index, source, mut bytes) in flying {
+        for (_, _, to, index, (source, ..), mut bytes) in flying {
             count = count.wrapping_add(7);
             let at = usize::from(count) % bytes.len();
             // The upper half of the kind of authentication and the unused bytes are under the digest too.
             bytes[at] ^= 1 << (count % 8);
             let (now, before) = (world.now, world.routers[to].events.len());
-            world.routers[to].handle_input(now, index, source, &bytes);
+            world.routers[to].handle_input(now, &Input::to_all(index, source, &bytes));
             let changes =
                 |event: &Event| matches!(event, Event::NeighbourState { .. } | Event::RoutesChanged);
             assert!(!world.routers[to].events.iter().skip(before).any(changes));

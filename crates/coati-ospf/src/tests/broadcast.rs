@@ -167,8 +167,53 @@ fn strangers_are_not_heard() {
     };
     let bytes = coati_wire::ospf::Packet::LinkStateAck(Vec::new()).emit(&header);
     let now = world.now;
-    world.routers[0].handle_input(now, 100, Ipv4Addr::new(192, 0, 2, 1), &bytes);
+    world.routers[0].handle_input(now, &Input::to_all(100, Ipv4Addr::new(192, 0, 2, 1), &bytes));
     assert!(world.routers[0].dropped().any(|(why, _)| why == "source is not on the network"));
+}
+
+/// Section 8.2: what is for the designated routers is for nobody else.
+#[test]
+fn the_designated_routers_group_is_theirs() {
+    let mut world = lan_of(3, 1);
+    assert!(world.run_until(Duration::from_secs(60), World::converged));
+    let to_group = |world: &mut World, router: usize| {
+        let other = (router + 1) % 3;
+        let header = coati_wire::ospf::Header {
+            router_id: world.routers[other].router_id(),
+            area: BACKBONE,
+            auth_kind: 0,
+            auth: [0; 8],
+        };
+        let bytes = coati_wire::ospf::Packet::LinkStateAck(Vec::new()).emit(&header);
+        let source = world.routers[other].interfaces[&100].link.address;
+        let destination = coati_wire::ospf::ALL_DESIGNATED;
+        let input = Input { destination, ..Input::to_all(100, source, &bytes) };
+        let now = world.now;
+        world.routers[router].handle_input(now, &input);
+        world.routers[router].dropped().any(|(why, _)| why == "to the designated routers, which we are not")
+    };
+    for router in 0..3 {
+        let speaks = world.routers[router].interfaces[&100].is_designated();
+        assert_eq!(to_group(&mut world, router), !speaks);
+    }
+}
+
+/// RFC 6860: networks between routers are in nobody's table, and all that is behind them stays reachable, also on a
+/// LAN whose designated router does not say its prefix.
+#[test]
+fn networks_between_routers_can_be_hidden() {
+    let mut world = World::apart(4, 1);
+    (0..4).for_each(|router| world.lan(router));
+    world.shared(&[0, 1, 2], |_, config| config.prefix_suppression = true);
+    world.lay(2, 3, |_, (_, config)| config.prefix_suppression = true);
+    assert!(world.run_until(Duration::from_secs(90), World::converged), "{}", world.story());
+    for router in 0..4 {
+        let others = world.routers[router].routes().filter(|route| route.prefix_len != 24);
+        let others: Vec<String> =
+            others.map(|route| format!("{}/{}", route.network, route.prefix_len)).collect();
+        assert!(others.is_empty(), "router {router}: {others:?}");
+        assert!((0..4).all(|lan| world.route(router, lan).is_some()));
+    }
 }
 
 fn neighbours(of: usize, count: usize) -> Vec<StaticNeighbour> {

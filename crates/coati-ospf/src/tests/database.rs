@@ -12,9 +12,9 @@ fn inject(world: &mut World, lsas: Vec<Lsa>) {
         auth_kind: 0,
         auth: [0; 8],
     };
-    let bytes = Packet::LinkStateUpdate(lsas).emit(&header);
+    let bytes = Packet::LinkStateUpdate { lsas, bad: Vec::new() }.emit(&header);
     let now = world.now;
-    world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &bytes);
+    world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &bytes));
     world.settle();
 }
 

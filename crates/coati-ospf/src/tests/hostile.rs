@@ -18,7 +18,7 @@ proptest! {
         let end = world.now + Duration::from_secs(20);
         while world.step(end) {
             let flying: Vec<Flying> = world.flying.iter().map(|Reverse(flying)| flying.clone()).collect();
-            for (_, _, to, index, source, mut bytes) in flying {
+            for (_, _, to, index, (source, ..), mut bytes) in flying {
                 for (at, value) in &changes {
                     let at = at.index(bytes.len());
                     bytes[at] = *value;
@@ -30,8 +30,8 @@ proptest! {
                     bytes[12..14].copy_from_slice(&sum.to_be_bytes());
                 }
                 let now = world.now;
-                world.routers[to].handle_input(now, index, source, &bytes);
-                world.routers[to].handle_input(now, index, source, &bytes[..bytes.len() / 2]);
+                world.routers[to].handle_input(now, &Input::to_all(index, source, &bytes));
+                world.routers[to].handle_input(now, &Input::to_all(index, source, &bytes[..bytes.len() / 2]));
             }
             world.settle();
         }
@@ -93,9 +93,9 @@ proptest! {
         let mut world = World::row(2, 1);
         for bytes in list {
             let now = world.now;
-            world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &bytes);
-            world.routers[0].handle_input(now, 1, Ipv4Addr::new(10, 1, 0, 9), &bytes);
-            world.routers[0].handle_input(now, 99, Ipv4Addr::new(10, 1, 0, 9), &bytes);
+            world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &bytes));
+            world.routers[0].handle_input(now, &Input::to_all(1, Ipv4Addr::new(10, 1, 0, 9), &bytes));
+            world.routers[0].handle_input(now, &Input::to_all(99, Ipv4Addr::new(10, 1, 0, 9), &bytes));
         }
         world.settle();
         prop_assert!(world.run_until(Duration::from_secs(2), World::converged));

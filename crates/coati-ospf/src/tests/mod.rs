@@ -23,7 +23,9 @@ use coati_crypto::{RandomSource, SeededRandom};
 use crate::*;
 
 /// A packet under way: arrival, number, receiver, its interface, source address, bytes.
-type Flying = (Instant, u64, usize, u32, Ipv4Addr, Vec<u8>);
+type Flying = (Instant, u64, usize, u32, Way, Vec<u8>);
+/// Source, destination and TTL of a packet.
+type Way = (Ipv4Addr, Ipv4Addr, u8);
 
 struct Cable {
     ends: [(usize, u32, Ipv4Addr); 2],
@@ -200,10 +202,11 @@ impl World {
             assert!(transmit.payload.len() <= 1400 - 20, "{} bytes", transmit.payload.len());
             let (me, other) = if cable.ends[0].0 == from { (0, 1) } else { (1, 0) };
             let (source, to) = (cable.ends[me].2, cable.ends[other]);
-            let direct = transmit.ttl == 1 || transmit.destination == to.2;
+            let direct =
+                transmit.destination.is_multicast() || transmit.destination == to.2 || transmit.ttl == 1;
             if !cable.cut {
                 match direct {
-                    true => self.fly(to, source, &transmit.payload),
+                    true => self.fly(to, (source, transmit.destination, transmit.ttl), &transmit.payload),
                     false => self.route_packet(source, &transmit),
                 }
             }
@@ -225,7 +228,7 @@ impl World {
             };
             if listens {
                 taken = true;
-                self.fly(end, source, &transmit.payload);
+                self.fly(end, (source, transmit.destination, transmit.ttl), &transmit.payload);
             }
         }
         if !taken && transmit.ttl > 1 {
@@ -239,11 +242,11 @@ impl World {
         let all = cables.chain(self.lans.iter().flat_map(|lan| lan.ends.iter()));
         let end = all.copied().find(|end| end.2 == transmit.destination);
         if let Some(end) = end {
-            self.fly(end, source, &transmit.payload);
+            self.fly(end, (source, transmit.destination, transmit.ttl), &transmit.payload);
         }
     }
 
-    fn fly(&mut self, to: (usize, u32, Ipv4Addr), source: Ipv4Addr, payload: &[u8]) {
+    fn fly(&mut self, to: (usize, u32, Ipv4Addr), way: Way, payload: &[u8]) {
         let copies = if self.random.below(100) < 2 { 2 } else { 1 };
         for _ in 0..copies {
             if self.random.below(100) < self.loss {
@@ -251,7 +254,7 @@ impl World {
             }
             self.number += 1;
             let delay = Duration::from_millis(5 + u64::from(self.random.below(10)));
-            self.flying.push(Reverse((self.now + delay, self.number, to.0, to.1, source, payload.to_vec())));
+            self.flying.push(Reverse((self.now + delay, self.number, to.0, to.1, way, payload.to_vec())));
         }
     }
 
@@ -266,8 +269,9 @@ impl World {
         while let Some(Reverse((at, ..))) = self.flying.peek()
             && *at <= self.now
         {
-            let Reverse((_, _, to, index, source, bytes)) = self.flying.pop().unwrap();
-            self.routers[to].handle_input(self.now, index, source, &bytes);
+            let Reverse((_, _, to, index, (source, destination, ttl), bytes)) = self.flying.pop().unwrap();
+            self.routers[to]
+                .handle_input(self.now, &Input { destination, ttl, ..Input::to_all(index, source, &bytes) });
         }
         for router in &mut self.routers {
             if router.next_timeout().is_some_and(|due| due <= self.now) {

@@ -14,9 +14,9 @@ fn announce(world: &mut World, period: u32, age: u16) {
     let lsa = Lsa::new(key, OPTION_E | OPTION_O, 1, LsaBody::Opaque(data));
     let lsa = Lsa::parse(&lsa.emit_aged(age)).unwrap();
     let header = Header { router_id: id, area: BACKBONE, auth_kind: AUTH_NULL, auth: [0; 8] };
-    let bytes = Packet::LinkStateUpdate(vec![lsa]).emit(&header);
+    let bytes = Packet::LinkStateUpdate { lsas: vec![lsa], bad: Vec::new() }.emit(&header);
     let now = world.now;
-    world.routers[0].handle_input(now, 10, Ipv4Addr::new(203, 0, 0, 2), &bytes);
+    world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), &bytes));
     world.settle();
 }
 

@@ -63,7 +63,12 @@ pub enum Packet {
     /// Type 3.
     LinkStateRequest(Vec<LsaKey>),
     /// Type 4.
-    LinkStateUpdate(Vec<Lsa>),
+    LinkStateUpdate {
+        /// The LSAs that are what they should be.
+        lsas: Vec<Lsa>,
+        /// Why others of the packet are not; never sent.
+        bad: Vec<WireError>,
+    },
     /// Type 5.
     LinkStateAck(Vec<LsaHeader>),
 }
@@ -142,7 +147,7 @@ impl Packet {
             1 => Self::Hello(Hello::parse(body)?),
             2 => Self::DatabaseDescription(DatabaseDescription::parse(body)?),
             3 => Self::LinkStateRequest(requests(body)?),
-            4 => Self::LinkStateUpdate(updates(body)?),
+            4 => updates(body)?,
             5 => Self::LinkStateAck(headers(body)?),
             _ => return Err(WireError::Value { what: "OSPF packet type", found: u32::from(kind) }),
         };
@@ -155,9 +160,9 @@ impl Packet {
             Self::Hello(hello) => (1, hello.emit()),
             Self::DatabaseDescription(description) => (2, description.emit()),
             Self::LinkStateRequest(keys) => (3, keys.iter().flat_map(request).collect()),
-            Self::LinkStateUpdate(list) => {
-                let mut body = u32::try_from(list.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
-                list.iter().for_each(|lsa| body.extend_from_slice(&lsa.bytes));
+            Self::LinkStateUpdate { lsas, .. } => {
+                let mut body = u32::try_from(lsas.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+                lsas.iter().for_each(|lsa| body.extend_from_slice(&lsa.bytes));
                 (4, body)
             }
             Self::LinkStateAck(list) => (5, list.iter().flat_map(LsaHeader::emit).collect()),
@@ -280,7 +285,7 @@ fn request(key: &LsaKey) -> Vec<u8> {
     bytes
 }
 
-fn updates(body: &[u8]) -> Result<Vec<Lsa>, WireError> {
+fn updates(body: &[u8]) -> Result<Packet, WireError> {
     const WHAT: &str = "link state update";
     let count = u32_at(WHAT, body, 0)?;
     let mut rest = body.get(4..).unwrap_or(&[]);
@@ -288,18 +293,18 @@ fn updates(body: &[u8]) -> Result<Vec<Lsa>, WireError> {
     if usize::try_from(count).map_or(true, |count| count > room) {
         return Err(WireError::Value { what: "number of LSAs", found: count });
     }
-    let mut list = Vec::new();
+    let (mut lsas, mut bad) = (Vec::new(), Vec::new());
     for _ in 0..count {
         // One bad LSA does not spoil the others (section 13, step 1).
         let length = usize::from(LsaHeader::parse(rest)?.length);
         match Lsa::parse(rest) {
-            Ok(lsa) => list.push(lsa),
-            Err(WireError::Checksum { .. } | WireError::Value { .. }) => {}
+            Ok(lsa) => lsas.push(lsa),
+            Err(error @ (WireError::Checksum { .. } | WireError::Value { .. })) => bad.push(error),
             Err(error) => return Err(error),
         }
         rest = rest.get(length..).unwrap_or(&[]);
     }
-    Ok(list)
+    Ok(Packet::LinkStateUpdate { lsas, bad })
 }
 
 #[cfg(test)]
@@ -344,7 +349,13 @@ mod tests {
         let request =
             lsas().prop_map(|l| Packet::LinkStateRequest(l.iter().map(|lsa| lsa.header.key).collect()));
         let ack = lsas().prop_map(|l| Packet::LinkStateAck(l.iter().map(|lsa| lsa.header).collect()));
-        prop_oneof![hello, description, request, lsas().prop_map(Packet::LinkStateUpdate), ack]
+        prop_oneof![
+            hello,
+            description,
+            request,
+            lsas().prop_map(|lsas| Packet::LinkStateUpdate { lsas, bad: Vec::new() }),
+            ack
+        ]
     }
 
     proptest! {

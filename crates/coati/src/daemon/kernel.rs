@@ -10,7 +10,6 @@ use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCO
 use coati_os::raw::OspfSocket;
 use coati_ospf::{Link, Transmit};
 use coati_router::{INSIDE, InsideRoute, KernelRoute, SystemRoute};
-use coati_wire::ipv4;
 
 /// Metric of our routes in the kernel's table: what FRR's have.
 const ROUTE_METRIC: u32 = 20;
@@ -148,17 +147,14 @@ impl Kernel {
         errors
     }
 
-    /// What has come: interface, source, OSPF packet.
-    pub fn receive(&self) -> Vec<(u32, Ipv4Addr, Vec<u8>)> {
+    /// What has come: interfaces, and IPv4 packets of OSPF.
+    pub fn receive(&self) -> Vec<(u32, Vec<u8>)> {
         let mut buffer = vec![0; 65_536];
         let mut list = Vec::new();
         for (index, (_, socket)) in &self.sockets {
             for _ in 0..BURST {
                 let Ok(length) = socket.receive(&mut buffer) else { break };
-                let bytes = buffer.get(..length).unwrap_or(&[]);
-                if let Ok(packet) = ipv4::Packet::new_checked(bytes) {
-                    list.push((*index, packet.source(), packet.payload().to_vec()));
-                }
+                list.push((*index, buffer.get(..length).unwrap_or(&[]).to_vec()));
             }
         }
         list

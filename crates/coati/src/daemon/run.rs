@@ -294,8 +294,8 @@ impl Daemon {
         if self.kernel.has_news() {
             self.look_at_interfaces();
         }
-        for (interface, source, packet) in self.kernel.receive() {
-            self.control.handle_ospf(now(), interface, source, &packet);
+        for (interface, packet) in self.kernel.receive() {
+            self.control.handle_ospf(now(), interface, &packet);
         }
         self.control.handle_timeout(now());
         self.serve_admin();
