@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use coati_crypto::RandomSource;
 use coati_wire::WireError;
-use coati_wire::bfd::{Control, Diagnostic, TTL};
+use coati_wire::bfd::{Control, Diagnostic, State, TTL};
 
 use crate::session::{Change, Session, Times};
 
@@ -76,6 +76,8 @@ pub enum Event {
         name: String,
         /// Why.
         diagnostic: Diagnostic,
+        /// The other end has switched its session off.
+        switched_off: bool,
     },
 }
 
@@ -204,7 +206,10 @@ impl Engine {
         let (ends, name) = (ends.clone(), entry.name.clone());
         self.events.push_back(match change {
             Change::Up => Event::Up { ends, name },
-            Change::Down(diagnostic) => Event::Down { ends, name, diagnostic },
+            Change::Down(diagnostic) => {
+                let switched_off = entry.session.remote.state == State::AdminDown;
+                Event::Down { ends, name, diagnostic, switched_off }
+            }
         });
     }
 

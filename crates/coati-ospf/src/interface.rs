@@ -318,6 +318,17 @@ impl Engine {
         self.work(now);
     }
 
+    /// Whoever knows better than the dead interval says that this neighbour is not there any more.
+    pub fn neighbour_dead(&mut self, now: Instant, index: u32, address: Ipv4Addr, why: &'static str) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let keys: Vec<Ipv4Addr> =
+            interface.neighbours.iter().filter(|(_, n)| n.address == address).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.kill_neighbour(now, Peer { interface: index, key }, why);
+        }
+        self.work(now);
+    }
+
     /// Packets reach the other end now: a hello goes at once.
     pub fn link_alive(&mut self, now: Instant, index: u32) {
         if let Some(interface) = self.interfaces.get_mut(&index) {

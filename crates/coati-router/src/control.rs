@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use coati_bfd as bfd;
 use coati_config::ospfd::OspfConf;
 use coati_config::site::Site;
 use coati_crypto::RandomSource;
@@ -28,7 +29,7 @@ pub use command::Reloaded;
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
-use crate::ospf_config::{SystemRoute, engine_config, externals, interface_config, router_id};
+use crate::ospf_config::{SystemRoute, bfd_times, engine_config, externals, interface_config, router_id};
 use crate::plane::{Plane, PlaneEvent};
 
 /// The time, monotonic and in Unix seconds.
@@ -60,6 +61,8 @@ pub enum ControlEvent {
     },
     /// OSPF tells; routes that have changed are [`Control::kernel_routes`].
     Ospf(ospf::Event),
+    /// BFD tells.
+    Bfd(bfd::Event),
 }
 
 /// A route for the kernel's table.
@@ -87,6 +90,10 @@ pub struct Control {
     ospf_conf: Option<OspfConf>,
     /// There is one as soon as there are interfaces.
     ospf: Option<ospf::Engine>,
+    /// Sessions with OSPF's neighbours.
+    bfd: bfd::Engine,
+    /// Which ones there are has to be looked at.
+    bfd_stale: bool,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
     /// Those that it does not have.
@@ -119,6 +126,8 @@ impl Control {
             ike,
             ospf_conf: site.ospf.clone(),
             ospf: None,
+            bfd: bfd::Engine::new(randomness()),
+            bfd_stale: false,
             links: BTreeMap::new(),
             other_links: Vec::new(),
             system_routes: Vec::new(),
@@ -163,6 +172,7 @@ impl Control {
         engine.set_externals(now.at, externals(conf, &others, &self.system_routes));
         self.links = wanted;
         self.other_links = others;
+        self.bfd_stale = true;
         self.settle(now);
     }
 
@@ -214,6 +224,49 @@ impl Control {
     /// Whether policies may be others since the last call, or since the beginning.
     pub fn take_policies_changed(&mut self) -> bool {
         self.plane.take_policies_changed()
+    }
+
+    /// A datagram that has come to BFD's port.
+    pub fn handle_bfd(&mut self, now: Now, input: &bfd::Input<'_>) {
+        self.bfd.handle_input(now.at, input);
+        self.settle(now);
+    }
+
+    /// The next datagram of BFD to send.
+    pub fn poll_bfd(&mut self) -> Option<bfd::Transmit> {
+        self.bfd.poll_transmit()
+    }
+
+    /// The interfaces on which BFD speaks, with their names and our addresses there.
+    pub fn bfd_interfaces(&self) -> BTreeMap<u32, (&str, Ipv4Addr)> {
+        self.bfd.interfaces()
+    }
+
+    /// A session for each neighbour that OSPF is adjacent to, or about to be, where the file wants one.
+    fn set_bfd_sessions(&mut self, now: Now) {
+        let (Some(conf), Some(engine)) = (&self.ospf_conf, &self.ospf) else { return };
+        let wanted = |neighbour: ospf::NeighbourInfo| {
+            let mut links = self.links.values().map(|(link, _)| link);
+            let link = links.find(|link| link.name == neighbour.interface)?;
+            let times = bfd_times(conf, link)?;
+            let ends = bfd::Ends { interface: link.index, peer: neighbour.address };
+            (neighbour.state >= ospf::State::ExStart).then(|| bfd::Wanted {
+                ends,
+                name: link.name.clone(),
+                local: link.address,
+                times,
+            })
+        };
+        let wanted = engine.neighbours().filter_map(wanted).collect();
+        self.bfd.set_sessions(now.at, wanted);
+    }
+
+    fn bfd_event(&mut self, now: Now, event: bfd::Event) {
+        // One that is switched off at the other end says nothing about the path (RFC 5882 section 3.2).
+        if let (bfd::Event::Down { ends, switched_off: false, .. }, Some(engine)) = (&event, &mut self.ospf) {
+            engine.neighbour_dead(now.at, ends.interface, ends.peer, "BFD says so");
+        }
+        self.events.push_back(ControlEvent::Bfd(event));
     }
 
     /// The next packet of OSPF to send.
@@ -344,7 +397,8 @@ impl Control {
     pub fn next_timeout(&self) -> Option<Instant> {
         let ospf = self.ospf.as_ref().and_then(ospf::Engine::next_timeout);
         let ends = self.tunnel_ends.values().min().copied();
-        [self.plane.next_timeout(), self.ike.next_timeout(), ospf, ends].into_iter().flatten().min()
+        let bfd = self.bfd.next_timeout();
+        [self.plane.next_timeout(), self.ike.next_timeout(), ospf, bfd, ends].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -357,6 +411,7 @@ impl Control {
         self.ike.handle_clock(now.at, now.wall);
         self.ike.handle_timeout(now.at);
         self.end_tunnels(now);
+        self.bfd.handle_timeout(now.at);
         if let Some(engine) = &mut self.ospf {
             engine.set_clock(now.at, now.wall);
             engine.handle_timeout(now.at);
@@ -393,6 +448,10 @@ impl Control {
                 self.ike_event(now, event);
             } else if let Some(event) = self.ospf.as_mut().and_then(ospf::Engine::poll_event) {
                 self.ospf_event(event);
+            } else if let Some(event) = self.bfd.poll_event() {
+                self.bfd_event(now, event);
+            } else if std::mem::take(&mut self.bfd_stale) {
+                self.set_bfd_sessions(now);
             } else {
                 break;
             }
@@ -425,6 +484,7 @@ impl Control {
         if matches!(event, ospf::Event::NeighbourState { to: ospf::State::Full, .. }) {
             self.events.push_back(ControlEvent::Reached(Milestone::OspfFull));
         }
+        self.bfd_stale |= matches!(event, ospf::Event::NeighbourState { .. });
         self.events.push_back(ControlEvent::Ospf(event));
     }
 
@@ -541,6 +601,7 @@ impl Control {
     /// A `show` command of the routing daemon; an error says which ones there are.
     pub fn show(&self, now: Now, words: &[&str]) -> Result<String, String> {
         match &self.ospf {
+            _ if words.first() == Some(&"bfd") => self.bfd.show(now.at, words),
             Some(engine) => engine.show(now.at, words),
             None => Err("OSPF is not configured: there is no ospfd.conf with `router ospf`".into()),
         }
@@ -609,11 +670,12 @@ impl Control {
         let ike = self.ike.dropped().map(|(why, count)| (format!("ike: {why}"), count));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::dropped);
         let ospf = ospf.map(|(why, count)| (format!("ospf: {why}"), count));
+        let bfd = self.bfd.dropped().map(|(why, count)| (format!("bfd: {why}"), count));
         let latest = u64::try_from(self.latest.as_millis()).unwrap_or(u64::MAX);
         let timers = [
             ("timers: late by more than 20 ms".to_owned(), self.late),
             ("timers: ms that the latest was late".to_owned(), latest),
         ];
-        packets.chain(ike).chain(ospf).chain(timers).filter(|(_, count)| *count != 0).collect()
+        packets.chain(ike).chain(ospf).chain(bfd).chain(timers).filter(|(_, count)| *count != 0).collect()
     }
 }

@@ -4,9 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use coati_bfd as bfd;
 use coati_config::ospfd::{
-    AbrType, Action, AreaType, AuthenticationKind, ChainKey, NetworkKind, OspfArea, OspfConf, OspfInterface,
-    PrefixList, PrefixRule, RouteSource, Translator,
+    AbrType, Action, AreaType, AuthenticationKind, ChainKey, NetworkKind, OspfArea, OspfBfd, OspfConf,
+    OspfInterface, PrefixList, PrefixRule, RouteSource, Translator,
 };
 use coati_ospf::{
     AreaConfig, AreaKind, Authentication, BorderRule, Config, ExternalRange, ExternalRoute, Filter,
@@ -155,6 +156,21 @@ pub(crate) fn interface_config(conf: &OspfConf, link: &Link) -> Option<Interface
         neighbours: if multiple { neighbours.collect() } else { Vec::new() },
         origin,
         ..timers(conf, own, of_area)
+    })
+}
+
+/// How often BFD's packets go to the neighbours on this interface; `None` when it has no sessions.
+pub(crate) fn bfd_times(conf: &OspfConf, link: &Link) -> Option<bfd::Times> {
+    let own = conf.interfaces.iter().find(|interface| interface.name == link.name)?;
+    let profile = match own.bfd.as_ref()? {
+        OspfBfd::Times(times) => *times,
+        OspfBfd::Profile(name) => conf.bfd_profiles.get(name).copied().unwrap_or_default(),
+    };
+    let millis = |count: u32| Duration::from_millis(u64::from(count));
+    Some(bfd::Times {
+        multiplier: profile.multiplier,
+        transmit: millis(profile.transmit),
+        receive: millis(profile.receive),
     })
 }
 

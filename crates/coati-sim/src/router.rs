@@ -11,7 +11,7 @@ use coati_ipsec::Packet;
 use coati_ospf::Link;
 use coati_router::{Arrival, Control, ControlEvent, Forwarder, Now, Plane, Tunnel};
 use coati_sadb::{Prefix, Reply, Request, Sa};
-use coati_wire::{icmp, ipv4, udp};
+use coati_wire::{bfd, icmp, ipv4, udp};
 
 /// Index of the tunnel's interface; those of rc.conf have 2 and up.
 const TUNNEL_INDEX: u32 = 100;
@@ -168,9 +168,18 @@ impl Router {
     /// A packet that came out of a tunnel.
     fn arrive(&mut self, now: Now, index: usize, bytes: &[u8]) {
         let Ok(packet) = ipv4::Packet::new_checked(bytes) else { return };
+        let interface = TUNNEL_INDEX + u32::try_from(index).unwrap_or(0);
         if packet.protocol() == ipv4::protocol::OSPF {
-            let interface = TUNNEL_INDEX + u32::try_from(index).unwrap_or(0);
             return self.control.handle_ospf(now, interface, bytes);
+        }
+        let (source, ttl) = (packet.source(), packet.ttl());
+        if packet.protocol() == ipv4::protocol::UDP
+            && let Ok((header, payload)) =
+                udp::Repr::parse(packet.payload(), source.into(), packet.destination().into())
+            && header.destination_port == bfd::PORT
+        {
+            let input = coati_bfd::Input { interface, source, ttl, payload };
+            return self.control.handle_bfd(now, &input);
         }
         let own = |address: Ipv4Addr| self.site.rc.tunnels.iter().any(|tunnel| tunnel.address == address);
         let behind = |address: Ipv4Addr| {
@@ -295,6 +304,15 @@ impl Router {
                 self.encapsulate(now, tunnel, source, transmit.destination, protocol, &transmit.payload);
                 any = true;
             }
+            while let Some(transmit) = self.control.poll_bfd() {
+                let Some(tunnel) = transmit.interface.checked_sub(TUNNEL_INDEX) else { continue };
+                let (source, destination) = (transmit.source, transmit.destination);
+                let ports = udp::Repr { source_port: bfd::FIRST_SOURCE_PORT, destination_port: bfd::PORT };
+                let datagram = ports.emit(source.into(), destination.into(), &transmit.payload);
+                let tunnel = usize::try_from(tunnel).unwrap_or(usize::MAX);
+                self.encapsulate(now, tunnel, source, destination, ipv4::protocol::UDP, &datagram);
+                any = true;
+            }
             while let Some(event) = self.control.poll_event() {
                 self.events.push(event);
                 any = true;
@@ -329,7 +347,8 @@ fn ip_packet(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, payload: &[u
         tos: 0,
         id: 0,
         dont_fragment: false,
-        ttl: 64,
+        // Nothing here counts hops, and BFD wants to see that there were none.
+        ttl: 255,
         protocol,
         source,
         destination,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use coati_config::Source;
+use coati_config::ospfd::{BfdProfile, OspfBfd};
 use coati_config::site::{Site, SiteFiles};
 use coati_router::admin::Milestone;
 use coati_sim::{Conditions, World};
@@ -143,4 +144,33 @@ fn leave_is_taken() {
     world.run(Duration::from_secs(4));
     assert!(world.at(0).control().kernel_routes().is_empty());
     assert_eq!(world.clear_packets(), 0);
+}
+
+/// A path that silently takes no more packets: OSPF's dead interval is four seconds here, BFD's a sixth of one.
+#[test]
+fn bfd_sees_a_silent_cut() {
+    for bfd in [false, true] {
+        let site = |name: &str| {
+            let (name, mut site) = site(name);
+            if let (true, Some(ospf)) = (bfd, &mut site.ospf) {
+                let times = BfdProfile { multiplier: 3, receive: 50, transmit: 50 };
+                ospf.interfaces.iter_mut().for_each(|i| i.bfd = Some(OspfBfd::Times(times)));
+            }
+            (name, site)
+        };
+        let mut world = World::start(1, vec![site("freebsd-a"), site("freebsd-b")], Conditions::default());
+        assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
+        world.run(Duration::from_secs(5));
+        let time = world.time();
+        let shown = world.router(0).control().show(time, &["bfd", "peers"]).unwrap();
+        assert_eq!(shown.contains("Status: up"), bfd, "{shown}");
+        let cut = world.elapsed();
+        world.set_conditions(Conditions { loss: 100, ..Conditions::default() });
+        let gone = |world: &World| (0..2).all(|at| world.at(at).control().neighbours().is_empty());
+        assert!(world.run_until(Duration::from_secs(60), gone), "{}", story(&world));
+        let took = world.elapsed() - cut;
+        assert_eq!(took < Duration::from_millis(300), bfd, "{took:?}");
+        world.set_conditions(Conditions::default());
+        assert!(world.run_until(Duration::from_secs(60), World::is_up), "{}", story(&world));
+    }
 }

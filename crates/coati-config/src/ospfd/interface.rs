@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use coati_sadb::Secret;
 
+use super::bfd::{self, OspfBfd};
 use super::{Line, Named};
 use crate::diagnostic::Diagnostic;
 
@@ -38,6 +39,8 @@ pub struct OspfInterface {
     pub ttl_security: Option<u8>,
     /// `ip ospf prefix-suppression`.
     pub prefix_suppression: bool,
+    /// `ip ospf bfd`.
+    pub bfd: Option<OspfBfd>,
     /// `ip ospf passive`.
     pub passive: bool,
     /// `ip ospf authentication`.
@@ -159,7 +162,10 @@ fn ospf(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]) -
             return line.ends(6);
         }
         ["message-digest-key", ..] => return Err(line.unknown(4, "algorithm", &["md5"])),
-        ["bfd", ..] => line.read_over(2, "BFD sessions of OSPF"),
+        ["bfd", more @ ..] => {
+            interface.bfd = Some(bfd::of_interface(line, more)?);
+            return Ok(());
+        }
         ["prefix-suppression", ..] => {
             interface.prefix_suppression = true;
             return line.ends(3);

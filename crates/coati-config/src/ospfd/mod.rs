@@ -3,6 +3,7 @@
 //! What is FRR's and not Coati's is said in a warning, so that a file can be used as it is; what is nobody's is an
 //! error.
 
+mod bfd;
 mod interface;
 mod policy;
 mod router;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use coati_sadb::Prefix;
 
+pub use self::bfd::{BfdProfile, OspfBfd};
 pub use self::interface::{AuthenticationKind, NetworkKind, OspfInterface};
 pub use self::policy::{Action, ChainKey, KeyChain, PrefixList, PrefixRule, RouteMap, RouteMapEntry};
 pub use self::router::{
@@ -73,6 +75,8 @@ pub struct OspfConf {
     pub neighbours: Vec<OspfNeighbour>,
     /// `interface X` blocks.
     pub interfaces: Vec<OspfInterface>,
+    /// `bfd`, `profile X`, by name.
+    pub bfd_profiles: BTreeMap<String, BfdProfile>,
     /// `key chain N`, by name.
     pub key_chains: BTreeMap<String, KeyChain>,
     /// `ip prefix-list N`, by name.
@@ -105,9 +109,10 @@ pub struct Network {
     pub place: Place,
 }
 
-const TOP: [&str; 8] = [
+const TOP: [&str; 9] = [
     "router ospf",
     "interface",
+    "bfd",
     "hostname",
     "key chain",
     "ip prefix-list",
@@ -129,6 +134,10 @@ enum Block {
     Chain(String),
     Key(String, u8),
     Map(String),
+    Bfd,
+    BfdProfile(String),
+    /// A `peer` of `bfd`.
+    BfdPeer,
     Ignored,
 }
 
@@ -175,6 +184,7 @@ enum Named {
     PrefixList,
     AccessList,
     RouteMap,
+    BfdProfile,
 }
 
 impl Named {
@@ -184,6 +194,7 @@ impl Named {
             Self::PrefixList => (conf.prefix_lists.contains_key(name), "ip prefix-list"),
             Self::AccessList => (conf.access_lists.contains_key(name), "access-list"),
             Self::RouteMap => (conf.route_maps.contains_key(name), "route-map"),
+            Self::BfdProfile => (conf.bfd_profiles.contains_key(name), "profile"),
         };
         if !there {
             let error = remarks.error(span, format!("there is no {words} `{name}` in this file"));
@@ -220,6 +231,12 @@ fn read(conf: &mut OspfConf, block: &mut Block, line: &mut Line<'_, '_>) -> Resu
             Some(interface) => interface::line(interface, line, &texts),
             None => Ok(()),
         },
+        Block::Bfd => Err(line.unknown(0, "statement of `bfd`", &["profile", "peer", "exit"])),
+        Block::BfdProfile(name) => match conf.bfd_profiles.get_mut(&name) {
+            Some(profile) => bfd::profile_line(profile, line, &texts),
+            None => Ok(()),
+        },
+        Block::BfdPeer => Ok(()),
         Block::Chain(_) => Err(line.unknown(0, "statement of `key chain`", &["key", "exit"])),
         Block::Key(chain, id) => match conf.key_chains.get_mut(&chain) {
             Some(chain) => policy::key_line(chain, id, line, &texts),
@@ -250,7 +267,17 @@ fn begins_block(
                 .error(2, "several OSPF processes and VRFs are not supported yet")
                 .help("write `router ospf` without a number"));
         }
-        ["router" | "vrf" | "bfd", ..] => {
+        ["bfd"] => *block = Block::Bfd,
+        ["profile", _] if matches!(block, Block::Bfd | Block::BfdProfile(_) | Block::BfdPeer) => {
+            let name = line.words.get(1).map_or("", |(word, _)| word).to_owned();
+            conf.bfd_profiles.entry(name.clone()).or_default();
+            *block = Block::BfdProfile(name);
+        }
+        ["peer", ..] if matches!(block, Block::Bfd | Block::BfdProfile(_) | Block::BfdPeer) => {
+            line.read_over(0, "sessions that no OSPF neighbour asks for");
+            *block = Block::BfdPeer;
+        }
+        ["router" | "vrf", ..] => {
             *block = Block::Ignored;
             let what = texts.join(" ");
             return Err(line
@@ -284,6 +311,7 @@ fn begins_block(
         ["exit"] => {
             *block = match block.clone() {
                 Block::Key(chain, _) => Block::Chain(chain),
+                Block::BfdProfile(_) | Block::BfdPeer => Block::Bfd,
                 _ => Block::Top,
             };
         }
@@ -448,11 +476,8 @@ mod tests {
                     60\n neighbor 10.0.0.2 priority 1 poll-interval 30\n maximum-paths 8\nexit\n!\nline vty\n!\nend\n";
         let (conf, remarks) = parse(&Source::new("frr.conf", text));
         let texts: Vec<String> = remarks.iter().map(ToString::to_string).collect();
-        assert_eq!(texts.len(), 1, "{texts:#?}");
-        assert!(
-            texts[0].contains("frr.conf:32:10: warning: BFD sessions of OSPF are not supported yet"),
-            "{texts:#?}"
-        );
+        assert!(texts.is_empty(), "{texts:#?}");
+        assert_eq!(conf.interfaces[0].bfd, Some(OspfBfd::Times(BfdProfile::default())));
         assert_eq!(conf.areas.len(), 5);
         assert_eq!(conf.areas[&Ipv4Addr::new(0, 0, 0, 4)].virtual_links[0].1.dead_interval, Some(20));
         assert_eq!(conf.redistribute[0].route_map.as_deref(), Some("RM"));
@@ -465,6 +490,38 @@ mod tests {
                 && !permits("10.1.1.1/32")
                 && !permits("11.0.0.0/16")
         );
+    }
+
+    #[test]
+    fn bfd_and_its_profiles() {
+        let text = "bfd\n profile fast\n  detect-multiplier 5\n  receive-interval 50\n  transmit-interval 60\n exit\n !\n \
+                    profile usual\n  passive-mode\n exit\n peer 192.0.2.1 interface em0\n  detect-multiplier 7\n  whatever\n \
+                    exit\nexit\n!\ninterface a\n ip ospf bfd profile fast\ninterface b\n ip ospf bfd 4 100 200\ninterface c\n \
+                    ip ospf bfd\nrouter ospf\n";
+        let (conf, remarks) = parse(&Source::new("frr.conf", text));
+        let texts: Vec<String> = remarks.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 2, "{texts:#?}");
+        assert!(texts[0].contains("frr.conf:9:3: warning: such lines are not supported yet"), "{texts:#?}");
+        assert!(texts[1].contains("frr.conf:11:2: warning: sessions that no OSPF neighbour asks for"));
+        assert_eq!(conf.bfd_profiles["fast"], BfdProfile { multiplier: 5, receive: 50, transmit: 60 });
+        let of = |index: usize| conf.interfaces[index].bfd.clone().unwrap();
+        assert_eq!(of(0), OspfBfd::Profile("fast".into()));
+        assert_eq!(of(1), OspfBfd::Times(BfdProfile { multiplier: 4, receive: 100, transmit: 200 }));
+        assert_eq!(of(2), OspfBfd::Times(BfdProfile::default()));
+        for (text, error) in [
+            (
+                "interface a\n ip ospf bfd profile fats\nbfd\n profile fast\n",
+                "there is no profile `fats` in this file",
+            ),
+            ("interface a\n ip ospf bfd 1 100 100\n", "a number from 2 to 255 is needed"),
+            ("interface a\n ip ospf bfd fast\n", "`fast`"),
+            ("bfd\n profile x\n  detect-multiplyer 3\n", "did you mean `detect-multiplier`"),
+            ("bfd\n profil x\n", "did you mean `profile`"),
+        ] {
+            let (_, remarks) = parse(&Source::new("frr.conf", text));
+            let texts: Vec<String> = remarks.iter().map(ToString::to_string).collect();
+            assert!(texts.iter().any(|found| found.contains(error)), "{text}: {texts:#?}");
+        }
     }
 
     #[test]

@@ -270,6 +270,100 @@ impl AsFd for OspfSocket {
     }
 }
 
+/// UDP sockets for BFD on one interface: what comes to port 3784, and what is sent from a port above 49151.
+#[derive(Debug)]
+pub struct BfdSocket {
+    listens: Socket,
+    sends: Socket,
+}
+
+/// UDP port of BFD over one hop, RFC 5881 section 4; source ports begin at the second.
+const BFD_PORT: u16 = 3784;
+const BFD_SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+
+impl BfdSocket {
+    /// Opens both on the interface of this name, where `address` is ours.
+    pub fn new(name: &str, address: Ipv4Addr) -> io::Result<Self> {
+        let socket = || -> io::Result<Socket> {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+            socket.set_nonblocking(true)?;
+            socket.bind_device(Some(name.as_bytes()))?;
+            Ok(socket)
+        };
+        let (listens, sends) = (socket()?, socket()?);
+        let on: libc::c_int = 1;
+        // SAFETY: the option's value is an int that outlives the call, and its length is that of an int.
+        let result = unsafe {
+            libc::setsockopt(
+                listens.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_RECVTTL,
+                std::ptr::from_ref(&on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        listens.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, BFD_PORT)).into())?;
+        sends.set_ttl_v4(255)?;
+        sends.set_tos_v4(0xc0)?;
+        let taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        let mut bound = Err(io::ErrorKind::AddrInUse.into());
+        for port in BFD_SOURCE_PORTS {
+            bound = sends.bind(&SocketAddr::from((address, port)).into());
+            if !bound.as_ref().is_err_and(taken) {
+                break;
+            }
+        }
+        bound?;
+        Ok(Self { listens, sends })
+    }
+
+    /// Sends a datagram, with TTL 255.
+    pub fn send(&self, destination: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+        self.sends.send_to(payload, &SocketAddr::from((destination, BFD_PORT)).into()).map(drop)
+    }
+
+    /// Receives a datagram: its length, its source, its TTL.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Ipv4Addr, u8)> {
+        // SAFETY: sockaddr_in and msghdr are plain data; all zeroes is a valid value of each.
+        let (mut source, mut message) =
+            unsafe { (std::mem::zeroed::<libc::sockaddr_in>(), std::mem::zeroed::<libc::msghdr>()) };
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // Room for one int with its header, aligned as the header is.
+        let mut control = [0u64; 8];
+        message.msg_name = std::ptr::from_mut(&mut source).cast();
+        message.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+        // SAFETY: every pointer of the message is to memory of the length given with it, which outlives the call.
+        let length = unsafe { libc::recvmsg(self.listens.as_raw_fd(), &raw mut message, 0) };
+        let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+        let mut ttl = 0;
+        // SAFETY: the kernel has filled the message; the macros walk over its control data and give null at its end.
+        unsafe {
+            let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+            while let Some(found) = header.as_ref() {
+                if found.cmsg_level == libc::IPPROTO_IP && found.cmsg_type == libc::IP_TTL {
+                    let value = libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned();
+                    ttl = u8::try_from(value).unwrap_or(0);
+                }
+                header = libc::CMSG_NXTHDR(&raw const message, header);
+            }
+        }
+        Ok((length, Ipv4Addr::from(u32::from_be(source.sin_addr.s_addr)), ttl))
+    }
+}
+
+impl AsFd for BfdSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listens.as_fd()
+    }
+}
+
 /// Sends one ICMP echo request, out of `device` if one is named, and returns the socket that its answer comes to, for
 /// [`receive_ping`].
 pub fn send_ping(destination: Ipv4Addr, device: Option<&str>, message: &[u8]) -> io::Result<Socket> {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Route};
-use coati_os::raw::OspfSocket;
+use coati_os::raw::{BfdSocket, OspfSocket};
 use coati_ospf::{Link, Transmit};
 use coati_router::{INSIDE, InsideRoute, KernelRoute, SystemRoute};
 
@@ -27,6 +27,8 @@ pub struct Kernel {
     netlink: Netlink,
     monitor: Monitor,
     sockets: BTreeMap<u32, (Ipv4Addr, OspfSocket)>,
+    /// BFD's.
+    bfd: BTreeMap<u32, (Ipv4Addr, BfdSocket)>,
     /// Interfaces on which AllDRouters is listened to.
     designated: BTreeSet<u32>,
     installed: BTreeSet<KernelRoute>,
@@ -49,12 +51,15 @@ impl Kernel {
         });
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
         let (installed, inside_routes) = (left.collect(), BTreeSet::new());
-        Ok(Self { netlink, monitor, sockets, designated, installed, inside, inside_routes })
+        let bfd = BTreeMap::new();
+        Ok(Self { netlink, monitor, sockets, bfd, designated, installed, inside, inside_routes })
     }
 
     /// Everything to wait for.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.monitor.as_fd()).chain(self.sockets.values().map(|(_, socket)| socket.as_fd()))
+        let ospf = self.sockets.values().map(|(_, socket)| socket.as_fd());
+        let bfd = self.bfd.values().map(|(_, socket)| socket.as_fd());
+        std::iter::once(self.monitor.as_fd()).chain(ospf).chain(bfd)
     }
 
     /// Whether interfaces or addresses may have changed since the last call.
@@ -125,6 +130,52 @@ impl Kernel {
             }
         }
         errors
+    }
+
+    /// Opens and closes BFD's sockets until there are some for each of these interfaces.
+    pub fn speak_bfd_on(&mut self, wanted: &BTreeMap<u32, (&str, Ipv4Addr)>) -> Vec<io::Error> {
+        self.bfd.retain(|index, (address, _)| wanted.get(index).is_some_and(|(_, own)| own == address));
+        let mut errors = Vec::new();
+        for (index, (name, address)) in wanted {
+            if self.bfd.contains_key(index) {
+                continue;
+            }
+            match BfdSocket::new(name, *address) {
+                Ok(socket) => {
+                    self.bfd.insert(*index, (*address, socket));
+                }
+                Err(error) => {
+                    let advice = match error.kind() {
+                        io::ErrorKind::AddrInUse => " (another BFD daemon has UDP port 3784: stop it)",
+                        _ => "",
+                    };
+                    errors
+                        .push(io::Error::new(error.kind(), format!("BFD socket on {name}: {error}{advice}")));
+                }
+            }
+        }
+        errors
+    }
+
+    /// What has come to BFD's port: interface, source, TTL and payload.
+    pub fn receive_bfd(&self) -> Vec<(u32, Ipv4Addr, u8, Vec<u8>)> {
+        let mut buffer = [0; 256];
+        let mut list = Vec::new();
+        for (index, (_, socket)) in &self.bfd {
+            for _ in 0..BURST {
+                let Ok((length, source, ttl)) = socket.receive(&mut buffer) else { break };
+                list.push((*index, source, ttl, buffer.get(..length).unwrap_or(&[]).to_vec()));
+            }
+        }
+        list
+    }
+
+    /// Sends a packet of BFD.
+    pub fn send_bfd(&self, transmit: &coati_bfd::Transmit) -> io::Result<()> {
+        match self.bfd.get(&transmit.interface) {
+            Some((_, socket)) => socket.send(transmit.destination, &transmit.payload),
+            None => Ok(()),
+        }
     }
 
     /// Listens to AllDRouters on exactly these interfaces.

@@ -14,6 +14,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use coati_bfd as bfd;
 use coati_ike::{EndReason, Event, ExchangeMode};
 use coati_ospf as ospf;
 use coati_sadb::{Mode, SaId};
@@ -221,6 +222,18 @@ impl Log {
             ospf::Event::Problem(text) => self.event(Level::Error, "ospf-problem", text, Value::Null),
             ospf::Event::RoutesChanged => {}
         }
+    }
+
+    /// What BFD tells.
+    pub fn bfd(&mut self, event: &bfd::Event) {
+        let (ends, name, text, up) = match event {
+            bfd::Event::Up { ends, name } => (ends, name, "is up".to_owned(), true),
+            bfd::Event::Down { ends, name, diagnostic, .. } => {
+                (ends, name, format!("is down: {}", diagnostic.words()), false)
+            }
+        };
+        let fields = json!({ "peer": ends.peer.to_string(), "interface": name, "up": up });
+        self.event(Level::Info, "bfd", &format!("BFD session with {} on {name} {text}", ends.peer), fields);
     }
 
     /// What IKE tells.

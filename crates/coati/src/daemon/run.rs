@@ -297,6 +297,10 @@ impl Daemon {
         for (interface, packet) in self.kernel.receive() {
             self.control.handle_ospf(now(), interface, &packet);
         }
+        for (interface, source, ttl, payload) in self.kernel.receive_bfd() {
+            let input = coati_bfd::Input { interface, source, ttl, payload: &payload };
+            self.control.handle_bfd(now(), &input);
+        }
         self.control.handle_timeout(now());
         self.serve_admin();
         self.carry_out();
@@ -407,10 +411,33 @@ impl Daemon {
                 self.log.line(Level::Debug, &format!("OSPF: sending failed: {error}"));
             }
         }
+        self.speak_bfd();
         while let Some(event) = self.control.poll_event() {
             self.handle_event(event);
         }
         self.write_debug_keys(None);
+    }
+
+    fn speak_bfd(&mut self) {
+        let mut transmits = Vec::new();
+        while let Some(transmit) = self.control.poll_bfd() {
+            transmits.push(transmit);
+        }
+        // The last packets of sessions that are gone leave while their socket is there still.
+        let last = |transmit: &&coati_bfd::Transmit| {
+            !self.control.bfd_interfaces().contains_key(&transmit.interface)
+        };
+        let gone: Vec<_> = transmits.iter().filter(last).cloned().collect();
+        transmits.retain(|transmit| !gone.contains(transmit));
+        let mut failed: Vec<io::Error> =
+            gone.iter().filter_map(|transmit| self.kernel.send_bfd(transmit).err()).collect();
+        for error in self.kernel.speak_bfd_on(&self.control.bfd_interfaces()) {
+            self.log.line(Level::Error, &error.to_string());
+        }
+        failed.extend(transmits.iter().filter_map(|transmit| self.kernel.send_bfd(transmit).err()));
+        for error in failed {
+            self.log.line(Level::Debug, &format!("BFD: sending failed: {error}"));
+        }
     }
 
     fn set_routes(&mut self) {
@@ -455,6 +482,7 @@ impl Daemon {
                     self.set_routes();
                 }
             }
+            ControlEvent::Bfd(event) => self.log.bfd(&event),
             ControlEvent::Notification(notification) => {
                 self.tell_monitors(MonitorLine::Notification(notification));
             }
