@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bfd;
 mod config;
 mod forward;
 mod ike;
@@ -16,6 +17,7 @@ mod reader;
 mod seed;
 mod wire;
 
+pub use bfd::bfd;
 pub use config::{ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
 pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
@@ -30,6 +32,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("admin_request", admin_request),
     ("adminport", adminport),
+    ("bfd", bfd),
     ("esp", esp),
     ("forwarder", forwarder),
     ("gre", gre),
