@@ -76,7 +76,9 @@ pub enum Event {
         name: String,
         /// Why.
         diagnostic: Diagnostic,
-        /// The other end has switched its session off.
+        /// What the other end has said last.
+        remote: Diagnostic,
+        /// The other end has switched its session off: that says nothing about the path.
         switched_off: bool,
     },
 }
@@ -207,8 +209,13 @@ impl Engine {
         self.events.push_back(match change {
             Change::Up => Event::Up { ends, name },
             Change::Down(diagnostic) => {
-                let switched_off = entry.session.remote.state == State::AdminDown;
-                Event::Down { ends, name, diagnostic, switched_off }
+                let remote = entry.session.remote.diagnostic;
+                // FRR 8.4 takes its leave by saying that we have told it to be down, which we have not.
+                let contradicts = remote == Diagnostic::NEIGHBOUR_DOWN;
+                let switched_off = entry.session.remote.state == State::AdminDown
+                    || diagnostic == Diagnostic::NEIGHBOUR_DOWN
+                        && (remote == Diagnostic::ADMIN_DOWN || contradicts);
+                Event::Down { ends, name, diagnostic, remote, switched_off }
             }
         });
     }

@@ -255,6 +255,34 @@ fn taken_away_is_told() {
     assert!(world.is_up());
 }
 
+/// FRR 8.4 ends a session by a packet that says: down, because you said so.
+#[test]
+fn frrs_leave_is_no_failure_of_the_path() {
+    for (remote, switched_off) in [
+        (Diagnostic::NEIGHBOUR_DOWN, true),
+        (Diagnostic::ADMIN_DOWN, true),
+        (Diagnostic::EXPIRED, false),
+        (Diagnostic::NONE, false),
+    ] {
+        let mut world = World::new(1, [Times::default(); 2]);
+        world.run(Duration::from_secs(5));
+        let session = &world.hosts[0].sessions[&ends(0)].session;
+        let (mine, yours) = (session.remote.discriminator, session.discriminator);
+        let down = Control {
+            mine,
+            yours,
+            state: State::Down,
+            diagnostic: remote,
+            multiplier: 3,
+            ..Control::default()
+        };
+        world.give(0, 255, &down.emit());
+        world.settle();
+        let Some((_, Event::Down { switched_off: found, .. })) = world.events[0].last() else { panic!() };
+        assert_eq!(*found, switched_off, "{remote:?}");
+    }
+}
+
 /// What is not from the neighbour's own link, or not for a session, changes nothing.
 #[test]
 fn strangers_change_nothing() {

@@ -183,6 +183,9 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+/// Bytes of a line that is drawn.
+const LONGEST_DRAWN: usize = 1000;
+
 impl Diagnostic {
     /// A remark without advice.
     pub fn new(severity: Severity, source: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
@@ -213,6 +216,11 @@ impl Diagnostic {
         let Some(first) = self.source.text.get(self.span.start..).and_then(|rest| rest.chars().next()) else {
             return format!("{self}\n");
         };
+        // What is on an endless line is not drawn: nobody could see it.
+        let line = self.source.line(self.place().line);
+        if line.end.saturating_sub(line.start) > LONGEST_DRAWN {
+            return format!("{self}\n");
+        }
         let least = self.span.start + first.len_utf8();
         let span = self.span.start..self.source.text.ceil_char_boundary(self.span.end.max(least));
         let name = self.source.name.clone();

@@ -160,8 +160,11 @@ impl<'a> Cursor<'a> {
     /// A number must come next; `what` names it.
     pub(crate) fn number<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Diagnostic> {
         let (word, span) = self.word(what)?;
-        word.parse()
-            .map_err(|_| self.remarks.error(span, format!("`{word}` is not {what}: a number is needed")))
+        word.parse().map_err(|_| {
+            let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if digits { "it is too large" } else { "a number is needed" };
+            self.remarks.error(span, format!("`{word}` is not {what}: {why}"))
+        })
     }
 }
 

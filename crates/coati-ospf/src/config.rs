@@ -143,11 +143,13 @@ pub struct Deviations {
     /// Own LSAs are originated by back-off from 50 ms to 5 s instead of once in MinLSInterval, and instances of others
     /// are taken five at once and then one a second instead of once in MinLSArrival.
     pub prompt_origination: bool,
+    /// Routes through a neighbour that is dead go at once, whatever is to be between two computations of paths.
+    pub loss_at_once: bool,
 }
 
 impl Default for Deviations {
     fn default() -> Self {
-        Self { hello_at_once: true, early_retransmission: true, prompt_origination: true }
+        Self { hello_at_once: true, early_retransmission: true, prompt_origination: true, loss_at_once: true }
     }
 }
 

@@ -270,6 +270,9 @@ impl Engine {
         });
         if from == State::Full || state == State::Full {
             self.topology_changed(now, area);
+            if state == State::Down && self.config.deviations.loss_at_once {
+                self.spf.due = Some(now);
+            }
             self.network_lsa_soon(now, area, own);
             let transit = self
                 .interfaces

@@ -1,5 +1,6 @@
 //! Reads the folder that holds a router's files.
 
+mod host;
 mod pki;
 
 use std::cell::RefCell;
@@ -132,6 +133,7 @@ fn texts_from(
             files.key_ids.insert(file.name.clone(), read);
         }
         (files.pki, problems) = pki::read(dir, &conf, purpose);
+        problems.extend(host::remarks(dir, &conf));
         files.banner = conf.serves_road_warriors().then(|| {
             let named = conf.mode_cfg.banner.as_ref().map_or(ModeCfg::USUAL_BANNER, |file| &file.name);
             banner(&dir.join(named)).map_err(|error| error.to_string())
@@ -311,16 +313,32 @@ pub fn decode(name: &str, bytes: Vec<u8>) -> io::Result<Arc<Source>> {
     })
 }
 
-/// Prints the remarks to standard error; whether one of them is an error.
+/// Remarks that are shown at the most: who has more of them has one mistake.
+const MOST_REMARKS: usize = 60;
+
+/// Prints the remarks to standard error, errors for certain, in the order of the files; whether one of them is an error.
 pub fn report(remarks: &[Diagnostic]) -> bool {
     use std::io::IsTerminal;
     let colour = io::stderr().is_terminal();
-    for remark in remarks {
+    let mut shown: Vec<&Diagnostic> = remarks.iter().collect();
+    if shown.len() > MOST_REMARKS {
+        shown.sort_by_key(|remark| std::cmp::Reverse(remark.severity));
+        shown.truncate(MOST_REMARKS);
+    }
+    let file = |remark: &Diagnostic| {
+        remarks.iter().position(|other| other.source.name == remark.source.name).unwrap_or(0)
+    };
+    shown.sort_by_cached_key(|remark| (file(remark), remark.span.start));
+    for remark in &shown {
         if remark.severity == Severity::Note {
             eprintln!("{remark}");
         } else {
             eprint!("{}", remark.render(colour));
         }
+    }
+    let more = remarks.len() - shown.len();
+    if more > 0 {
+        eprintln!("… and {more} more remarks (`coati check --json` has them all)");
     }
     remarks.iter().any(|remark| remark.severity == Severity::Error)
 }

@@ -114,12 +114,27 @@ struct ShowArgs {
     words: Vec<String>,
 }
 
+/// A full disk behind standard output ends a command with a sentence.
+fn end_on_failed_output() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to") {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "coati: {text}");
+            std::process::exit(1);
+        }
+        usual(info);
+    }));
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let called = args.first().and_then(|name| Path::new(name).file_name()).and_then(|name| name.to_str());
     let rest = args.get(1..).unwrap_or(&[]);
     if called != Some("racoon") && !rest.iter().any(|word| word == "up" || word == "racoon") {
         coati_os::process::end_on_closed_pipe();
+        end_on_failed_output();
     }
     match called {
         Some("setkey") => return setkey::run(rest),

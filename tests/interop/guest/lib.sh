@@ -201,7 +201,7 @@ libreswan_up() {
 
 whack() { in_b /usr/libexec/ipsec/whack "$@"; }
 
-# frr_up FILE: zebra and ospfd in b.
+# frr_up FILE: zebra and ospfd in b, or those of FRR_DAEMONS.
 frr_up() {
     mkdir -p /run/frr
     # Its daemons insist on running as a member of this group.
@@ -209,7 +209,7 @@ frr_up() {
     mount --bind /run/group /etc/group
     cp "$1" /run/frr/frr.conf
     : > /run/frr/vtysh.conf
-    for daemon in zebra ospfd; do
+    for daemon in ${FRR_DAEMONS:-zebra ospfd}; do
         in_b /usr/lib/frr/$daemon --daemon --user root --group root --config_file /run/frr/frr.conf \
             --pid_file /run/frr/$daemon.pid --socket /run/frr/zserv.api --vty_socket /run/frr \
             --log file:$WORK/$daemon.log --log-level info

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::lexer::Kind;
-use crate::racoon::model::{Account, Adminsock, UdpEndpoint};
+use crate::racoon::model::{Account, Adminsock, PathEntry, UdpEndpoint};
 use crate::racoon::parser::{Block, Parsed, Parser};
 
 /// Where ESP in UDP goes (RFC 3948).
@@ -91,10 +91,12 @@ impl Parser<'_, '_, '_> {
         if self.cursor.accept_word("disabled") {
             return Ok(Adminsock::Disabled);
         }
+        let begin = self.cursor.span();
         let path = self.text("the path of the socket")?;
         if !matches!(self.cursor.peek(), Some(Kind::Quoted(_))) {
             let id = Account::default();
-            return Ok(Adminsock::At { path, owner: id.clone(), group: id, mode: 0o600 });
+            let origin = self.origin(begin);
+            return Ok(Adminsock::At { path, owner: id.clone(), group: id, mode: 0o600, origin });
         }
         let owner = account(&self.text("an owner")?);
         let group = account(&self.text("a group")?);
@@ -108,7 +110,8 @@ impl Parser<'_, '_, '_> {
             let help = "write 0660 or 0600";
             self.warn(span, format!("mode {word} lets everybody on this machine end connections"), help);
         }
-        Ok(Adminsock::At { path, owner, group, mode })
+        let origin = self.origin(begin.to(span));
+        Ok(Adminsock::At { path, owner, group, mode, origin })
     }
 
     pub(super) fn padding(&mut self, opener: Span) -> Parsed<()> {
@@ -130,10 +133,17 @@ impl Parser<'_, '_, '_> {
     pub(super) fn privsep(&mut self, opener: Span) -> Parsed<()> {
         let mut privsep = self.state.conf.privsep.clone();
         self.block(opener, &PRIVSEP, |parser, word, _| {
+            let origin = parser.origin(parser.cursor.span());
             match word {
-                "user" => privsep.user = parser.account("a user")?,
-                "group" => privsep.group = parser.account("a group")?,
-                _ => privsep.chroot = Some(parser.text("a folder")?),
+                "user" => {
+                    privsep.user = parser.account("a user")?;
+                    privsep.user_origin = origin;
+                }
+                "group" => {
+                    privsep.group = parser.account("a group")?;
+                    privsep.group_origin = origin;
+                }
+                _ => privsep.chroot = Some(PathEntry { path: parser.text("a folder")?, origin }),
             }
             parser.end()
         })?;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use coati_sadb::Prefix;
 
 use crate::diagnostic::Span;
+use crate::lexer::Kind;
 use crate::racoon::model::{Accounting, ModeCfg, SplitKind, SplitNetwork};
 use crate::racoon::parser::{Block, Parsed, Parser};
 
@@ -211,7 +212,14 @@ impl Parser<'_, '_, '_> {
                 "timeout" | "retries" => drop(parser.cursor.number::<u32>("a number")?),
                 _ => {
                     parser.text("a host")?;
-                    parser.port()?;
+                    // racoon wants the port without brackets.
+                    let digits = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+                    match parser.cursor.peek() {
+                        Some(Kind::Word(word)) if digits(word) => {
+                            parser.ranged("a port", 1, 65_535)?;
+                        }
+                        _ => drop(parser.port()?),
+                    }
                     parser.cursor.quoted("a secret")?;
                 }
             }

@@ -16,6 +16,8 @@ use crate::racoon::{secrets, top};
 /// Signs that stand for themselves.
 pub(super) const PUNCTUATION: &str = "{};,[]";
 
+/// Bytes of a name, a path or the like.
+const LONGEST_TEXT: usize = 1024;
 /// What is wrong beyond these errors is not shown.
 const MOST_ERRORS: usize = 20;
 
@@ -172,6 +174,15 @@ impl<'a> Parser<'a, '_, '_> {
                 return Ok(());
             }
             match self.cursor.peek() {
+                // At the beginning of a line it rather shows that the block has no end.
+                Some(Kind::Word("include"))
+                    if self.cursor.remarks.source.place(self.cursor.span()).column > 1 =>
+                {
+                    let error = self.error(self.cursor.span(), "`include` belongs outside of all blocks");
+                    let help = "move it there: the file that it names holds whole sections";
+                    self.report(error.help(help));
+                    self.recover();
+                }
                 Some(Kind::Word(word)) if !block.words.contains(&word) && top::WORDS.contains(&word) => {
                     let line = self.cursor.remarks.source.place(self.cursor.span()).line;
                     let error = self.error(opener, "this block is never closed");
@@ -395,6 +406,10 @@ impl<'a> Parser<'a, '_, '_> {
         let (text, span) = self.cursor.quoted(what)?;
         if text.is_empty() {
             return Err(self.error(span, format!("{what} is empty")));
+        }
+        if text.len() > LONGEST_TEXT {
+            let message = format!("{what} is longer than {LONGEST_TEXT} bytes");
+            return Err(self.error(span, message).help("is a quotation mark missing?"));
         }
         Ok(text.to_owned())
     }

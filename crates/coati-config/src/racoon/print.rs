@@ -91,7 +91,7 @@ impl Display for Listen {
         match &self.adminsock {
             Adminsock::Usual => {}
             Adminsock::Disabled => writeln!(f, "\tadminsock disabled;")?,
-            Adminsock::At { path, owner, group, mode } => {
+            Adminsock::At { path, owner, group, mode, .. } => {
                 writeln!(f, "\tadminsock \"{path}\" {owner} {group} {mode:04o};")?;
             }
         }
@@ -133,7 +133,7 @@ impl Display for Privsep {
         writeln!(f, "\tuser {};", self.user)?;
         writeln!(f, "\tgroup {};", self.group)?;
         if let Some(chroot) = &self.chroot {
-            writeln!(f, "\tchroot \"{chroot}\";")?;
+            writeln!(f, "\tchroot \"{}\";", chroot.path)?;
         }
         writeln!(f, "}}")
     }

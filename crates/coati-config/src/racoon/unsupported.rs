@@ -24,8 +24,8 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
     }
     let nowhere = Origin::default();
     let first = conf.remotes.first().map_or(&nowhere, |remote| &remote.origin);
-    if conf.privsep.chroot.is_some() {
-        found.push((first, "privsep chroot".to_owned()));
+    if let Some(chroot) = &conf.privsep.chroot {
+        found.push((&chroot.origin, "privsep chroot".to_owned()));
     }
     let refused = |(origin, what): (&Origin, String)| {
         let message = format!("{what} is not supported yet");
@@ -36,6 +36,12 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
         let message = "support_proxy is not done: SAs always end at the addresses that IKE speaks from";
         let help = "remove it; peers whose SAs end at other addresses cannot be served";
         remarks.push(remote.origin.remark(Severity::Error, message).help(help));
+    }
+    for proposal in conf.remotes.iter().flat_map(|remote| &remote.proposals) {
+        if proposal.lifetime.bytes.is_some() {
+            let message = "lifetime byte makes no difference in phase 1: only its time is counted";
+            remarks.push(proposal.origin.remark(Severity::Warning, message).help("remove it"));
+        }
     }
     let warned = |(message, help): (&str, &str)| first.remark(Severity::Warning, message).help(help);
     remarks.extend(without_effect(conf).into_iter().map(warned));
@@ -87,9 +93,6 @@ fn of_remote<'a>(remote: &'a Remote, found: &mut Vec<(&'a Origin, String)>) {
     for proposal in &remote.proposals {
         if proposal.dh_group.is_curve() {
             found.push((&proposal.origin, curve(proposal.dh_group)));
-        }
-        if proposal.lifetime.bytes.is_some() {
-            found.push((&proposal.origin, "lifetime byte of phase 1".to_owned()));
         }
     }
 }

@@ -12,6 +12,11 @@ use crate::core::{Purpose, Timer};
 use crate::ikev1::informational::{self, Informed};
 use crate::ikev1::phase1::State;
 use crate::pair::{FIRST_LOOK, LAST_LOOK, PairKey, RETIREMENT, SIMULTANEOUS, Want};
+use crate::party::Party;
+
+/// A replaced ISAKMP SA is there for so long still: a little longer than strongSwan's 10 s, which may have chosen the other
+/// one of two and deletes that then.
+const LINGERING: Duration = Duration::from_secs(15);
 
 impl Engine {
     /// Both have begun at once: the larger initiator cookie goes on. Returns whether the peer's does; ours then
@@ -112,7 +117,16 @@ impl Engine {
             && sa.state != State::Dying
         {
             sa.state = State::Dying;
-            self.core.set_timer(now + RETIREMENT, Timer::Retire(id));
+            self.core.set_timer(now + LINGERING, Timer::Retire(id));
+        }
+    }
+
+    /// The peer has deleted an ISAKMP SA. Of several it may have chosen another one to go on with than we: then that
+    /// one is it.
+    pub(super) fn revive(&mut self, remote: IpAddr, party: &Party) {
+        let Some(best) = self.best(remote, Some(party)) else { return };
+        if let Some(sa) = self.phase1.get_mut(&best) {
+            sa.state = State::Established;
         }
     }
 

@@ -52,6 +52,7 @@ impl Engine {
                 let of_peer = self.phase1.of(remote).map(|(_, sa)| sa);
                 let gone = of_peer.filter(|sa| same(sa) && list.contains(&sa.cookies.concat()));
                 let gone: Vec<(u64, Option<Instant>)> = gone.map(|sa| (sa.id, sa.established)).collect();
+                let any = !gone.is_empty();
                 for (id, since) in gone {
                     let mut wants = self.end_phase1(id, EndReason::DeletedByPeer, false);
                     wants.extend(self.unsure_of(now, id, since));
@@ -61,6 +62,9 @@ impl Engine {
                     for want in wants.into_iter().filter(|_| lasted) {
                         self.negotiate(now, want);
                     }
+                }
+                if any {
+                    self.revive(remote, &party);
                 }
             }
             Informed::InitialContact => {
@@ -101,6 +105,15 @@ impl Engine {
             }
         }
         wants
+    }
+
+    /// Deletes one ISAKMP SA, and says so, as another implementation may.
+    #[cfg(test)]
+    pub(crate) fn delete_one(&mut self, cookie: &str) {
+        let found = self.phase1.values().find(|sa| sa.spi().starts_with(cookie));
+        let (id, party) = found.map(|sa| (sa.id, sa.party())).unwrap();
+        self.end_phase1(id, EndReason::Asked, true);
+        self.revive(party.address, &party);
     }
 
     /// A peer that deletes the pair in use, while one that it was to replace still receives, has chosen otherwise

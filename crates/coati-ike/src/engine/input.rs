@@ -312,7 +312,9 @@ impl Engine {
     pub fn handle_job(&mut self, now: Instant, done: JobDone) {
         let Some(owner) = self.core.job_owners.remove(&done.id) else { return };
         let Some(sa) = self.phase1.get(&owner.phase1) else { return };
-        let says_so = sa.initiator && self.is_first_contact(sa.remote.ip(), sa.peer);
+        // strongSwan ends every other ISAKMP SA when it reads this in one, also that which it has just begun itself.
+        let alone = self.phase1.of(sa.remote.ip()).all(|(_, other)| other.id == sa.id);
+        let says_so = sa.initiator && alone && self.is_first_contact(sa.remote.ip(), sa.peer);
         let Some(sa) = self.phase1.get_mut(&owner.phase1) else { return };
         let before = sa.remote.ip();
         if owner.message_id == 0 {

@@ -35,6 +35,40 @@ fn begun_from_both_sides_at_once() {
     }
 }
 
+/// Of two ISAKMP SAs strongSwan goes on with the one that was established last, whoever began it, and deletes the other
+/// one after ten seconds: that may be the one that we have chosen.
+#[test]
+fn the_peer_chooses_another_isakmp_sa() {
+    for seed in 0..8 {
+        let [a, b] = [B, A].map(|peer| {
+            let mut config = config(peer);
+            config.peers[0].proposals[0].lifetime = 300;
+            config
+        });
+        let mut world = World::with(seed, a, b);
+        world.acquire(0);
+        let two = |world: &mut World| {
+            let sas = world.hosts[0].engine.isakmp_sas();
+            sas.len() == 2 && sas.iter().any(|sa| sa.state == 10)
+        };
+        assert!(world.run_until(Duration::from_secs(300), two), "{}", world.story());
+        world.run(Duration::from_secs(10));
+        let sas = world.hosts[0].engine.isakmp_sas();
+        let chosen = sas.iter().find(|sa| sa.state == 9).unwrap().initiator_cookie.clone();
+        world.hosts[1].engine.delete_one(&chosen);
+        world.settle();
+        let end = world.now + Duration::from_secs(25);
+        while world.step(end) {
+            assert!(world.is_up(), "seed {seed} {}", world.story());
+        }
+        for host in &world.hosts {
+            let sas = host.engine.isakmp_sas();
+            assert!(sas.iter().any(|sa| sa.state == 9), "seed {seed} {}", world.story());
+            assert!(sas.iter().all(|sa| sa.initiator_cookie != chosen));
+        }
+    }
+}
+
 #[test]
 fn through_loss() {
     for seed in 0..200 {

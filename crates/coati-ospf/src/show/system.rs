@@ -50,10 +50,11 @@ impl View<'_> {
             let deviations = engine.config.deviations;
             let _ = writeln!(
                 text,
-                " Faster than RFC2328: hello at once {}, early retransmission {}, prompt origination {}",
+                " Faster than RFC2328: hello at once {}, early retransmission {}, prompt origination {}, loss at once {}",
                 on(deviations.hello_at_once),
                 on(deviations.early_retransmission),
-                on(deviations.prompt_origination)
+                on(deviations.prompt_origination),
+                on(deviations.loss_at_once)
             );
             let _ = writeln!(text, " Maximum multiple paths(ECMP) supported {}", engine.config.maximum_paths);
             if engine.is_border() {

@@ -46,12 +46,47 @@ fn a_row_of_routers() {
     }
 }
 
+/// After a while of unrest paths are computed every five seconds; who is dead loses its routes at once for all that.
+#[test]
+fn a_dead_neighbours_routes_do_not_wait() {
+    for at_once in [true, false] {
+        let mut world = World::row(3, 1);
+        world.routers[0].config.deviations.loss_at_once = at_once;
+        assert!(world.run_until(Duration::from_secs(5), World::converged));
+        for metric in 0..200 {
+            // Somebody far away changes his mind on and on.
+            let now = world.now;
+            world.routers[2].set_externals(
+                now,
+                vec![ExternalRoute {
+                    network: Ipv4Addr::new(192, 168, 0, 0),
+                    prefix_len: 16,
+                    type2: true,
+                    metric: 1 + metric % 2,
+                    tag: 0,
+                    gateway: None,
+                }],
+            );
+            world.settle();
+            world.run(Duration::from_millis(100));
+        }
+        assert!(world.route(0, 2).is_some());
+        let now = world.now;
+        world.routers[0].link_dead(now, 10);
+        assert_eq!(world.route(0, 2).is_none(), at_once);
+    }
+}
+
 #[test]
 fn the_strict_rfc_works_too() {
     let mut world = World::row(3, 1);
     for router in &mut world.routers {
-        router.config.deviations =
-            Deviations { hello_at_once: false, early_retransmission: false, prompt_origination: false };
+        router.config.deviations = Deviations {
+            hello_at_once: false,
+            early_retransmission: false,
+            prompt_origination: false,
+            loss_at_once: false,
+        };
     }
     assert!(world.run_until(Duration::from_secs(60), World::converged));
 }

@@ -252,7 +252,6 @@ fn what_is_refused() {
         (remote("192.0.2.1", "support_proxy on;"), "support_proxy"),
         (format!("mode_cfg {{ auth_source radius; }} {rest}"), "asks neither RADIUS nor LDAP nor PAM"),
         (rest.replace("pre_shared_key", "rsasig"), "add: certificate_type x509"),
-        (remote("192.0.2.1", "lifetime byte 10 MB;"), "lifetime byte of phase 1"),
         (remote("192.0.2.1", "my_identifier keyid file \"other.id\";"), "\"other.id\": it was not read"),
         (remote("fe80::1%em0", ""), "an address with an interface"),
         (format!("listen {{ isakmp_natt 192.0.2.9 [4501]; }} {rest}"), "another port than 4500"),
@@ -274,6 +273,11 @@ fn what_is_refused() {
 /// What changes nothing for peers is said.
 #[test]
 fn what_makes_no_difference() {
+    let counted = remote("192.0.2.1", "lifetime byte 10 MB;");
+    let (_, remarks) = Site::read(&files(&counted));
+    let said =
+        |what: &str| remarks.iter().any(|r| r.severity == Severity::Warning && r.message.contains(what));
+    assert!(said("lifetime byte makes no difference in phase 1"), "{remarks:?}");
     for (text, what) in [
         ("timer { persend 2; }", "persend"),
         ("padding { strict_check on; }", "padding"),

@@ -228,8 +228,12 @@ impl Log {
     pub fn bfd(&mut self, event: &bfd::Event) {
         let (ends, name, text, up) = match event {
             bfd::Event::Up { ends, name } => (ends, name, "is up".to_owned(), true),
-            bfd::Event::Down { ends, name, diagnostic, .. } => {
-                (ends, name, format!("is down: {}", diagnostic.words()), false)
+            bfd::Event::Down { ends, name, diagnostic, remote, .. } => {
+                let theirs = match *remote {
+                    bfd::Diagnostic::NONE => String::new(),
+                    remote => format!(" (there: {})", remote.words()),
+                };
+                (ends, name, format!("is down: {}{theirs}", diagnostic.words()), false)
             }
         };
         let fields = json!({ "peer": ends.peer.to_string(), "interface": name, "up": up });

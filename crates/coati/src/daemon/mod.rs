@@ -162,7 +162,7 @@ impl Start {
                 Ok((vec![own, classic], others.into_iter().filter(has_folder).collect()))
             }
             Adminsock::Disabled => Ok((vec![own], Vec::new())),
-            Adminsock::At { path, owner, group, mode } => {
+            Adminsock::At { path, owner, group, mode, .. } => {
                 let us = coati_os::process::user();
                 let owner = user(&owner)?;
                 // Root's is ours as it is; only root could give it to somebody else.
@@ -241,6 +241,11 @@ impl Start {
         });
         let target = target.unwrap_or(LogTarget::Stderr);
         let mut log = Log::open(target, self.form, self.level(&site)).map_err(while_doing("the log file"))?;
+        log.line(Level::Info, &format!("coati {} starts", env!("CARGO_PKG_VERSION")));
+        let conf = self.place.racoon_conf.clone().unwrap_or_else(|| self.place.dir.join("racoon.conf"));
+        if site.racoon.is_some() {
+            log.line(Level::Info, &format!("Reading configuration from \"{}\"", conf.display()));
+        }
         for socket in &besides {
             if let Err(error) = admin.also(socket) {
                 log.line(Level::Warning, &format!("not listened at: {error}"));
@@ -263,7 +268,8 @@ impl Start {
         let v6 = raw_v6(&site)?;
         let wire = Wire { v4: esp.clone(), v6: v6.first().map(|(_, _, socket)| socket.clone()) };
         let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
-        let (ike, natt) = ike_sockets(self.ike_addresses(&site), &mut log)?;
+        let strict = site.racoon.as_ref().is_some_and(|racoon| racoon.listen.strict_address);
+        let (ike, natt) = ike_sockets(self.ike_addresses(&site), strict, &mut log)?;
         let natt_receiving = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
         let mut tuns = Vec::new();
         for tunnel in &site.rc.tunnels {
@@ -536,11 +542,44 @@ fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<UdpSocket> {
     })
 }
 
+/// Sockets for these addresses. Without `strict_address` one that no interface has is passed over, as long as there are
+/// others.
+fn open_all(addresses: &[(IpAddr, u16)], strict: bool, log: &mut Log) -> io::Result<Vec<UdpSocket>> {
+    let mut sockets = Vec::new();
+    let mut last = None;
+    for (address, port) in addresses {
+        match ike_socket((*address, *port)) {
+            Ok(socket) => {
+                log.line(Level::Info, &format!("{address}[{port}] used as isakmp port"));
+                sockets.push(socket);
+            }
+            Err(error) if !strict && error.kind() == io::ErrorKind::AddrNotAvailable => {
+                log.line(Level::Warning, &format!("not listened at: {error}"));
+                last = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match last {
+        Some(error) if sockets.is_empty() => Err(error),
+        _ => Ok(sockets),
+    }
+}
+
 /// The sockets for IKE alone, and those it shares with ESP.
-fn ike_sockets(addresses: Vec<(IpAddr, u16)>, log: &mut Log) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
-    let (shared, alone): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|(_, port)| *port == NATT_PORT);
-    let ike: Vec<UdpSocket> = alone.iter().copied().map(ike_socket).collect::<io::Result<_>>()?;
-    let mut natt: Vec<UdpSocket> = shared.iter().copied().map(ike_socket).collect::<io::Result<_>>()?;
+fn ike_sockets(
+    addresses: Vec<(IpAddr, u16)>,
+    strict: bool,
+    log: &mut Log,
+) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
+    let (shared, mut alone): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|(_, port)| *port == NATT_PORT);
+    let ike = open_all(&alone, strict, log)?;
+    let has = |(address, _): &(IpAddr, u16)| {
+        ike.iter().any(|socket| socket.local_addr().is_ok_and(|found| found.ip() == *address))
+    };
+    alone.retain(has);
+    let mut natt = open_all(&shared, strict, log)?;
     for (address, _) in alone.iter().filter(|_| shared.is_empty()) {
         match ike_socket((*address, NATT_PORT)) {
             Ok(socket) => natt.push(socket),

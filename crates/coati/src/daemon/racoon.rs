@@ -72,6 +72,9 @@ struct Flags {
     /// Install saved SAs; Coati writes no keys to disk, so there are none.
     #[arg(short = 'B')]
     backup: bool,
+    /// racoon's local test mode; taken and not used.
+    #[arg(short = 'Z', hide = true)]
+    local_test: bool,
     /// Name the place in the source in each line of the log; taken and not used.
     #[arg(short = 'L')]
     location: bool,
@@ -79,6 +82,10 @@ struct Flags {
 
 /// Runs racoon with `args`, the program's name not among them.
 pub fn run(args: &[String]) -> ExitCode {
+    let asks = |flag: &String| flag.starts_with('-') && flag.contains(['t', 'V', 'h']);
+    if args.iter().any(asks) {
+        coati_os::process::end_on_closed_pipe();
+    }
     let flags = match Flags::try_parse_from(std::iter::once("racoon").chain(args.iter().map(String::as_str)))
     {
         Ok(flags) => flags,

@@ -36,7 +36,19 @@ impl Daemon {
             .map(ToString::to_string)
             .collect();
         if !errors.is_empty() {
-            return Err(kept(errors.join("; ")));
+            return Err(kept(some_of(&errors)));
+        }
+        // An editor that renames, or a copy that is under way, is no wish to have no IKE any more.
+        for (was, is, file) in [
+            (self.site.racoon.is_some(), site.racoon.is_some(), "racoon.conf"),
+            (self.site.ospf.is_some(), site.ospf.is_some(), "ospfd.conf"),
+        ] {
+            if was && !is {
+                let dir = self.start.place.dir.display();
+                return Err(kept(format!(
+                    "{file} is not there any more in {dir}; to do without it, restart"
+                )));
+            }
         }
         for remark in remarks.iter().filter(|remark| remark.severity == Severity::Warning) {
             self.log.line(Level::Warning, &remark.to_string());
@@ -73,6 +85,9 @@ impl Daemon {
         let reloaded = self.control.reconfigure(now(), &self.site, &site);
         self.log.set_level(self.start.level(&site));
         self.site = site;
+        // What ends is told by the sockets that it had.
+        self.carry_out();
+        self.close_ike_sockets();
         if reloaded.ospf_changed {
             self.look_at_interfaces();
         }
@@ -92,7 +107,7 @@ impl Daemon {
         Ok(text)
     }
 
-    /// Sockets for the addresses of `site`: those that are there already stay. Those shared with ESP belong to a packet
+    /// Opens sockets for the addresses of `site` that have none. Those shared with ESP belong to a packet
     /// thread and are opened at the start only.
     fn open_ike_sockets(&mut self, site: &Site) -> io::Result<()> {
         let mut wanted = self.start.ike_addresses(site);
@@ -101,9 +116,16 @@ impl Daemon {
         let have: Vec<_> = self.ike.iter().filter_map(address).collect();
         let new = wanted.iter().filter(|wanted| !have.contains(wanted));
         let new = new.map(|wanted| ike_socket(*wanted)).collect::<io::Result<Vec<_>>>()?;
-        self.ike.retain(|socket| address(socket).is_some_and(|found| wanted.contains(&found)));
         self.ike.extend(new);
         Ok(())
+    }
+
+    /// Closes those for addresses that are not listened at any more.
+    fn close_ike_sockets(&mut self) {
+        let mut wanted = self.start.ike_addresses(&self.site);
+        wanted.retain(|(_, port)| *port != NATT_PORT);
+        let address = |socket: &UdpSocket| socket.local_addr().ok().map(|a| (a.ip(), a.port()));
+        self.ike.retain(|socket| address(socket).is_some_and(|found| wanted.contains(&found)));
     }
 
     /// The hook of this peer for this event, ready to run but for its environment.
@@ -119,6 +141,16 @@ impl Daemon {
             peer,
         })
     }
+}
+
+/// A line of them, as long as a line may be.
+fn some_of(errors: &[String]) -> String {
+    const MOST: usize = 10;
+    let mut text = errors.iter().take(MOST).cloned().collect::<Vec<_>>().join("; ");
+    if errors.len() > MOST {
+        text.push_str(&format!("; and {} more (`coati check` shows them)", errors.len() - MOST));
+    }
+    text
 }
 
 /// The section that is about this peer: its own, else one for everybody.

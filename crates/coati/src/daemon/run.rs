@@ -366,7 +366,7 @@ impl Daemon {
     }
 
     /// What the control plane wants to happen outside. SAs are in force when the peer hears of them.
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         while let Some(job) = self.control.poll_job() {
             // The worker lives as long as this thread.
             let _ = self.jobs.send(job);
@@ -604,6 +604,12 @@ impl Daemon {
             AdminRequest::Disconnect(peer) => {
                 self.log.of_peer(*peer, Level::Info, &format!("Flushing all SAs for peer {peer}"));
             }
+            AdminRequest::Establish(Establish::Isakmp { local, remote, .. })
+                if !local.is_unspecified() && !self.has_ike_socket(*local) =>
+            {
+                let text = format!("{remote}: no socket for IKE has the address {local}: add it to `listen`");
+                return AdminReply::Refused(Refused::new(Cause::NotFound, text));
+            }
             AdminRequest::Establish(Establish::Isakmp { remote, .. }) => {
                 let text = format!("accept a request to establish IKE-SA: {remote}");
                 self.log.of_peer(*remote, Level::Info, &text);
@@ -620,6 +626,11 @@ impl Daemon {
             // What is watched begins where the connection is.
             Err(_) => AdminReply::Done,
         }
+    }
+
+    fn has_ike_socket(&self, address: IpAddr) -> bool {
+        let mut sockets = self.ike.iter().chain(&self.natt);
+        sockets.any(|socket| socket.local_addr().is_ok_and(|found| found.ip() == address))
     }
 
     fn status(&mut self) -> Status {

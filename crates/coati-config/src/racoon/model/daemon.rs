@@ -99,6 +99,8 @@ pub enum Adminsock {
         group: Account,
         /// Its mode, 0600 by default.
         mode: u32,
+        /// Where.
+        origin: Origin,
     },
 }
 
@@ -149,10 +151,14 @@ impl Default for Padding {
 pub struct Privsep {
     /// `user`; 0 keeps the rights.
     pub user: Account,
+    /// Where.
+    pub user_origin: Origin,
     /// `group`; 0 keeps the rights.
     pub group: Account,
+    /// Where.
+    pub group_origin: Origin,
     /// `chroot`.
-    pub chroot: Option<String>,
+    pub chroot: Option<PathEntry>,
 }
 
 /// `gss_id_enc`: how GSS-API names would be written. Kept only to be shown: GSS-API is not used.

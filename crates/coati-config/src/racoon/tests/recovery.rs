@@ -91,6 +91,8 @@ fn included_files_and_errors_in_them() {
     assert_eq!((conf.log, conf.timer.counter), (crate::racoon::LogLevel::Debug, 9));
     // Only between statements.
     let (_, remarks) = with("timer { include \"x\"; }", &files);
+    assert!(errors(&remarks)[0].contains("belongs outside of all blocks"), "{remarks:?}");
+    let (_, remarks) = with("timer {\ninclude \"x\";", &files);
     assert!(errors(&remarks)[0].contains("never closed"), "{remarks:?}");
     let failed = Included([("x".to_owned(), Err("no permission".to_owned()))].into());
     let (_, remarks) = with("include \"x\";", &failed);

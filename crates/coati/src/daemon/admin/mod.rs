@@ -106,8 +106,11 @@ impl AdminServer {
         for (listener, _) in &self.listeners {
             while let Ok((stream, _)) = listener.accept() {
                 if self.connections.len() >= MAX_CONNECTIONS {
-                    // Whoever waits for nothing makes room, the one that came first before others.
-                    match self.connections.iter().position(Connection::is_idle) {
+                    // Whoever waits for nothing makes room, the one that came first before others, then whoever just
+                    // watches: an order has to come through.
+                    let idle = self.connections.iter().position(Connection::is_idle);
+                    let watches = |connection: &Connection| connection.monitor || connection.events.is_some();
+                    match idle.or_else(|| self.connections.iter().position(watches)) {
                         Some(idle) => drop(self.connections.remove(idle)),
                         None => continue,
                     }
