@@ -21,12 +21,15 @@ fn ends(host: usize) -> Ends {
     Ends { interface: LINK, peer: address(1 - host) }
 }
 
+/// Arrival, number, receiver, bytes.
+type Flying = (Instant, u64, usize, Vec<u8>);
+
 struct World {
     start: Instant,
     now: Instant,
     hosts: [Engine; 2],
     events: [Vec<(Duration, Event)>; 2],
-    flying: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     random: SeededRandom,
     /// Chance of loss in percent, by receiver.
     loss: [u32; 2],

@@ -8,6 +8,7 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
+mod clear;
 mod command;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -90,6 +91,8 @@ pub struct Control {
     ospf_conf: Option<OspfConf>,
     /// There is one as soon as there are interfaces.
     ospf: Option<ospf::Engine>,
+    /// What one that is gone has still to say.
+    last_of_ospf: VecDeque<ospf::Transmit>,
     /// Sessions with OSPF's neighbours.
     bfd: bfd::Engine,
     /// Which ones there are has to be looked at.
@@ -126,6 +129,7 @@ impl Control {
             ike,
             ospf_conf: site.ospf.clone(),
             ospf: None,
+            last_of_ospf: VecDeque::new(),
             bfd: bfd::Engine::new(randomness()),
             bfd_stale: false,
             links: BTreeMap::new(),
@@ -271,7 +275,7 @@ impl Control {
 
     /// The next packet of OSPF to send.
     pub fn poll_ospf(&mut self) -> Option<ospf::Transmit> {
-        self.ospf.as_mut()?.poll_transmit()
+        self.last_of_ospf.pop_front().or_else(|| self.ospf.as_mut()?.poll_transmit())
     }
 
     /// What the kernel's table should have from OSPF. A route through a tunnel to that tunnel's own other end would

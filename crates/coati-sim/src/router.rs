@@ -217,6 +217,13 @@ impl Router {
         reply
     }
 
+    /// A `clear` command, as `coati clear` makes it.
+    pub fn clear(&mut self, now: Now, words: &[&str]) -> Result<String, String> {
+        let outcome = self.control.clear(now, words);
+        self.work(now);
+        outcome
+    }
+
     /// All SAs of the data plane.
     pub fn sas(&mut self, now: Now) -> Vec<Sa> {
         match self.control.request(now, Request::Dump(None)) {

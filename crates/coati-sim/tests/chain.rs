@@ -174,3 +174,36 @@ fn bfd_sees_a_silent_cut() {
         assert!(world.run_until(Duration::from_secs(60), World::is_up), "{}", story(&world));
     }
 }
+
+/// `clear ip ospf …`: who was a neighbour is one again soon, and the routes are back.
+#[test]
+fn cleared_and_back() {
+    let mut world = world(1, Conditions::default());
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
+    world.run(Duration::from_secs(20));
+    for words in [
+        &["ip", "ospf", "neighbor"][..],
+        &["ip", "ospf", "neighbor", "203.0.113.2"],
+        &["ip", "ospf", "interface", "gre0"],
+        &["ip", "ospf", "interface"],
+        &["ip", "ospf", "process"],
+    ] {
+        let time = world.time();
+        world.router(0).clear(time, words).unwrap();
+        assert!(!world.is_up(), "{words:?}");
+        let back = |world: &World| world.is_up() && !world.at(0).control().routes().is_empty();
+        assert!(world.run_until(Duration::from_secs(12), back), "{words:?} {}", story(&world));
+        world.run(Duration::from_secs(20));
+        assert!(ping_works(&mut world), "{words:?}");
+    }
+    for (words, why) in [
+        (&["ip", "ospf", "neighbor", "9.9.9.9"][..], "no such thing"),
+        (&["ip", "ospf", "neighbor", "gre0"], "not a router id"),
+        (&["ip", "ospf", "interface", "em7"], "no such thing"),
+        (&["ip", "ospf"], "clear ip ospf process"),
+    ] {
+        let time = world.time();
+        assert!(world.router(0).clear(time, words).unwrap_err().contains(why), "{words:?}");
+    }
+    assert_eq!(world.clear_packets(), 0);
+}

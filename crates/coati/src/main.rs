@@ -62,12 +62,17 @@ Examples:
     /// The whole chain at a glance.
     #[command(after_help = "Example:\n  coati status --json | jq .neighbours")]
     Status(SocketArgs),
-    /// Views of the running router: `ike`, and in FRR's words `ip ospf neighbor|interface|database|route`, each also
-    /// `json`.
+    /// Views of the running router: `ike`, and in FRR's words `ip ospf neighbor|interface|database|route` and `bfd peers`, each
+    /// also `json`.
     #[command(
         after_help = "Examples:\n  coati show ike\n  coati show ip ospf neighbor\n  coati show ip ospf route json"
     )]
     Show(ShowArgs),
+    /// Begin anew, in FRR's words: `ip ospf process`, `ip ospf neighbor [ROUTER-ID]`, `ip ospf interface [NAME]`.
+    #[command(
+        after_help = "Examples:\n  coati clear ip ospf neighbor 203.0.113.2\n  coati clear ip ospf process"
+    )]
+    Clear(ClearArgs),
     /// setkey(8): SAs and policies by hand.
     #[command(disable_help_flag = true)]
     Setkey {
@@ -110,6 +115,16 @@ struct ShowArgs {
     #[arg(long)]
     json: bool,
     /// What to show.
+    #[arg(required = true, value_name = "WORD")]
+    words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ClearArgs {
+    /// The daemon's socket, where it is not found by itself.
+    #[arg(short, long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// What to clear.
     #[arg(required = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -168,6 +183,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::status(args.socket.as_deref(), args.json),
         Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),
+        Command::Clear(args) => status::clear(args.socket.as_deref(), args.words),
         Command::Setkey { args } => setkey::run(&args),
         Command::Racoonctl { args } => racoonctl::run(&args),
         Command::Racoon { args } => daemon::racoon(&args),

@@ -48,6 +48,16 @@ pub fn show(socket: Option<&Path>, mut words: Vec<String>, json: bool) -> ExitCo
     }))
 }
 
+/// A `clear` command in FRR's words.
+pub fn clear(socket: Option<&Path>, words: Vec<String>) -> ExitCode {
+    finish(Client::connect(socket).and_then(|mut client| {
+        if let AdminReply::Text(text) = client.call(&AdminRequest::Clear(words))? {
+            print!("{text}");
+        }
+        Ok(())
+    }))
+}
+
 /// IKE's peers: their SAs, and what failed last with each.
 fn ike(socket: Option<&Path>, json: bool) -> io::Result<()> {
     let AdminReply::Ike(peers) = Client::connect(socket)?.call(&AdminRequest::Ike)? else {

@@ -233,6 +233,59 @@ fn a_gateway_for_peers_behind_nats() {
     ran.says(&["warning: aggressive mode shows everybody a hash"]);
 }
 
+/// What racoon.conf names and this machine does not have.
+#[test]
+fn accounts_and_hooks_that_are_not_there() {
+    let dir = Dir::seed("host");
+    let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
+    let daemon = "privsep {\n user \"nosuch\";\n group \"nogroup\"; }\n\
+                  listen { adminsock \"/run/r.sock\" \"root\" \"nogrp\" 0660; }\n";
+    fs::write(dir.path.join("racoon.conf"), format!("{daemon}{text}")).unwrap();
+    dir.edit("racoon.conf", "passive off;", "passive off;\nscript \"up.sh\" phase1_up;");
+    fs::write(dir.path.join("up.sh"), "#!/bin/sh\n").unwrap();
+    dir.mode("up.sh", 0o644);
+    for command in ["check", "up"] {
+        let ran = coati(&[command, &dir.path.display().to_string()]);
+        assert_ne!(ran.code, 0);
+        ran.says(&["racoon.conf:2:7: error: there is no user `nosuch` on this machine"]);
+        ran.says(&["make it (useradd nosuch), or correct the name"]);
+        ran.says(&["racoon.conf:4:20: error: there is no group `nogrp` on this machine"]);
+        ran.says(&["warning: the phase1_up hook cannot be run: it is not executable"]);
+        ran.says(&["chmod 755"]);
+    }
+    dir.edit("racoon.conf", "nosuch", "nobody");
+    dir.edit("racoon.conf", "nogrp", "nogroup");
+    fs::remove_file(dir.path.join("up.sh")).unwrap();
+    let ran = dir.check();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.says(&["the phase1_up hook cannot be run: No such file"]);
+}
+
+/// Thousands of mistakes are one: they are not all drawn, and quickly done with.
+#[test]
+fn many_mistakes() {
+    let dir = Dir::seed("many");
+    let section = "remote 192.0.2.99 { exchange_mode main; proposal { encryption_algorithm aes; \
+                   hash_algorithm sha256; authentication_method pre_shared_key; dh_group 14; } }";
+    for between in ["\n", " "] {
+        fs::write(dir.path.join("racoon.conf"), vec![section; 2000].join(between)).unwrap();
+        let ran = dir.check();
+        assert_ne!(ran.code, 0);
+        ran.says(&["more remarks", "coati check --json"]);
+        assert!(ran.err.len() < 200_000, "{} bytes", ran.err.len());
+    }
+    // In the order of the file.
+    let dir = Dir::seed("order");
+    dir.edit("racoon.conf", "passive off;", "passive of;");
+    dir.edit("racoon.conf", "pfs_group 2;", "pfs_group 99;");
+    let ran = dir.check();
+    let places: Vec<usize> = ["passive", "hash_algorithm", "dh_group", "pfs_group", "3des"]
+        .iter()
+        .filter_map(|word| ran.err.find(&format!("| {word}")))
+        .collect();
+    assert!(places.is_sorted(), "{}", ran.err);
+}
+
 #[test]
 fn the_example_with_a_nat_between_can_start() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/natt");

@@ -50,6 +50,10 @@ impl Control {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 self.show(now, &words).map_or_else(AdminReply::Error, AdminReply::Text)
             }
+            AdminRequest::Clear(words) => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                self.clear(now, &words).map_or_else(AdminReply::Error, AdminReply::Text)
+            }
             AdminRequest::Schedule => AdminReply::Schedule(self.timers(now, started)),
             AdminRequest::FlushIsakmp => {
                 self.flush_isakmp(now);
