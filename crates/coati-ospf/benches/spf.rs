@@ -99,6 +99,7 @@ impl Network {
                 peer: Some(peer),
                 mtu: 1400,
                 point_to_point: true,
+                loopback: false,
             };
             engine.interface_up(now, link, InterfaceConfig::default());
         }

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{DatabaseDescription, LSA_HEADER_LEN, LsaHeader, LsaKey, OPTION_O, Packet, lsa_kind};
+use coati_wire::ospf::{
+    DatabaseDescription, HEADER_LEN, LSA_HEADER_LEN, LsaHeader, LsaKey, OPTION_O, Packet, lsa_kind,
+};
 
 use crate::config::NetworkType;
 use crate::engine::Engine;
@@ -14,6 +16,8 @@ use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
 /// First repetition of a description or a request.
 const FIRST_REPETITION: Duration = Duration::from_millis(200);
+/// Length of one request in bytes.
+const REQUEST_LEN: usize = 12;
 /// Requests in one packet at the most.
 const MAX_REQUESTS: usize = 100;
 /// Requests held back until the exchange is done, at the most.
@@ -60,8 +64,13 @@ impl Engine {
         self.send(peer, &Packet::DatabaseDescription(description));
     }
 
-    fn repeat_description(&mut self, peer: Peer) {
+    fn repeat_description(&mut self, now: Instant, peer: Peer) {
         if let Some(last) = self.neighbour_mut(peer).and_then(|neighbour| neighbour.last_sent.clone()) {
+            let length = 20 + HEADER_LEN + 8 + last.headers.len() * LSA_HEADER_LEN;
+            if self.unanswered(peer, length) {
+                // What was said cannot be said again in other words.
+                return self.start_exchange(now, peer, "a large description is lost");
+            }
             self.send(peer, &Packet::DatabaseDescription(last));
         }
     }
@@ -128,7 +137,7 @@ impl Engine {
                 let again = neighbour.last_received == Some(received);
                 if again || neighbour.comes_late(flags, description.sequence) {
                     if !neighbour.master {
-                        self.repeat_description(peer);
+                        self.repeat_description(now, peer);
                     }
                     return;
                 }
@@ -140,6 +149,7 @@ impl Engine {
                     && description.options == neighbour.options
                     && description.sequence == expected;
                 if right {
+                    self.answered(peer);
                     self.take_description(now, peer, description);
                 } else {
                     self.start_exchange(now, peer, "sequence number mismatch");
@@ -149,7 +159,7 @@ impl Engine {
                 let again = neighbour.last_received == Some(received);
                 if again || neighbour.comes_late(flags, description.sequence) {
                     if !neighbour.master {
-                        self.repeat_description(peer);
+                        self.repeat_description(now, peer);
                     }
                 } else {
                     self.start_exchange(now, peer, "sequence number mismatch");
@@ -265,8 +275,10 @@ impl Engine {
 
     fn send_requests(&mut self, now: Instant, peer: Peer) {
         let repeated = self.repeated(now, peer);
+        let room = self.interfaces.get(&peer.interface).map_or(0, |interface| interface.room());
+        let most = MAX_REQUESTS.min(room.saturating_sub(HEADER_LEN) / REQUEST_LEN);
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
-        let keys: Vec<LsaKey> = neighbour.requests.keys().take(MAX_REQUESTS).copied().collect();
+        let keys: Vec<LsaKey> = neighbour.requests.keys().take(most).copied().collect();
         neighbour.requested = keys.len();
         neighbour.request = repeated;
         self.send(peer, &Packet::LinkStateRequest(keys));
@@ -279,6 +291,7 @@ impl Engine {
             return;
         }
         neighbour.requested = neighbour.requested.saturating_sub(1);
+        neighbour.unanswered = 0;
         if neighbour.state != State::Loading {
             return;
         }
@@ -307,6 +320,7 @@ impl Engine {
         if keys.iter().any(|key| self.find(peer.interface, key).is_none()) {
             return self.start_exchange(now, peer, "bad link state request");
         }
+        self.asked_again(now, peer, keys);
         self.send_updates_to(now, peer, keys);
     }
 
@@ -324,9 +338,12 @@ impl Engine {
         let request = due(&mut neighbour.request);
         let keys: Vec<LsaKey> = neighbour.requests.keys().take(neighbour.requested).copied().collect();
         if description {
-            self.repeat_description(peer);
+            self.repeat_description(now, peer);
         }
         if request && !keys.is_empty() {
+            if self.unanswered(peer, 20 + HEADER_LEN + keys.len() * REQUEST_LEN) {
+                return self.send_requests(now, peer);
+            }
             self.send(peer, &Packet::LinkStateRequest(keys));
         }
     }

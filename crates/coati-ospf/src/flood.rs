@@ -224,6 +224,7 @@ impl Engine {
             let Some(neighbour) = self.neighbour_mut(peer).filter(|n| n.is_adjacent()) else { return };
             if same {
                 neighbour.retransmissions.remove(&header.key);
+                neighbour.unanswered = 0;
             }
         }
     }
@@ -238,7 +239,20 @@ impl Engine {
 
     /// Sends these LSAs, in as many packets as it takes.
     fn send_updates(&mut self, now: Instant, index: u32, destination: Ipv4Addr, keys: &[LsaKey]) {
-        let Some(interface) = self.interfaces.get(&index) else { return };
+        for lsas in self.updates(now, index, keys) {
+            self.send_update_bytes(index, destination, &lsas);
+        }
+    }
+
+    /// Bytes of the largest IP packet that these LSAs make.
+    pub(crate) fn largest_update(&self, now: Instant, index: u32, keys: &[LsaKey]) -> usize {
+        let length = |lsas: &Vec<Vec<u8>>| lsas.iter().map(Vec::len).sum::<usize>() + 20 + HEADER_LEN + 4;
+        self.updates(now, index, keys).iter().map(length).max().unwrap_or(0)
+    }
+
+    /// These LSAs as bytes, by packets.
+    fn updates(&self, now: Instant, index: u32, keys: &[LsaKey]) -> Vec<Vec<Vec<u8>>> {
+        let Some(interface) = self.interfaces.get(&index) else { return Vec::new() };
         let (room, delay) =
             (interface.room().saturating_sub(HEADER_LEN + 4), interface.config.transmit_delay);
         let mut packets = Vec::new();
@@ -255,9 +269,7 @@ impl Engine {
             part.push(bytes);
         }
         packets.extend((!part.is_empty()).then_some(part));
-        for lsas in packets {
-            self.send_update_bytes(index, destination, &lsas);
-        }
+        packets
     }
 
     /// Updates that were not acknowledged in time go to the neighbour itself (section 13.6).
@@ -272,6 +284,8 @@ impl Engine {
             });
         }
         if !there.is_empty() {
+            let length = self.largest_update(now, peer.interface, &there);
+            self.unanswered(peer, length);
             self.send_updates_to(now, peer, &there);
         }
     }

@@ -31,6 +31,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether there is exactly one other end.
     pub point_to_point: bool,
+    /// Whether it leads nowhere: its address is advertised as a host (RFC 2328 section 9.1).
+    pub loopback: bool,
 }
 
 impl Link {
@@ -81,7 +83,12 @@ pub(crate) enum Topic {
     Exchange,
     /// Authentication.
     Authentication,
+    /// What the path carries.
+    Path,
 }
+
+/// IP packets of this length get through everywhere, in bytes (RFC 791).
+pub(crate) const NARROW: usize = 576;
 
 /// The far end of a virtual link (section 15).
 #[derive(Clone, Debug)]
@@ -113,7 +120,9 @@ pub(crate) struct Interface {
     pub(crate) since: Instant,
     pub(crate) last_hello_at_once: Option<Instant>,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
-    pub(crate) problems: [Option<String>; 3],
+    pub(crate) problems: [Option<String>; 4],
+    /// The path swallows larger packets than [`NARROW`].
+    pub(crate) narrow: bool,
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
     pub(crate) flood: Vec<LsaKey>,
     pub(crate) acks: Vec<LsaHeader>,
@@ -145,7 +154,8 @@ impl Interface {
             hello_due: now,
             since: now,
             last_hello_at_once: None,
-            problems: [None, None, None],
+            problems: [const { None }; 4],
+            narrow: false,
             flood: Vec::new(),
             acks: Vec::new(),
             direct_acks: Vec::new(),
@@ -193,7 +203,7 @@ impl Interface {
 
     /// Whether neighbours are spoken to.
     pub(crate) fn is_active(&self) -> bool {
-        !self.config.passive
+        !self.config.passive && !self.link.loopback
     }
 
     /// Whether there is one neighbour at the most, known by its router id.
@@ -237,7 +247,8 @@ impl Interface {
     /// Largest OSPF packet that needs no fragments, in bytes.
     pub(crate) fn room(&self) -> usize {
         let trailer = self.config.authentication.trailer_len();
-        usize::try_from(self.link.mtu).unwrap_or(1500).saturating_sub(20).clamp(556, 65_000) - trailer
+        let mtu = if self.narrow { NARROW } else { usize::try_from(self.link.mtu).unwrap_or(1500) };
+        mtu.saturating_sub(20).clamp(556, 65_000) - trailer
     }
 
     /// Where updates and acknowledgements for everybody go; `None` when each neighbour gets its own.

@@ -43,6 +43,7 @@ mod interface;
 mod lsdb;
 mod neighbour;
 mod originate;
+mod path;
 mod reconfigure;
 mod restart;
 mod route;

@@ -124,6 +124,10 @@ pub(crate) struct Neighbour {
     pub(crate) retransmissions: BTreeMap<LsaKey, Repeated>,
     /// Nothing of it is due before this time.
     retransmission_due: Option<Instant>,
+    /// Large packets in a row that it has not answered.
+    pub(crate) unanswered: u32,
+    /// The first LSA that it asked for last.
+    pub(crate) last_asked: Option<LsaKey>,
     /// Until when it counts as adjacent while it restarts.
     pub(crate) helped_until: Option<Instant>,
     /// When it gets its next hello while it is silent, on a network without multicast.
@@ -160,6 +164,8 @@ impl Neighbour {
             held_requests: Vec::new(),
             retransmissions: BTreeMap::new(),
             retransmission_due: None,
+            unanswered: 0,
+            last_asked: None,
             helped_until: None,
             poll_due: None,
             state_changes: 0,
@@ -239,6 +245,8 @@ impl Neighbour {
     /// Forgets what an adjacency has gathered.
     pub(crate) fn clear(&mut self) {
         self.late = 0;
+        self.unanswered = 0;
+        self.last_asked = None;
         self.last_received = None;
         self.proposed = None;
         self.last_sent = None;

@@ -124,6 +124,10 @@ fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
     let full = |n: &&Neighbour| n.counts_as_full();
     // What is passive is advertised for its own sake (RFC 6860 section 2).
     let suppressed = interface.config.prefix_suppression && interface.is_active();
+    if link.loopback {
+        let data = Ipv4Addr::BROADCAST;
+        return links.push(RouterLink { id: link.address, data, kind: RouterLink::STUB, metric: 0 });
+    }
     match interface.network {
         NetworkType::Broadcast | NetworkType::NonBroadcast if is_transit(interface) => {
             links.push(RouterLink {

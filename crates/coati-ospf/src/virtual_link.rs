@@ -37,6 +37,7 @@ impl Engine {
                 peer: None,
                 mtu: MTU,
                 point_to_point: true,
+                loopback: false,
             };
             let network = Some(NetworkType::Virtual);
             let mut interface =

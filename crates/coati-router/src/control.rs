@@ -97,6 +97,8 @@ pub struct Control {
     bfd: bfd::Engine,
     /// Which ones there are has to be looked at.
     bfd_stale: bool,
+    /// What was said of routes that would swallow a tunnel.
+    told_swallowing: BTreeSet<String>,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
     /// Those that it does not have.
@@ -132,6 +134,7 @@ impl Control {
             last_of_ospf: VecDeque::new(),
             bfd: bfd::Engine::new(randomness()),
             bfd_stale: false,
+            told_swallowing: BTreeSet::new(),
             links: BTreeMap::new(),
             other_links: Vec::new(),
             system_routes: Vec::new(),
@@ -283,10 +286,8 @@ impl Control {
     pub fn kernel_routes(&self) -> Vec<KernelRoute> {
         let Some(engine) = &self.ospf else { return Vec::new() };
         let gateway = |prefix: &coati_sadb::Prefix, hop: &ospf::NextHop| {
-            let (link, _) = self.links.get(&hop.interface)?;
-            let swallows =
-                self.tunnels.iter().any(|tunnel| tunnel.name == link.name && prefix.contains(tunnel.remote));
-            Some((hop.via.filter(|_| !swallows)?, hop.interface))
+            let via = hop.via.filter(|_| self.swallowed_tunnel(prefix, hop).is_none())?;
+            self.links.contains_key(&hop.interface).then_some((via, hop.interface))
         };
         let kernel = |route: &ospf::Route| {
             let (network, prefix_len) = (route.network, route.prefix_len);
@@ -299,6 +300,26 @@ impl Control {
             })
         };
         engine.routes().filter_map(kernel).collect()
+    }
+
+    /// The tunnel whose own other end a route through it would lead to.
+    fn swallowed_tunnel(&self, prefix: &coati_sadb::Prefix, hop: &ospf::NextHop) -> Option<&Tunnel> {
+        let (link, _) = self.links.get(&hop.interface)?;
+        self.tunnels.iter().find(|tunnel| tunnel.name == link.name && prefix.contains(tunnel.remote))
+    }
+
+    /// Routes that the kernel does not get for that reason, explained.
+    fn swallowing_routes(&self) -> BTreeSet<String> {
+        let explain = |route: &ospf::Route| {
+            let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
+            let hops = route.next_hops.iter().filter(|hop| hop.via.is_some());
+            let tunnel = hops.filter_map(|hop| self.swallowed_tunnel(&prefix, hop)).next()?;
+            let (name, remote) = (&tunnel.name, tunnel.remote);
+            Some(format!(
+                "{name}: OSPF's route to {prefix} leads through {name} to its own other end {remote}: it is not used, the                  tunnel would swallow itself (the other side should not advertise the network of its outer address)"
+            ))
+        };
+        self.ospf.iter().flat_map(ospf::Engine::routes).filter_map(explain).collect()
     }
 
     fn link_of_tunnel(&self, tunnel: &Tunnel) -> Option<u32> {
@@ -488,6 +509,12 @@ impl Control {
         if matches!(event, ospf::Event::NeighbourState { to: ospf::State::Full, .. }) {
             self.events.push_back(ControlEvent::Reached(Milestone::OspfFull));
         }
+        if event == ospf::Event::RoutesChanged {
+            let swallowing = self.swallowing_routes();
+            let new = swallowing.difference(&self.told_swallowing).cloned().collect::<Vec<_>>();
+            self.events.extend(new.into_iter().map(|text| ControlEvent::Ospf(ospf::Event::Problem(text))));
+            self.told_swallowing = swallowing;
+        }
         self.bfd_stale |= matches!(event, ospf::Event::NeighbourState { .. });
         self.events.push_back(ControlEvent::Ospf(event));
     }
@@ -599,7 +626,8 @@ impl Control {
     pub fn problems(&self) -> Vec<String> {
         let gone = self.tunnels.iter().filter(|tunnel| !self.present.contains(&tunnel.name));
         let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
-        gone.chain(self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned)).collect()
+        let ospf = self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned);
+        gone.chain(ospf).chain(self.told_swallowing.iter().cloned()).collect()
     }
 
     /// A `show` command of the routing daemon; an error says which ones there are.

@@ -138,7 +138,8 @@ pub(crate) fn interface_config(conf: &OspfConf, link: &Link) -> Option<Interface
         None => area_of(conf, link)?,
     };
     let named = |list: &[String]| list.contains(&link.name);
-    let passive = own.passive || named(&conf.passive) || conf.passive_default && !named(&conf.active);
+    let passive =
+        own.passive || link.loopback || named(&conf.passive) || conf.passive_default && !named(&conf.active);
     let of_area = conf.areas.get(&area).and_then(|area| area.authentication.as_ref());
     let on_network = |address: Ipv4Addr| {
         Prefix::new(IpAddr::V4(link.address), link.prefix_len).is_ok_and(|p| p.contains(IpAddr::V4(address)))
@@ -257,9 +258,10 @@ fn area_of(conf: &OspfConf, link: &Link) -> Option<(Ipv4Addr, String)> {
     Some((line.area, line.place.to_string()))
 }
 
-/// `ospf router-id`, else the largest address.
+/// `ospf router-id`, else the largest address, of loopback interfaces where they have any, as in FRR.
 pub(crate) fn router_id(conf: &OspfConf, links: &[Link]) -> Option<Ipv4Addr> {
-    conf.router_id.or_else(|| links.iter().map(|link| link.address).max())
+    let largest = || links.iter().map(|link| (link.loopback, link.address)).max();
+    conf.router_id.or_else(|| largest().map(|(_, address)| address))
 }
 
 /// What is redistributed: networks of interfaces without OSPF, static routes of the file, routes of the kernel, and
@@ -345,6 +347,7 @@ mod tests {
             peer: peer.map(|peer| peer.parse().unwrap()),
             mtu: 1400,
             point_to_point: peer.is_some(),
+            loopback: false,
         }
     }
 
@@ -447,5 +450,17 @@ mod tests {
         assert_eq!(found.network, Some(NetworkType::PointToPoint));
         assert!(found.mtu_ignore && !found.passive);
         assert_eq!((found.hello_interval, found.dead_interval, found.cost), (1, 4, 7));
+    }
+
+    #[test]
+    fn loopback_interfaces() {
+        let conf = conf("router ospf\n network 10.0.0.0/8 area 1\n");
+        let lo = Link { loopback: true, ..link("lo", "10.255.0.1", 32, None) };
+        let lan = link("em1", "192.168.9.1", 24, None);
+        let links = [lo.clone(), lan];
+        // As in FRR: a loopback address names the router, however small it is.
+        assert_eq!(router_id(&conf, &links), Some(Ipv4Addr::new(10, 255, 0, 1)));
+        let found = interface_config(&conf, &lo).unwrap();
+        assert!(found.passive && found.area == Ipv4Addr::new(0, 0, 0, 1));
     }
 }

@@ -86,6 +86,7 @@ impl Router {
             peer: None,
             mtu: 1500,
             point_to_point: false,
+            loopback: false,
         });
         let tunnels = self.site.rc.tunnels.iter().zip(TUNNEL_INDEX..).map(|(tunnel, index)| Link {
             index,
@@ -95,6 +96,7 @@ impl Router {
             peer: Some(tunnel.peer),
             mtu: tunnel.mtu.unwrap_or(1400),
             point_to_point: true,
+            loopback: false,
         });
         physical.chain(tunnels).collect()
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use coati_config::Source;
-use coati_config::ospfd::{BfdProfile, OspfBfd};
+use coati_config::ospfd::{BfdProfile, Network, OspfBfd};
 use coati_config::site::{Site, SiteFiles};
 use coati_router::admin::Milestone;
 use coati_sim::{Conditions, World};
@@ -206,4 +206,27 @@ fn cleared_and_back() {
         assert!(world.router(0).clear(time, words).unwrap_err().contains(why), "{words:?}");
     }
     assert_eq!(world.clear_packets(), 0);
+}
+
+/// The other side advertises the network of its outer address: the tunnel does not swallow itself, and it is said why.
+#[test]
+fn a_tunnel_does_not_swallow_itself() {
+    let (name, mut b) = site("freebsd-b");
+    if let Some(ospf) = &mut b.ospf {
+        let place = ospf.networks[0].place.clone();
+        let prefix = "198.51.100.0/24".parse().unwrap();
+        ospf.networks.push(Network { prefix, area: Ipv4Addr::UNSPECIFIED, place });
+        ospf.passive.push("em0".into());
+    }
+    let mut world = World::start(1, vec![site("freebsd-a"), (name, b)], Conditions::default());
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
+    world.run(Duration::from_secs(90));
+    assert!(world.is_up() && ping_works(&mut world), "{}", story(&world));
+    let control = world.at(0).control();
+    let outer = Ipv4Addr::new(198, 51, 100, 0);
+    assert!(control.kernel_routes().iter().all(|route| route.network != outer));
+    let problems = control.problems();
+    let said = "gre0: OSPF's route to 198.51.100.0/24 leads through gre0 to its own other end 198.51.100.1";
+    assert!(problems.iter().any(|text| text.starts_with(said)), "{problems:?}");
+    assert_eq!(world.log().filter(|line| line.contains("would swallow itself")).count(), 1);
 }

@@ -103,6 +103,7 @@ impl World {
                 peer: None,
                 mtu: 1500,
                 point_to_point: false,
+                loopback: false,
             };
             let passive = InterfaceConfig { passive: true, ..InterfaceConfig::default() };
             engine.interface_up(now, lan, passive);
@@ -114,6 +115,7 @@ impl World {
                 peer: Some(address(1 - index)),
                 mtu: MTU,
                 point_to_point: true,
+                loopback: false,
             };
             engine.interface_up(now, link, InterfaceConfig::default());
             engine

@@ -15,6 +15,7 @@ done
 ip -n a -batch - <<-END
 	addr add 10.0.0.1/24 dev lan0
 	addr add $LAN_A/24 dev em1
+	addr add 10.255.0.1/32 dev lo
 END
 ip -n b -batch - <<-END
 	addr add 10.0.0.2/24 dev lan0
@@ -40,6 +41,7 @@ coati_conf() {
 	router ospf
 	 ospf router-id 1.1.1.1
 	 network 10.0.0.0/24 area 0
+	 network 10.255.0.1/32 area 0
 	 passive-interface em1
 	END
 }
@@ -61,6 +63,8 @@ within 40 "Full with FRR" is_full_with 2.2.2.2
 within 40 "Full with BIRD" is_full_with 3.3.3.3
 within 40 "routes on all three" everybody_has_routes
 must "Coati is designated router" is_state DR
+has_loopback() { has_ospf_route b 10.255.0.1 && has_ospf_route c 10.255.0.1; }
+within 10 "Coati's loopback address at FRR and BIRD" has_loopback
 fact "$(coati show ip ospf neighbor | tail -n 3)"
 stop_coati
 no_route() { ! has_ospf_route b 10.1.0.0/24 && ! has_ospf_route c 10.1.0.0/24; }

@@ -406,6 +406,9 @@ fn counts(interface: &Interface) -> (usize, usize) {
 }
 
 fn kind_and_state(interface: &Interface) -> (&'static str, &'static str) {
+    if interface.link.loopback {
+        return ("LOOPBACK", "Loopback");
+    }
     let kind = match interface.network {
         NetworkType::Broadcast => "BROADCAST",
         NetworkType::NonBroadcast => "NBMA",
@@ -425,7 +428,9 @@ fn kind_and_state(interface: &Interface) -> (&'static str, &'static str) {
 }
 
 fn flags(interface: &Interface) -> &'static str {
-    if interface.link.point_to_point {
+    if interface.link.loopback {
+        "<UP,LOOPBACK,RUNNING>"
+    } else if interface.link.point_to_point {
         "<UP,POINTOPOINT,RUNNING,MULTICAST>"
     } else {
         "<UP,BROADCAST,RUNNING,MULTICAST>"

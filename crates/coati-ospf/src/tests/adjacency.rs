@@ -77,6 +77,64 @@ fn a_dead_neighbours_routes_do_not_wait() {
     }
 }
 
+/// The second of the pains of tunnels: hellos come, and packets that are as large as the MTU says are swallowed on the way.
+#[test]
+fn a_path_that_swallows_large_packets() {
+    for (externals, from) in [(3, 0), (25, 0), (25, 1), (60, 0), (60, 1), (300, 0), (300, 1)] {
+        let mut world = World::apart(2, externals);
+        (0..2).for_each(|router| world.lan(router));
+        let routes = (0..u32::try_from(externals).unwrap()).map(|number| ExternalRoute {
+            network: Ipv4Addr::from(0xc0a8_0000 + number * 256),
+            prefix_len: 24,
+            type2: true,
+            metric: 7,
+            tag: 0,
+            gateway: None,
+        });
+        let now = world.now;
+        world.routers[from].set_externals(now, routes);
+        world.cable(0, 1, |_| {});
+        world.cables[0].carries = 600;
+        assert!(world.run_until(Duration::from_secs(40), World::converged), "{externals} {}", world.story());
+        world.run(Duration::from_secs(60));
+        let told: Vec<&str> =
+            world.routers.iter().flat_map(|router| router.problems().collect::<Vec<_>>()).collect();
+        // What fits anyway is no reason for a word.
+        assert_eq!(!told.is_empty(), externals > 20, "{externals}: {told:?}");
+        assert!(told.iter().all(|text| text.contains("the path seems to swallow large packets")), "{told:?}");
+        let learnt = world.routers[1 - from].routes().filter(|route| route.prefix_len == 24).count();
+        assert_eq!(learnt, externals as usize + 2);
+    }
+}
+
+/// Section 12.4.1: a loopback interface is a host that costs nothing, and nobody is spoken to there.
+#[test]
+fn loopback_addresses_are_hosts() {
+    let mut world = World::row(2, 1);
+    let address = Ipv4Addr::new(10, 255, 7, 7);
+    let link = Link {
+        index: 50,
+        name: "lo".into(),
+        address,
+        prefix_len: 32,
+        peer: None,
+        mtu: 65_536,
+        point_to_point: false,
+        loopback: true,
+    };
+    let now = world.now;
+    world.routers[1].interface_up(now, link, InterfaceConfig::default());
+    world.settle();
+    assert!(world.run_until(Duration::from_secs(5), World::converged));
+    world.run(Duration::from_secs(60));
+    let route = world.routers[0].route(address, 32).unwrap();
+    assert_eq!(route.cost, 10, "the way there, and nothing for the last step");
+    let show = |words: &[&str]| world.routers[1].show(world.now, words).unwrap();
+    let shown = show(&["ip", "ospf", "interface", "lo"]);
+    assert!(shown.contains("Network Type LOOPBACK, Cost: 10") && shown.contains("State Loopback"), "{shown}");
+    assert!(shown.contains("No Hellos (Passive interface)"), "{shown}");
+}
+
 #[test]
 fn the_strict_rfc_works_too() {
     let mut world = World::row(3, 1);
@@ -169,6 +227,7 @@ fn a_restarted_neighbour() {
             peer: Some(Ipv4Addr::new(203, 0, 0, 1)),
             mtu: 1400,
             point_to_point: true,
+            loopback: false,
         };
         let now = world.now;
         world.routers[1].interface_up(now, link, InterfaceConfig::default());

@@ -26,7 +26,16 @@ fn row(areas: &[AreaId], config: impl Fn(usize, &mut Config)) -> World {
 fn lan_in(world: &mut World, router: usize, area: AreaId) {
     let address = Ipv4Addr::new(10, router as u8 + 1, 0, 1);
     let (index, name) = (1, "em1".into());
-    let link = Link { index, name, address, prefix_len: 24, peer: None, mtu: 1500, point_to_point: false };
+    let link = Link {
+        index,
+        name,
+        address,
+        prefix_len: 24,
+        peer: None,
+        mtu: 1500,
+        point_to_point: false,
+        loopback: false,
+    };
     let config = InterfaceConfig { area, passive: true, ..InterfaceConfig::default() };
     let now = world.now;
     world.routers[router].interface_up(now, link, config);
@@ -348,6 +357,7 @@ fn stub_router_without_neighbours() {
         peer: None,
         mtu: 1500,
         point_to_point: false,
+        loopback: false,
     };
     engine.interface_up(start, link, InterfaceConfig { passive: true, ..InterfaceConfig::default() });
     let end = start + Duration::from_secs(100);

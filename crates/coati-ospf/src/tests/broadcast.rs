@@ -144,6 +144,7 @@ fn masks_are_compared() {
         peer: None,
         mtu: 1500,
         point_to_point: false,
+        loopback: false,
     };
     world.lans[0].ends.push((1, 100, link.address));
     let now = world.now;
@@ -278,6 +279,7 @@ fn unnumbered() {
             peer: None,
             mtu: 1400,
             point_to_point: true,
+            loopback: false,
         };
         world.cables[0].ends[router].2 = link.address;
         world.routers[router].interface_up(now, link, InterfaceConfig::default());

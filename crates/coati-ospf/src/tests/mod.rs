@@ -30,6 +30,8 @@ type Way = (Ipv4Addr, Ipv4Addr, u8);
 struct Cable {
     ends: [(usize, u32, Ipv4Addr); 2],
     cut: bool,
+    /// Longer packets are swallowed, in bytes with the IP header.
+    carries: usize,
 }
 
 /// A network that everybody on it hears: router, interface, address of each.
@@ -92,6 +94,7 @@ impl World {
             peer: None,
             mtu: 1500,
             point_to_point: false,
+            loopback: false,
         };
         let config = InterfaceConfig { passive: true, ..InterfaceConfig::default() };
         self.routers[router].interface_up(self.now, link, config);
@@ -123,12 +126,17 @@ impl World {
                 peer: Some(addresses[1 - end]),
                 mtu: 1400,
                 point_to_point: true,
+                loopback: false,
             };
             let mut both = (link, InterfaceConfig::default());
             change(end, &mut both);
             self.routers[router].interface_up(self.now, both.0, both.1);
         }
-        self.cables.push(Cable { ends: [(a, index, addresses[0]), (b, index, addresses[1])], cut: false });
+        self.cables.push(Cable {
+            ends: [(a, index, addresses[0]), (b, index, addresses[1])],
+            cut: false,
+            carries: 1400,
+        });
         self.settle();
     }
 
@@ -184,6 +192,7 @@ impl World {
             peer: None,
             mtu: 1500,
             point_to_point: false,
+            loopback: false,
         };
         self.lans[number].ends.push((router, link.index, address));
         let now = self.now;
@@ -204,7 +213,7 @@ impl World {
             let (source, to) = (cable.ends[me].2, cable.ends[other]);
             let direct =
                 transmit.destination.is_multicast() || transmit.destination == to.2 || transmit.ttl == 1;
-            if !cable.cut {
+            if !cable.cut && transmit.payload.len() + 20 <= cable.carries {
                 match direct {
                     true => self.fly(to, (source, transmit.destination, transmit.ttl), &transmit.payload),
                     false => self.route_packet(source, &transmit),

@@ -130,7 +130,7 @@ impl Network {
                     .lans
                     .push(super::Lan { ends: (0..wire.ends.len()).map(end).collect(), multicast: true });
             } else {
-                self.world.cables.push(Cable { ends: [end(0), end(1)], cut: false });
+                self.world.cables.push(Cable { ends: [end(0), end(1)], cut: false, carries: 1400 });
             }
         }
     }
@@ -156,6 +156,7 @@ impl Network {
                     peer: None,
                     mtu: 1400,
                     point_to_point: !wire.shared,
+                    loopback: false,
                 };
                 engine.interface_up(now, link, config(wire.area, *cost));
             }
@@ -168,6 +169,7 @@ impl Network {
             peer: None,
             mtu: 1500,
             point_to_point: false,
+            loopback: false,
         };
         let home = self.homes[router];
         engine.interface_up(now, link, InterfaceConfig { passive: true, ..config(home, 10) });

@@ -59,6 +59,7 @@ fn it_comes_back_in_time() {
         peer: Some(Ipv4Addr::new(203, 0, 0, 1)),
         mtu: 1400,
         point_to_point: true,
+        loopback: false,
     };
     let now = world.now;
     world.routers[1].interface_up(now, link, InterfaceConfig::default());

@@ -73,9 +73,10 @@ impl Kernel {
         let addresses = self.netlink.addresses()?;
         let link = |link: coati_os::netlink::Link| {
             let mut own = addresses.iter().filter(|address| address.index == link.index);
+            // 127.0.0.1 is everybody's.
             let (address, found) = own.find_map(|found| match found.local {
-                IpAddr::V4(address) => Some((address, found)),
-                IpAddr::V6(_) => None,
+                IpAddr::V4(address) if !address.is_loopback() => Some((address, found)),
+                _ => None,
             })?;
             let peer = match found.peer {
                 Some(IpAddr::V4(peer)) => Some(peer),
@@ -85,13 +86,14 @@ impl Kernel {
                 index: link.index,
                 name: link.name,
                 address,
-                prefix_len: found.prefix_len,
+                prefix_len: if link.loopback { 32 } else { found.prefix_len },
                 peer,
                 mtu: link.mtu,
                 point_to_point: link.point_to_point,
+                loopback: link.loopback,
             })
         };
-        Ok(links.into_iter().filter(|link| link.up && !link.loopback).filter_map(link).collect())
+        Ok(links.into_iter().filter(|link| link.up).filter_map(link).collect())
     }
 
     /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP.
