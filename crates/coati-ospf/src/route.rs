@@ -293,29 +293,48 @@ impl Table {
         true
     }
 
+    /// Both tables are in the order of destinations, so they are gone through side by side: most routes stay as they are.
     fn compute_all(&mut self, sources: &Sources<'_>) -> bool {
         self.find_routers(sources);
-        let inside: BTreeMap<Destination, Route> = self
-            .adverts
-            .iter()
-            .filter_map(|(destination, adverts)| {
-                Some((*destination, self.inside(*destination, adverts, sources)?))
-            })
-            .collect();
-        let old = std::mem::replace(&mut self.routes, inside);
         let is_external = |advert: &Advert| matches!(advert.what, What::External { .. });
-        let outside: Vec<(Destination, Route)> = self
-            .adverts
-            .iter()
-            .filter(|(destination, adverts)| {
-                adverts.iter().any(is_external) && !self.routes.contains_key(destination)
-            })
-            .filter_map(|(destination, adverts)| {
-                Some((*destination, self.outside(*destination, adverts, sources)?))
-            })
-            .collect();
-        self.routes.extend(outside);
-        self.routes != old
+        let mut routes = std::mem::take(&mut self.routes);
+        let (mut gone, mut come, mut outside) = (Vec::new(), Vec::new(), Vec::new());
+        let mut changed = false;
+        let mut known = routes.iter_mut().peekable();
+        for (destination, adverts) in &self.adverts {
+            while let Some((old, _)) = known.next_if(|(old, _)| *old < destination) {
+                gone.push(*old);
+            }
+            let known = known.next_if(|(old, _)| *old == destination).map(|(_, route)| route);
+            match (known, self.inside(*destination, adverts, sources)) {
+                (Some(route), Some(new)) => {
+                    if *route != new {
+                        *route = new;
+                        changed = true;
+                    }
+                }
+                (None, Some(new)) => come.push((*destination, new)),
+                (route, None) if adverts.iter().any(is_external) => {
+                    // One inside must not be taken for a way to a forwarding address any more.
+                    gone.extend(route.filter(|route| route.kind.is_inside()).map(|_| *destination));
+                    outside.push(*destination);
+                }
+                (route, None) => gone.extend(route.map(|_| *destination)),
+            }
+        }
+        gone.extend(known.map(|(old, _)| *old));
+        changed |= !gone.is_empty() || !come.is_empty();
+        for destination in gone {
+            routes.remove(&destination);
+        }
+        routes.extend(come);
+        self.routes = routes;
+        for destination in outside {
+            let adverts = self.adverts.get(&destination).map_or(&[][..], Vec::as_slice);
+            let new = self.outside(destination, adverts, sources);
+            changed |= self.put(destination, new);
+        }
+        changed
     }
 
     /// Border routers of all areas (section 16.1 step 4, section 16.2), and the best path to each AS boundary router.

@@ -85,8 +85,13 @@ impl<'a> Parser<'a, '_, '_> {
         let selectors = format!("{} remoteid {}", info.header(), info.remoteid);
         if let Some(place) = self.written_before(selectors, &info.origin) {
             let message = format!("there is a sainfo for exactly these already, at {place}");
-            let error = self.error(header, message);
-            self.report(error.help("remove one of them"));
+            // racoon looks for doubles among those with identities only.
+            if info.header() == "sainfo anonymous" {
+                self.warn(header, message, "remove one of them: the first one is used");
+            } else {
+                let error = self.error(header, message);
+                self.report(error.help("remove one of them"));
+            }
         }
         self.state.conf.sainfos.push(info);
         Ok(())

@@ -225,14 +225,13 @@ impl Kernel {
     pub fn set_routes(&mut self, routes: Vec<KernelRoute>) -> Vec<io::Error> {
         let wanted: BTreeSet<KernelRoute> = routes.into_iter().collect();
         let mut errors = Vec::new();
-        let kept = |wanted: &BTreeSet<KernelRoute>, route: &KernelRoute| {
-            wanted.iter().any(|other| (other.network, other.prefix_len) == (route.network, route.prefix_len))
-        };
+        let destination = |route: &KernelRoute| (route.network, route.prefix_len);
+        let destinations: BTreeSet<_> = wanted.iter().map(destination).collect();
         let gone: Vec<KernelRoute> = self.installed.difference(&wanted).cloned().collect();
         for route in gone {
             self.installed.remove(&route);
             // One for the same destination is replaced below. With its interface a route goes by itself.
-            if !kept(&wanted, &route) {
+            if !destinations.contains(&destination(&route)) {
                 let _ = self.netlink.delete_paths(&kernel(&route));
             }
         }

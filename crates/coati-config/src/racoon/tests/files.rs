@@ -270,6 +270,15 @@ fn two_of_the_same() {
     assert!(found[0].starts_with(
         "racoon.conf:2:8: error: there is a sainfo for exactly these already, at racoon.conf:1:1"
     ));
+    // A file with two anonymous ones works with racoon.
+    let anonymous = sainfo.replace("subnet 10.1.0.0/16 any subnet 10.2.0.0/16 any", "anonymous");
+    let (_, remarks) = read(&format!("{anonymous}{anonymous}"));
+    assert!(errors(&remarks).is_empty(), "{remarks:?}");
+    assert!(
+        remarks
+            .iter()
+            .any(|remark| remark.help.as_deref().is_some_and(|h| h.contains("the first one is used")))
+    );
     let remote = SEED.split("sainfo").next().unwrap();
     let (_, remarks) = read(&format!("{remote}{remote}"));
     assert!(remarks.iter().any(|one| one.message.contains("there is a `remote 198.51.100.1 [500]` already")));
