@@ -84,6 +84,12 @@ fn measure(side: u32) -> (u128, u128, usize) {
     (full, leaf, routes)
 }
 
+/// Memory of this process, in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
 /// A leaf is looked at alone, and comes out right.
 #[test]
 fn a_changed_leaf() {
@@ -94,6 +100,22 @@ fn a_changed_leaf() {
 #[test]
 #[ignore = "a measurement"]
 fn scale() {
+    // First of all: what is freed is not given back.
+    for side in [100, 316] {
+        let before = resident();
+        let mut engine = grid(side);
+        let (own, root) = sources(&engine, side);
+        let area = engine.areas.get_mut(&BACKBONE).unwrap();
+        area.paths = spf::compute(&area.graph, root, &own, 16);
+        engine.update_table(true);
+        let bytes = resident().saturating_sub(before);
+        println!(
+            "{} LSAs with their graph and routes: {} MB, {} bytes each",
+            side * side,
+            bytes >> 20,
+            bytes / (side * side) as usize
+        );
+    }
     for side in [32, 100, 224] {
         let (full, leaf, routes) = measure(side);
         println!("{} routers: full {full} us, {routes} routes; leaf {leaf} us", side * side);
