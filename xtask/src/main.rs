@@ -71,7 +71,7 @@ fn test(run: &mut Run) {
     run.step("documentation", documentation);
     if !has("cargo-deny") {
         println!("installing cargo-deny");
-        run.step("install cargo-deny", cargo(&["install", "--locked", "--quiet", "cargo-deny"]));
+        run.step("install cargo-deny", cargo(&["install", "--locked", "--quiet", "--debug", "cargo-deny"]));
     }
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
     run.step("release build", cargo(&["build", "--release", "--quiet"]));

@@ -86,13 +86,14 @@ impl Graph {
             let to = self.enter(to);
             edges.push(Edge { to, metric: link.metric, both_ways: false, data: link.data });
         }
+        edges.shrink_to_fit();
         self.set(number, lsa.flags, edges)
     }
 
     /// A network LSA is there; whether paths may be different now.
     pub(crate) fn set_network(&mut self, designated: Ipv4Addr, routers: &[RouterId]) -> bool {
         let number = self.enter(Node::Network(designated));
-        let mut edges = Vec::new();
+        let mut edges = Vec::with_capacity(routers.len());
         for router in routers {
             let to = self.enter(Node::Router(*router));
             edges.push(Edge { to, metric: 0, both_ways: false, data: Ipv4Addr::UNSPECIFIED });

@@ -236,7 +236,8 @@ impl Table {
             if has_forwarding(&advert) {
                 *self.forwarded.entry(destination).or_default() += 1;
             }
-            self.adverts.entry(destination).or_default().push(advert);
+            // Nearly all destinations have one.
+            self.adverts.entry(destination).or_insert_with(|| Vec::with_capacity(1)).push(advert);
             self.dirty.insert(destination);
             names.push(destination);
         }
