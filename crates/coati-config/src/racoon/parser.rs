@@ -258,6 +258,10 @@ impl<'a> Parser<'a, '_, '_> {
 
     /// The semicolon behind a statement.
     pub(super) fn end(&mut self) -> Parsed<()> {
+        if self.cursor.peek() == Some(Kind::Punctuation(',')) {
+            let error = self.error(self.cursor.span(), "one value is all that may be here");
+            return Err(error.help("end the statement with a semicolon in the place of the comma"));
+        }
         self.cursor.expect(';').inspect_err(|_| {
             self.resume = matches!(self.cursor.peek(), Some(Kind::Word(_))) && self.on_new_line();
         })
@@ -465,6 +469,12 @@ impl<'a> Parser<'a, '_, '_> {
         let mut list = vec![one(self)?];
         while self.cursor.accept(',') {
             list.push(one(self)?);
+        }
+        if let Some(Kind::Word(word)) = self.cursor.peek()
+            && !self.on_new_line()
+        {
+            let error = self.error(self.cursor.span(), format!("a comma `,` is missing before `{word}`"));
+            return Err(error.help(format!("write `, {word}`, or end the statement with a semicolon")));
         }
         Ok(list)
     }

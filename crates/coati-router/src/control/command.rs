@@ -168,7 +168,18 @@ impl Control {
         }
         self.settle(now);
         if count == 0 {
-            let text = format!("there is no such SA between {ours} and {theirs} (`setkey -D` lists them)");
+            let same_ends =
+                |pair: &&ike::PairInfo| (pair.selector.source, pair.selector.destination) == (ours, theirs);
+            let others: Vec<String> = pairs
+                .iter()
+                .filter(same_ends)
+                .map(|pair| coati_config::setkey::upper_name(pair.selector.upper))
+                .collect();
+            let advice = match others.as_slice() {
+                [] => "`setkey -D` lists them".to_owned(),
+                others => format!("there is one for {}: name that protocol", others.join(" and ")),
+            };
+            let text = format!("there is no such SA between {ours} and {theirs} ({advice})");
             return Err(Refused::new(Cause::NotFound, text));
         }
         Ok(())

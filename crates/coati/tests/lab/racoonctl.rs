@@ -89,6 +89,10 @@ fn commands_and_events() {
         1,
         &["no outbound policy has this selector", "setkey -DP"],
     );
+    let unnamed = "racoonctl ds esp inet 192.0.2.1 198.51.100.1 udp";
+    says(&lab, "a", unnamed, 1, &["there is no such SA", "there is one for gre: name that protocol"]);
+    let from_elsewhere = "racoonctl es isakmp inet 192.0.2.9 198.51.100.1";
+    says(&lab, "a", from_elsewhere, 1, &["no socket for IKE has the address 192.0.2.9"]);
     says(&lab, "a", "racoonctl ds esp inet 10.7.0.0/16 10.8.0.0/16 any", 1, &["there is no such SA"]);
     says(&lab, "a", "racoonctl gc inet 192.0.2.1 198.51.100.1", 1, &["no certificate"]);
     says(&lab, "a", "racoonctl lu joe", 1, &["no user `joe`"]);
