@@ -105,6 +105,9 @@ pub struct Peer {
     pub nat_traversal: NatTraversal,
     /// Whether a responder makes the policies that the peer's identities ask for.
     pub generate_policy: GeneratePolicy,
+    /// SAs in transport mode end where the peer's identities of quick mode say, which may be other hosts than those that
+    /// speak IKE.
+    pub support_proxy: bool,
     /// Names this section for the `remoteid` of sainfo sections; 0 is none.
     pub ph1id: u32,
     /// How strictly the peer's lifetimes, key lengths and groups are compared with ours.
@@ -146,6 +149,7 @@ impl Default for Peer {
             proposals: Vec::new(),
             nat_traversal: NatTraversal::Off,
             generate_policy: GeneratePolicy::Off,
+            support_proxy: false,
             ph1id: 0,
             proposal_check: ProposalCheck::default(),
             fragmentation: Fragmentation::Off,

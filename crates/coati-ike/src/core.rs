@@ -327,7 +327,7 @@ impl Core {
     pub(crate) fn release(&mut self, id: u64) -> bool {
         let Some(pair) = self.pairs.get_mut(&id) else { return false };
         let Some(outbound) = pair.held.take() else { return false };
-        let remote = pair.want.remote;
+        let remote = pair.want.peer();
         self.ask(Request::Add(outbound), Some(Purpose::Install(remote)));
         true
     }

@@ -42,6 +42,11 @@ pub(crate) struct Want {
 }
 
 impl Want {
+    /// Where the peer speaks IKE: from where its SAs end, unless IKE speaks for another host (`support_proxy`).
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.party.as_ref().map_or(self.remote, |party| party.address)
+    }
+
     /// Whether both are about the same packets from and to the same host.
     pub(crate) fn is_for(&self, other: &Self) -> bool {
         let same_party = match (&self.party, &other.party) {
@@ -98,7 +103,7 @@ impl Keyed for Pair {
     type Key = PairKey;
 
     fn keys(&self) -> impl Iterator<Item = PairKey> {
-        let (selector, remote) = (PairKey::Selector(self.want.selector), PairKey::Remote(self.want.remote));
+        let (selector, remote) = (PairKey::Selector(self.want.selector), PairKey::Remote(self.want.peer()));
         let spis = [self.inbound.spi, self.outbound.spi].map(PairKey::Spi);
         [selector, remote, PairKey::Phase1(self.phase1)].into_iter().chain(spis)
     }

@@ -88,6 +88,7 @@ fn peer(site: &Site, store: &Store<'_>, remote: &racoon::Remote) -> Peer {
             racoon::NatTraversal::On => NatTraversal::On,
             racoon::NatTraversal::Force => NatTraversal::Force,
         },
+        support_proxy: remote.support_proxy,
         generate_policy: match remote.generate_policy {
             racoon::GeneratePolicy::Off => GeneratePolicy::Off,
             racoon::GeneratePolicy::Require => GeneratePolicy::Require,

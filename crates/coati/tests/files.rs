@@ -199,10 +199,12 @@ fn included_files() {
 #[test]
 fn what_the_engine_does_not_do_yet_is_refused() {
     let dir = Dir::seed("unsupported");
-    dir.edit("racoon.conf", "passive off;", "passive off;\nsupport_proxy on;");
+    let text = fs::read_to_string(dir.path.join("racoon.conf")).unwrap();
+    fs::write(dir.path.join("racoon.conf"), format!("privsep {{\n  chroot \"/var/empty\"; }}\n{text}"))
+        .unwrap();
     let ran = dir.check();
     assert_ne!(ran.code, 0);
-    ran.says(&["racoon.conf:1:1: error: support_proxy is not done"]);
+    ran.says(&["racoon.conf:2:10: error: privsep chroot is not done"]);
 }
 
 /// What people write for gateways that somebody calls: it can start, and every weak choice is named.

@@ -24,18 +24,15 @@ pub fn unsupported(conf: &RacoonConf) -> Vec<Diagnostic> {
     }
     let nowhere = Origin::default();
     let first = conf.remotes.first().map_or(&nowhere, |remote| &remote.origin);
-    if let Some(chroot) = &conf.privsep.chroot {
-        found.push((&chroot.origin, "privsep chroot".to_owned()));
-    }
     let refused = |(origin, what): (&Origin, String)| {
         let message = format!("{what} is not supported yet");
         origin.remark(Severity::Error, message).help("remove it, if you can do without")
     };
     let mut remarks: Vec<Diagnostic> = found.into_iter().map(refused).collect();
-    for remote in conf.remotes.iter().filter(|remote| remote.support_proxy) {
-        let message = "support_proxy is not done: SAs always end at the addresses that IKE speaks from";
-        let help = "remove it; peers whose SAs end at other addresses cannot be served";
-        remarks.push(remote.origin.remark(Severity::Error, message).help(help));
+    if let Some(chroot) = &conf.privsep.chroot {
+        let message = "privsep chroot is not done: one process reads the files anew and starts the hooks";
+        let help = "remove it; user and group take the daemon's rights away";
+        remarks.push(chroot.origin.remark(Severity::Error, message).help(help));
     }
     for proposal in conf.remotes.iter().flat_map(|remote| &remote.proposals) {
         if proposal.lifetime.bytes.is_some() {

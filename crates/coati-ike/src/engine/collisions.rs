@@ -175,7 +175,7 @@ impl Engine {
         // Begun from both sides at once: which one stays does not wait.
         self.use_held(now, &want);
         let Some(new) = self.core.pairs.get(&id).filter(|pair| !pair.retired).cloned() else { return };
-        for id in self.phase1.ids(want.remote) {
+        for id in self.phase1.ids(want.peer()) {
             if let Some(sa) = self.phase1.get_mut(&id) {
                 let is_its = want.party.as_ref().is_none_or(|party| party.is_at(sa.remote));
                 sa.waiting.retain(|waiting| !is_its || waiting.selector != want.selector);

@@ -52,7 +52,7 @@ impl Engine {
 
     /// Phase 2 for `want` under whatever ISAKMP SA there is, or under one that is to come.
     pub(super) fn negotiate(&mut self, now: Instant, want: Want) {
-        let remote = want.remote;
+        let remote = want.peer();
         if let Some(id) = self.best(remote, want.party.as_ref())
             && let Some(sa) = self.phase1.get_mut(&id)
         {
@@ -64,7 +64,7 @@ impl Engine {
             }
         } else if let Some(sa) = self.under_way(remote) {
             wait_for(sa, want);
-        } else {
+        } else if remote == want.remote {
             let local = want.local;
             self.begin_phase1(now, local, remote, vec![want]);
         }

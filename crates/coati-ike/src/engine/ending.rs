@@ -156,7 +156,7 @@ impl Engine {
         let Some(want) = self.core.pairs.get(&id).map(|pair| pair.want.clone()) else { return };
         if let Some(inbound) = self.core.remove_pair(id, why)
             && let Some(sa) =
-                self.best(want.remote, want.party.as_ref()).and_then(|best| self.phase1.get(&best))
+                self.best(want.peer(), want.party.as_ref()).and_then(|best| self.phase1.get(&best))
         {
             informational::delete_esp(&mut self.core, sa, &[inbound.spi]);
         }

@@ -134,7 +134,7 @@ impl Engine {
             let Some(party) = first else { break };
             self.take_leave(party.address, Some(&party), EndReason::Shutdown);
         }
-        let left: BTreeSet<IpAddr> = self.core.pairs.values().map(|pair| pair.want.remote).collect();
+        let left: BTreeSet<IpAddr> = self.core.pairs.values().map(|pair| pair.want.peer()).collect();
         for remote in left {
             self.take_leave(remote, None, EndReason::Shutdown);
         }

@@ -60,11 +60,11 @@ impl Engine {
             let index = self.phase1.get(&pair.phase1).map(|sa| sa.peer);
             let index_before = index.and(sections.get(&pair.phase1).copied());
             let peer = |config: &Config, index: Option<usize>| {
-                let index = index.or_else(|| config.peer_of(pair.want.remote));
+                let index = index.or_else(|| config.peer_of(pair.want.peer()));
                 let peer = index.and_then(|index| config.peers.get(index));
                 SainfoPeer {
                     said: said.as_ref(),
-                    remote: SocketAddr::new(pair.want.remote, 0),
+                    remote: SocketAddr::new(pair.want.peer(), 0),
                     ph1id: peer.map_or(0, |peer| peer.ph1id),
                     given: self.core.leases.of(pair.phase1),
                 }

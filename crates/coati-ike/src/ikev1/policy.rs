@@ -103,6 +103,10 @@ pub(crate) fn wanted(
         GeneratePolicy::Unique => (core.generated_reqid(), core.generated_reqid()),
         _ => (ReqId(0), ReqId(0)),
     };
+    // With `support_proxy` SAs end where the identities say.
+    let proxied = peer.support_proxy && mode != Mode::Tunnel && !sa.nat.found();
+    let end =
+        |id: &EndpointId, ike: IpAddr| if proxied && id.prefix.is_host() { id.prefix.address } else { ike };
     Want {
         selector: Selector {
             source: ours.prefix,
@@ -111,8 +115,8 @@ pub(crate) fn wanted(
             destination_port: theirs.port,
             upper: ours.upper,
         },
-        local: sa.local.ip(),
-        remote: sa.remote.ip(),
+        local: end(ours, sa.local.ip()),
+        remote: end(theirs, sa.remote.ip()),
         mode,
         reqid_out,
         reqid_in,
@@ -130,7 +134,7 @@ pub(crate) fn claim_refused(core: &Core, sa: &Phase1, want: &Want) -> Option<Str
     if theirs == Prefix::host(sa.remote.ip()) {
         return None;
     }
-    if want.mode != Mode::Tunnel {
+    if want.mode != Mode::Tunnel && want.remote == sa.remote.ip() {
         return Some("in transport mode a peer has just its own address".into());
     }
     if let Some(given) = core.leases.of(sa.id) {

@@ -546,8 +546,12 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
         );
         (Notification::INVALID_ID_INFORMATION, text.into())
     })?;
-    if want.remote != sa.remote.ip() {
-        let text = format!("it wants SAs for {}, which is somebody else's address", want.remote);
+    let proxied = peer.support_proxy && want.mode != Mode::Tunnel && !sa.nat.found();
+    if want.remote != sa.remote.ip() && !proxied {
+        let text = format!(
+            "it wants SAs for {}, which is somebody else's address (support_proxy allows it)",
+            want.remote
+        );
         return Err((Notification::INVALID_ID_INFORMATION, text.into()));
     }
     let (local_id, remote_id) = endpoints(&want.selector);

@@ -64,6 +64,8 @@ struct World {
     /// Chance of a second copy in percent.
     copies: u32,
     nat: Option<NatBox>,
+    /// Addresses under which the hosts see each other, where those are not their own: IKE speaks for somebody else.
+    aliases: Option<[IpAddr; 2]>,
     /// What is done to datagrams on their way: by sender. `false` loses them.
     touch: fn(usize, &mut [u8]) -> bool,
     flying: BinaryHeap<Reverse<Flying>>,
@@ -176,6 +178,7 @@ impl World {
             cut: false,
             copies: 0,
             nat: None,
+            aliases: None,
             touch: |_, _| true,
             flying: BinaryHeap::new(),
             sent: 0,
@@ -242,6 +245,15 @@ impl World {
         let lost = self.random.below(100) < self.loss || self.cut || !untouched;
         let other = 1 - from;
         let (mut source, mut destination) = (transmit.local, transmit.remote);
+        if let Some(aliases) = self.aliases {
+            // The first host goes by the other's alias, and is seen under its own.
+            let other_is_meant = from == 0 && destination.ip() == aliases[1];
+            let first_is_meant = from == 1 && destination.ip() == aliases[0];
+            if other_is_meant || first_is_meant {
+                source.set_ip(if from == 0 { aliases[0] } else { aliases[1] });
+                destination.set_ip(self.hosts[1 - from].address);
+            }
+        }
         match &self.nat {
             Some(nat) if from == 0 => source = SocketAddr::new(nat.public, source.port() + nat.shift),
             Some(nat) if destination.ip() == nat.public => {

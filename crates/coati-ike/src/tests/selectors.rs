@@ -203,6 +203,52 @@ fn a_policy_is_made_only_for_what_is_nobody_elses() {
     }
 }
 
+/// `support_proxy`: IKE is spoken by one host, and SAs are for another one.
+#[test]
+fn sas_may_end_at_other_hosts_than_ike() {
+    const SERVED: [&str; 2] = ["192.0.2.50", "198.51.100.50"];
+    for (proxy, generated) in [(false, false), (true, false), (false, true), (true, true)] {
+        // The first one is itself what it protects; the second one sees its IKE come from another address, and answers
+        // from one.
+        let mut b = config(A);
+        b.peers[0].support_proxy = proxy;
+        b.peers[0].generate_policy = if generated { GeneratePolicy::Require } else { GeneratePolicy::Off };
+        let mut world = World::with(1, config(SERVED[1]), b.clone());
+        let now = world.now;
+        world.hosts[0] = Host::new(1000, SERVED[0], SERVED[1], config(SERVED[1]), now);
+        let of = if generated { [].as_slice() } else { &policies(SERVED[1], SERVED[0]) };
+        world.hosts[1] = Host::new(2000, B, A, b, now);
+        world.hosts[1].sadb.request(now, 0, Request::SpdFlush);
+        for policy in of {
+            world.hosts[1].sadb.request(now, 0, Request::SpdAdd(Box::new(policy.clone())));
+        }
+        let there = world.hosts[1].sadb.policies();
+        world.hosts[1].engine.handle_policies(&there);
+        world.aliases = Some([A.parse().unwrap(), SERVED[1].parse().unwrap()]);
+        world.acquire(0);
+        world.run(Duration::from_secs(2));
+        let why = world.hosts[1].failures();
+        if !proxy {
+            assert!(why.contains("somebody else's address") || why.contains("just its own address"), "{why}");
+            continue;
+        }
+        let now = world.now;
+        let ends: Vec<(String, String)> = world.hosts[1]
+            .sas(now)
+            .iter()
+            .map(|sa| (sa.id.source.to_string(), sa.id.destination.to_string()))
+            .collect();
+        assert_eq!(ends.len(), 2, "{generated} {}", world.story());
+        assert!(ends.contains(&(SERVED[0].into(), SERVED[1].into())), "{ends:?}");
+        // What the host that speaks IKE deletes is gone, although the SAs have other addresses.
+        world.hosts[0].engine.shutdown();
+        world.settle();
+        world.run(Duration::from_secs(2));
+        assert!(world.hosts[1].sas(world.now).is_empty());
+        assert_eq!(world.hosts[1].sadb.policies().len(), if generated { 0 } else { 2 });
+    }
+}
+
 #[test]
 fn the_most_particular_sainfo_is_taken() {
     let end = |address: &str| EndpointId {

@@ -249,7 +249,6 @@ fn timers_and_ports() {
 fn what_is_refused() {
     let rest = remote("192.0.2.1", "");
     for (text, what) in [
-        (remote("192.0.2.1", "support_proxy on;"), "support_proxy"),
         (format!("mode_cfg {{ auth_source radius; }} {rest}"), "asks neither RADIUS nor LDAP nor PAM"),
         (rest.replace("pre_shared_key", "rsasig"), "add: certificate_type x509"),
         (remote("192.0.2.1", "my_identifier keyid file \"other.id\";"), "\"other.id\": it was not read"),
