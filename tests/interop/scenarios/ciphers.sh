@@ -5,6 +5,9 @@ gre_in_b
 strongswan_up "$PEERS/swanctl.conf"
 coati_files "$SITES/seed/freebsd-a"
 cp /run/site/racoon.conf /run/racoon.conf
+# Nobody speaks by himself: a hello of OSPF or a router solicitation would ask for keys between two of the orders below.
+rm /run/site/ospfd.conf
+in_a sh -c 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6'
 coati_up
 no_sa() { ! in_a "$COATI" setkey -s /run/coati.sock -D | grep -q esp; }
 # IKE: cipher, hash, group; ESP: cipher, authentication; each as racoon.conf and as strongSwan call it.

@@ -1,8 +1,8 @@
 # libreswan with a pre-shared key, GRE in transport mode, group 5: either side begins.
 
 network
-libreswan_up "$PEERS/libreswan.conf"
 gre_in_b
+libreswan_up "$PEERS/libreswan.conf"
 coati_files "$SITES/seed/freebsd-a"
 sed -i 's/^dh_group 2;/dh_group 5;/; s/^pfs_group 2;/pfs_group 5;/' /run/site/racoon.conf
 coati_up
