@@ -127,7 +127,7 @@ impl Engine {
             .map(|(e, _)| e.clone())
             .collect();
         for ends in gone {
-            self.end(now, &ends);
+            self.end(&ends);
         }
         for (ends, wanted) in wanted {
             match self.sessions.get_mut(&ends) {
@@ -148,11 +148,10 @@ impl Engine {
         self.sessions.insert(ends, Entry { name: wanted.name, local: wanted.local, session });
     }
 
-    fn end(&mut self, now: Instant, ends: &Ends) {
+    fn end(&mut self, ends: &Ends) {
         let Some(mut entry) = self.sessions.remove(ends) else { return };
         self.numbers.remove(&entry.session.discriminator);
-        entry.session.end(now);
-        let packet = entry.session.farewell();
+        let packet = entry.session.end();
         self.send(ends, entry.local, &packet);
     }
 
@@ -211,10 +210,9 @@ impl Engine {
             Change::Down(diagnostic) => {
                 let remote = entry.session.remote.diagnostic;
                 // FRR 8.4 takes its leave by saying that we have told it to be down, which we have not.
-                let contradicts = remote == Diagnostic::NEIGHBOUR_DOWN;
+                let leaves = [Diagnostic::ADMIN_DOWN, Diagnostic::NEIGHBOUR_DOWN].contains(&remote);
                 let switched_off = entry.session.remote.state == State::AdminDown
-                    || diagnostic == Diagnostic::NEIGHBOUR_DOWN
-                        && (remote == Diagnostic::ADMIN_DOWN || contradicts);
+                    || diagnostic == Diagnostic::NEIGHBOUR_DOWN && leaves;
                 Event::Down { ends, name, diagnostic, remote, switched_off }
             }
         });

@@ -212,12 +212,12 @@ impl Session {
         self.enter(now, State::Down, Diagnostic::EXPIRED)
     }
 
-    /// Switched off: the other end is told.
-    pub(crate) fn end(&mut self, now: Instant) {
+    /// Switched off: what the other end is told.
+    pub(crate) fn end(&mut self) -> Control {
         self.polling = false;
         self.state = State::AdminDown;
         self.diagnostic = Diagnostic::ADMIN_DOWN;
-        self.since = now;
+        self.packet(false)
     }
 
     /// A periodic packet, when one is due. Intervals are a random part shorter than agreed, so that sessions do not
@@ -238,11 +238,6 @@ impl Session {
     pub(crate) fn answer(&mut self) -> Control {
         self.sent += 1;
         self.packet(true)
-    }
-
-    /// The last packet of one that ends.
-    pub(crate) fn farewell(&self) -> Control {
-        self.packet(false)
     }
 
     fn packet(&self, is_final: bool) -> Control {

@@ -149,7 +149,7 @@ impl Engine {
                     && description.options == neighbour.options
                     && description.sequence == expected;
                 if right {
-                    self.answered(peer);
+                    neighbour.unanswered = 0;
                     self.take_description(now, peer, description);
                 } else {
                     self.start_exchange(now, peer, "sequence number mismatch");
@@ -320,8 +320,8 @@ impl Engine {
         if keys.iter().any(|key| self.find(peer.interface, key).is_none()) {
             return self.start_exchange(now, peer, "bad link state request");
         }
-        self.asked_again(now, peer, keys);
-        self.send_updates_to(now, peer, keys);
+        let length = self.send_updates_to(now, peer, keys);
+        self.asked(peer, keys, length);
     }
 
     /// Repetitions that are due.

@@ -229,34 +229,19 @@ impl Engine {
         }
     }
 
-    /// Sends these LSAs to one neighbour.
-    pub(crate) fn send_updates_to(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) {
-        let Some(interface) = self.interfaces.get(&peer.interface) else { return };
-        if let Some(destination) = interface.address_of(peer.key) {
-            self.send_updates(now, peer.interface, destination, keys);
-        }
+    /// Sends these LSAs to one neighbour. Returns the length of the largest IP packet, in bytes.
+    pub(crate) fn send_updates_to(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) -> usize {
+        let address = self.interfaces.get(&peer.interface).and_then(|i| i.address_of(peer.key));
+        address.map_or(0, |destination| self.send_updates(now, peer.interface, destination, keys))
     }
 
-    /// Sends these LSAs, in as many packets as it takes.
-    fn send_updates(&mut self, now: Instant, index: u32, destination: Ipv4Addr, keys: &[LsaKey]) {
-        for lsas in self.updates(now, index, keys) {
-            self.send_update_bytes(index, destination, &lsas);
-        }
-    }
-
-    /// Bytes of the largest IP packet that these LSAs make.
-    pub(crate) fn largest_update(&self, now: Instant, index: u32, keys: &[LsaKey]) -> usize {
-        let length = |lsas: &Vec<Vec<u8>>| lsas.iter().map(Vec::len).sum::<usize>() + 20 + HEADER_LEN + 4;
-        self.updates(now, index, keys).iter().map(length).max().unwrap_or(0)
-    }
-
-    /// These LSAs as bytes, by packets.
-    fn updates(&self, now: Instant, index: u32, keys: &[LsaKey]) -> Vec<Vec<Vec<u8>>> {
-        let Some(interface) = self.interfaces.get(&index) else { return Vec::new() };
+    /// Sends these LSAs, in as many packets as it takes. Returns the length of the largest IP packet, in bytes.
+    fn send_updates(&mut self, now: Instant, index: u32, destination: Ipv4Addr, keys: &[LsaKey]) -> usize {
+        let Some(interface) = self.interfaces.get(&index) else { return 0 };
         let (room, delay) =
             (interface.room().saturating_sub(HEADER_LEN + 4), interface.config.transmit_delay);
         let mut packets = Vec::new();
-        let (mut part, mut length) = (Vec::new(), 0);
+        let (mut part, mut length, mut largest) = (Vec::new(), 0, 0);
         for entry in keys.iter().filter_map(|key| self.find(index, key)) {
             // InfTransDelay, but not past MaxAge, and not for an age that does not grow.
             let age = entry.age(now);
@@ -266,10 +251,14 @@ impl Engine {
                 length = 0;
             }
             length += bytes.len();
+            largest = largest.max(length);
             part.push(bytes);
         }
         packets.extend((!part.is_empty()).then_some(part));
-        packets
+        for lsas in packets {
+            self.send_update_bytes(index, destination, &lsas);
+        }
+        20 + HEADER_LEN + 4 + largest
     }
 
     /// Updates that were not acknowledged in time go to the neighbour itself (section 13.6).
@@ -284,9 +273,8 @@ impl Engine {
             });
         }
         if !there.is_empty() {
-            let length = self.largest_update(now, peer.interface, &there);
+            let length = self.send_updates_to(now, peer, &there);
             self.unanswered(peer, length);
-            self.send_updates_to(now, peer, &there);
         }
     }
 

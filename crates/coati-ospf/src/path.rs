@@ -2,8 +2,6 @@
 //! router on the way drops what is too long for the next link and nobody hears of it. After a few repetitions packets
 //! are no longer than any path has to carry.
 
-use std::time::Instant;
-
 use coati_wire::ospf::LsaKey;
 
 use crate::engine::{Engine, Event};
@@ -38,21 +36,14 @@ impl Engine {
         true
     }
 
-    /// The neighbour has got something large, or something else can be said of it.
-    pub(crate) fn answered(&mut self, peer: Peer) {
-        if let Some(neighbour) = self.neighbour_mut(peer) {
-            neighbour.unanswered = 0;
-        }
-    }
-
-    /// A neighbour that asks for the same again has not got the answer.
-    pub(crate) fn asked_again(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) {
+    /// A neighbour has asked, and got packets of up to this length: when it asks for the same again it has not got them.
+    pub(crate) fn asked(&mut self, peer: Peer, keys: &[LsaKey], length: usize) {
         let first = keys.first().copied();
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
-        if std::mem::replace(&mut neighbour.last_asked, first) != first {
-            return self.answered(peer);
+        if std::mem::replace(&mut neighbour.last_asked, first) == first {
+            self.unanswered(peer, length);
+        } else {
+            neighbour.unanswered = 0;
         }
-        let length = self.largest_update(now, peer.interface, keys);
-        self.unanswered(peer, length);
     }
 }

@@ -110,11 +110,6 @@ impl World {
         world
     }
 
-    /// The internet is another one from now on; what is under way arrives as it would have.
-    pub fn set_conditions(&mut self, conditions: Conditions) {
-        self.conditions = conditions;
-    }
-
     /// The time now.
     pub fn time(&self) -> Now {
         Now { at: self.now, wall: EPOCH + self.elapsed().as_secs() }

@@ -165,12 +165,12 @@ fn bfd_sees_a_silent_cut() {
         let shown = world.router(0).control().show(time, &["bfd", "peers"]).unwrap();
         assert_eq!(shown.contains("Status: up"), bfd, "{shown}");
         let cut = world.elapsed();
-        world.set_conditions(Conditions { loss: 100, ..Conditions::default() });
+        world.cut = true;
         let gone = |world: &World| (0..2).all(|at| world.at(at).control().neighbours().is_empty());
         assert!(world.run_until(Duration::from_secs(60), gone), "{}", story(&world));
         let took = world.elapsed() - cut;
         assert_eq!(took < Duration::from_millis(300), bfd, "{took:?}");
-        world.set_conditions(Conditions::default());
+        world.cut = false;
         assert!(world.run_until(Duration::from_secs(60), World::is_up), "{}", story(&world));
     }
 }

@@ -37,6 +37,37 @@ pub struct Kernel {
     inside_routes: BTreeSet<InsideRoute>,
 }
 
+/// Opens and closes sockets until there is one for each of these interfaces: by index its name and our address there.
+fn keep_open<S>(
+    sockets: &mut BTreeMap<u32, (Ipv4Addr, S)>,
+    wanted: &BTreeMap<u32, (&str, Ipv4Addr)>,
+    open: impl Fn(u32, &str, Ipv4Addr) -> io::Result<S>,
+) -> Vec<io::Error> {
+    sockets.retain(|index, (address, _)| wanted.get(index).is_some_and(|(_, own)| own == address));
+    let mut errors = Vec::new();
+    for (index, (name, address)) in wanted {
+        if sockets.contains_key(index) {
+            continue;
+        }
+        match open(*index, name, *address) {
+            Ok(socket) => drop(sockets.insert(*index, (*address, socket))),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}
+
+/// Names the protocol and the interface of a socket that could not be opened.
+fn while_opening(protocol: &str, name: &str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => " (another daemon has its port: stop that)",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("{protocol} socket on {name}: {error}{advice}"))
+    }
+}
+
 impl Kernel {
     /// Watches interfaces from now on. Routes that a predecessor has left behind count as installed, so that they go
     /// when OSPF does not know them.
@@ -112,51 +143,20 @@ impl Kernel {
 
     /// Opens and closes sockets until there is one for each of these.
     pub fn speak_on<'a>(&mut self, links: impl Iterator<Item = &'a Link>) -> Vec<io::Error> {
-        let wanted: BTreeMap<u32, &Link> = links.map(|link| (link.index, link)).collect();
-        self.sockets
-            .retain(|index, (address, _)| wanted.get(index).is_some_and(|link| link.address == *address));
+        let wanted = links.map(|link| (link.index, (link.name.as_str(), link.address))).collect();
+        let open = |index, name: &str, address| {
+            OspfSocket::new(name, index, address).map_err(while_opening("OSPF", name))
+        };
+        let errors = keep_open(&mut self.sockets, &wanted, open);
         self.designated.retain(|index| self.sockets.contains_key(index));
-        let mut errors = Vec::new();
-        for (index, link) in wanted {
-            if self.sockets.contains_key(&index) {
-                continue;
-            }
-            match OspfSocket::new(&link.name, index, link.address) {
-                Ok(socket) => {
-                    self.sockets.insert(index, (link.address, socket));
-                }
-                Err(error) => {
-                    let text = format!("OSPF socket on {}: {error}", link.name);
-                    errors.push(io::Error::new(error.kind(), text));
-                }
-            }
-        }
         errors
     }
 
-    /// Opens and closes BFD's sockets until there are some for each of these interfaces.
+    /// The same with BFD's.
     pub fn speak_bfd_on(&mut self, wanted: &BTreeMap<u32, (&str, Ipv4Addr)>) -> Vec<io::Error> {
-        self.bfd.retain(|index, (address, _)| wanted.get(index).is_some_and(|(_, own)| own == address));
-        let mut errors = Vec::new();
-        for (index, (name, address)) in wanted {
-            if self.bfd.contains_key(index) {
-                continue;
-            }
-            match BfdSocket::new(name, *address) {
-                Ok(socket) => {
-                    self.bfd.insert(*index, (*address, socket));
-                }
-                Err(error) => {
-                    let advice = match error.kind() {
-                        io::ErrorKind::AddrInUse => " (another BFD daemon has UDP port 3784: stop it)",
-                        _ => "",
-                    };
-                    errors
-                        .push(io::Error::new(error.kind(), format!("BFD socket on {name}: {error}{advice}")));
-                }
-            }
-        }
-        errors
+        keep_open(&mut self.bfd, wanted, |_, name, address| {
+            BfdSocket::new(name, address).map_err(while_opening("BFD", name))
+        })
     }
 
     /// What has come to BFD's port: interface, source, TTL and payload.

@@ -419,22 +419,16 @@ impl Daemon {
     }
 
     fn speak_bfd(&mut self) {
-        let mut transmits = Vec::new();
-        while let Some(transmit) = self.control.poll_bfd() {
-            transmits.push(transmit);
-        }
+        let transmits: Vec<_> = std::iter::from_fn(|| self.control.poll_bfd()).collect();
+        let wanted = self.control.bfd_interfaces();
         // The last packets of sessions that are gone leave while their socket is there still.
-        let last = |transmit: &&coati_bfd::Transmit| {
-            !self.control.bfd_interfaces().contains_key(&transmit.interface)
-        };
-        let gone: Vec<_> = transmits.iter().filter(last).cloned().collect();
-        transmits.retain(|transmit| !gone.contains(transmit));
-        let mut failed: Vec<io::Error> =
-            gone.iter().filter_map(|transmit| self.kernel.send_bfd(transmit).err()).collect();
-        for error in self.kernel.speak_bfd_on(&self.control.bfd_interfaces()) {
+        let (goes_on, gone): (Vec<_>, Vec<_>) =
+            transmits.iter().partition(|transmit| wanted.contains_key(&transmit.interface));
+        let mut failed: Vec<_> = gone.iter().filter_map(|last| self.kernel.send_bfd(last).err()).collect();
+        for error in self.kernel.speak_bfd_on(&wanted) {
             self.log.line(Level::Error, &error.to_string());
         }
-        failed.extend(transmits.iter().filter_map(|transmit| self.kernel.send_bfd(transmit).err()));
+        failed.extend(goes_on.iter().filter_map(|transmit| self.kernel.send_bfd(transmit).err()));
         for error in failed {
             self.log.line(Level::Debug, &format!("BFD: sending failed: {error}"));
         }

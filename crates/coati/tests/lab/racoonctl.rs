@@ -46,6 +46,10 @@ fn commands_and_events() {
     says(&lab, "a", "coati show ike", 0, &["198.51.100.1  (remote at ", "racoon.conf:", "established"]);
     says(&lab, "a", "coati show ike --json", 0, &["\"remote\": \"198.51.100.1\"", "\"failure\": null"]);
 
+    says(&lab, "a", "coati clear ip ospf neighbor 203.0.113.2", 0, &["1 cleared"]);
+    says(&lab, "a", "coati clear ip ospf neighbor 9.9.9.9", 1, &["there is no such thing"]);
+    says(&lab, "a", "coati show bfd peers brief", 0, &["Session count: 0"]);
+
     // Watched while everything is taken down and up again.
     let mut watch = lab.coati();
     let events = lab.dir.join("events");
