@@ -109,6 +109,19 @@ impl Engine {
         if same {
             return;
         }
+        self.tell(
+            |debug| debug.lsa,
+            |_| {
+                let what = match (&old, &new) {
+                    (_, None) => "taken out of the table",
+                    (None, _) => "new",
+                    _ => "changed",
+                };
+                let sequence =
+                    new.as_ref().map_or(String::new(), |lsa| format!(", seq 0x{:08x}", lsa.header.sequence));
+                format!("LSA {what}: {}{sequence}", crate::debug::key(key))
+            },
+        );
         if !crate::exchange::is_opaque(key.kind) {
             self.stop_helping_all(now, key);
         }

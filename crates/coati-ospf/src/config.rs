@@ -40,6 +40,8 @@ pub struct Config {
     pub summary_addresses: Vec<ExternalRange>,
     /// Whether others are kept from going through this router.
     pub stub_router: StubRouter,
+    /// This router restarts gracefully, within so many seconds (RFC 3623); `None`: its end is told to all.
+    pub graceful_restart: Option<u32>,
     /// Neighbours are helped through their graceful restarts (RFC 3623).
     pub graceful_restart_helper: bool,
 }
@@ -59,6 +61,7 @@ impl Config {
             lsa_times: LsaTimes::default(),
             summary_addresses: Vec::new(),
             stub_router: StubRouter::default(),
+            graceful_restart: None,
             graceful_restart_helper: true,
         }
     }
@@ -145,11 +148,20 @@ pub struct Deviations {
     pub prompt_origination: bool,
     /// Routes through a neighbour that is dead go at once, whatever is to be between two computations of paths.
     pub loss_at_once: bool,
+    /// The first hellos of an interface name a neighbour that was there before: once without it, so that it forgets an
+    /// adjacency that it still has, and then with it for RxmtInterval, so that it begins the exchange at once.
+    pub remembered_neighbour: bool,
 }
 
 impl Default for Deviations {
     fn default() -> Self {
-        Self { hello_at_once: true, early_retransmission: true, prompt_origination: true, loss_at_once: true }
+        Self {
+            hello_at_once: true,
+            early_retransmission: true,
+            prompt_origination: true,
+            loss_at_once: true,
+            remembered_neighbour: true,
+        }
     }
 }
 

@@ -72,8 +72,14 @@ impl Engine {
             return;
         }
         interface.state_changes += u32::from(before.2 != after.2);
+        let (name, state) = (interface.link.name.clone(), interface.state);
         let area = interface.config.area;
         let active = interface.is_active();
+        self.tell(
+            |debug| debug.interface,
+            |_| format!("{name}: {:?} -> {state:?}, dr {designated}, bdr {backup}", before.2),
+        );
+        self.remember_designated(index);
         self.judge_adjacencies(now, index);
         self.topology_changed(now, area);
         self.network_lsa_soon(now, area, own);

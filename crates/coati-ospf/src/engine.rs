@@ -13,10 +13,13 @@ use coati_wire::ospf::{
 use crate::area::Area;
 use crate::auth::{self, Refusal};
 use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId, StubRouter};
+use crate::debug::Debug;
 use crate::interface::{Interface, InterfaceState, Topic, masked};
 use crate::lsdb::{Lsdb, Scope};
+use crate::memory::Memory;
 use crate::neighbour::{Peer, State};
 use crate::originate::{Own, OwnKey};
+use crate::restart::Restart;
 use crate::route::{Destination, Route, Sources, Table};
 use crate::spf;
 use crate::spf_clock::SpfClock;
@@ -78,6 +81,10 @@ pub enum Event {
     RoutesChanged,
     /// Something that an operator has to mend, explained.
     Problem(String),
+    /// How far a graceful restart of ours is.
+    Restart(String),
+    /// What somebody wants to hear ([`Engine::set_debug`]).
+    Debug(String),
 }
 
 /// A neighbour at a glance.
@@ -113,7 +120,13 @@ pub struct Engine {
     /// End of the time after the start in which others are kept from going through this router.
     stub_until: Option<Instant>,
     begun: bool,
+    /// What outlives the program.
+    pub(crate) memory: Memory,
+    /// Our own graceful restart.
+    pub(crate) restart: Option<Restart>,
     pub(crate) events: VecDeque<Event>,
+    /// What is told for finding faults.
+    pub(crate) debug: Debug,
     /// A moment and its Unix time.
     clock: Option<(Instant, u64)>,
     /// Unix seconds at the beginning of this call.
@@ -144,7 +157,10 @@ impl Engine {
             spf: SpfClock::default(),
             stub_until: None,
             begun: false,
+            memory: Memory::default(),
+            restart: None,
             events: VecDeque::new(),
+            debug: Debug::default(),
             clock: None,
             time: 0,
             auth_sequence: 0,
@@ -177,6 +193,7 @@ impl Engine {
             Ok(parsed) => parsed,
             Err(error) => return self.count_drop(malformed(&error)),
         };
+        self.tell_received(index, source, &header, &packet);
         let Some(interface) = self.interfaces.get(&index) else { return };
         let index = match self.virtual_link_of(interface, &header) {
             Some(index) => {
@@ -216,6 +233,9 @@ impl Engine {
             Ok(sequence) => sequence,
             Err(refusal) => return self.refuse(index, source, &header, refusal),
         };
+        if let Packet::DatabaseDescription(_) = &packet {
+            self.answers_greeting(now, peer, header.router_id, source);
+        }
         if let Some(neighbour) = self.neighbour_mut(peer) {
             neighbour.auth_sequence = neighbour.auth_sequence.max(sequence);
         }
@@ -249,12 +269,12 @@ impl Engine {
     /// The earliest time at which [`Engine::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let interfaces = self.interfaces.values().filter_map(Interface::next_timeout).min();
-        let originations = self.own_due.first().map(|(due, _)| *due);
+        let originations = self.own_due.first().map(|(due, _)| *due).filter(|_| !self.is_restarting());
         let expiry = self.areas.values().filter_map(|area| area.lsdb.next_expiry()).min();
-        [interfaces, originations, expiry, self.as_wide.next_expiry(), self.spf.due, self.stub_until]
-            .into_iter()
-            .flatten()
-            .min()
+        let spf = self.spf.due;
+        let ends = [self.stub_until, self.restart_ends()];
+        let rest = [interfaces, originations, expiry, self.as_wide.next_expiry(), spf];
+        rest.into_iter().chain(ends).flatten().min()
     }
 
     /// Does what is due.
@@ -280,6 +300,7 @@ impl Engine {
             }
             self.end_wait(now, index);
             self.send_due_hellos(now, index);
+            self.go_on_greeting(now, index);
             for key in keys {
                 let peer = Peer { interface: index, key };
                 self.repeat_exchange(now, peer);
@@ -295,9 +316,10 @@ impl Engine {
         self.elect_where_needed(now);
         self.originate_due(now);
         if self.spf.due.is_some_and(|due| due <= now) {
-            self.compute(now);
+            self.compute_now(now);
             self.originate_due(now);
         }
+        self.judge_restart(now);
         self.finish(now);
     }
 
@@ -318,7 +340,8 @@ impl Engine {
         self.spf.change(now, &self.config);
     }
 
-    fn compute(&mut self, now: Instant) {
+    /// Paths, routes, and what areas hear of each other by them.
+    pub(crate) fn compute_now(&mut self, now: Instant) {
         self.spf.run(now, &self.config);
         // Virtual links lead through the other areas: the backbone comes last.
         let others: Vec<AreaId> = self.areas.keys().filter(|area| **area != BACKBONE).copied().collect();
@@ -331,7 +354,14 @@ impl Engine {
         let discards = self.discarded(now);
         let changed = changed || discards != self.discards;
         self.discards = discards;
-        if changed {
+        self.tell(
+            |debug| debug.spf,
+            |engine| {
+                let word = if changed { "changed" } else { "as they were" };
+                format!("SPF: {} routes, {word}", engine.routes().count())
+            },
+        );
+        if changed && !self.is_restarting() {
             self.events.push_back(Event::RoutesChanged);
         }
         self.summarise(now);
@@ -361,7 +391,9 @@ impl Engine {
         area.stale = false;
         area.runs += 1;
         area.paths = spf::compute(&area.graph, root, &own, maximum);
+        let (runs, vertices) = (area.runs, area.graph.present().count());
         self.table.stale = true;
+        self.tell(|debug| debug.spf, |_| format!("SPF of area {id}: run {runs}, {vertices} vertices"));
     }
 
     /// What routes are computed from.
@@ -474,6 +506,7 @@ impl Engine {
     }
 
     pub(crate) fn count_drop(&mut self, why: &'static str) {
+        self.tell(|debug| debug.received != 0, |_| format!("DROP {why}"));
         *self.dropped.entry(why).or_default() += 1;
         if let Some(interface) = self.receiving.and_then(|index| self.interfaces.get_mut(&index)) {
             *interface.dropped.entry(why).or_default() += 1;
@@ -555,7 +588,8 @@ impl Engine {
     pub(crate) fn begin(&mut self, now: Instant) {
         if !self.begun {
             self.begun = true;
-            self.stub_until = self.config.stub_router.on_startup.map(|time| now + time);
+            let stub = self.config.stub_router.on_startup.filter(|_| !self.is_restarting());
+            self.stub_until = stub.map(|time| now + time);
         }
     }
 
@@ -566,6 +600,11 @@ impl Engine {
         }
         // Never smaller than any before, nor than those of an earlier life (RFC 2328 section D.3).
         self.auth_sequence = self.auth_sequence.max(u32::try_from(self.time).unwrap_or(u32::MAX));
+    }
+
+    /// Unix seconds at the beginning of this call.
+    pub(crate) fn unix_time(&self) -> u64 {
+        self.time
     }
 
     /// A packet with its header and what authenticates it; `None` when the interface is not there.
@@ -611,6 +650,7 @@ impl Engine {
             Some(Some((through, _))) => (through, VIRTUAL_TTL),
             Some(None) => return,
         };
+        self.tell_sent(index, destination, &payload);
         self.transmits.push_back(Transmit { interface, destination, ttl, payload });
     }
 

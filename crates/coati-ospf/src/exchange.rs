@@ -7,10 +7,10 @@ use coati_wire::ospf::{
     DatabaseDescription, HEADER_LEN, LSA_HEADER_LEN, LsaHeader, LsaKey, OPTION_O, Packet, lsa_kind,
 };
 
-use crate::config::NetworkType;
+use crate::config::{NetworkType, RouterId};
 use crate::engine::Engine;
 use crate::hello::options;
-use crate::interface::Topic;
+use crate::interface::{Interface, Topic};
 use crate::lsdb::Scope;
 use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
@@ -39,14 +39,20 @@ impl Engine {
 
     /// Into ExStart: says that we want to lead.
     pub(crate) fn start_exchange(&mut self, now: Instant, peer: Peer, why: &'static str) {
+        if let Some(sequence) = self.enter_exchange(now, peer, why) {
+            self.send_description(peer, FIRST, sequence, Vec::new());
+        }
+    }
+
+    /// The same without a word yet.
+    fn enter_exchange(&mut self, now: Instant, peer: Peer, why: &'static str) -> Option<u32> {
         self.fall_back(now, peer, State::ExStart, why);
         let random = self.random.number();
         let repeated = self.repeated(now, peer);
-        let Some(neighbour) = self.neighbour_mut(peer) else { return };
-        let sequence = neighbour.propose(random);
+        let neighbour = self.neighbour_mut(peer)?;
         neighbour.master = true;
         neighbour.description = repeated;
-        self.send_description(peer, FIRST, sequence, Vec::new());
+        Some(neighbour.propose(random))
     }
 
     fn send_description(&mut self, peer: Peer, flags: u8, sequence: u32, headers: Vec<LsaHeader>) {
@@ -103,19 +109,25 @@ impl Engine {
         if !self.mtu_fits(peer, router_id, description.mtu) {
             return;
         }
+        let our_id = self.config.router_id;
         if self.neighbour_mut(peer).is_some_and(|neighbour| neighbour.state == State::Init) {
             // It describes its database, so it has heard us.
-            self.two_way(now, peer, "2-way received, by a database description");
+            let why = "2-way received, by a database description";
+            let follows = leads(description, router_id, our_id);
+            match self.interfaces.get(&peer.interface).map(Interface::has_one_end) {
+                // It leads, so ours would only be one more packet that can come at the wrong time.
+                Some(true) if follows => drop(self.enter_exchange(now, peer, why)),
+                _ => self.two_way(now, peer, why),
+            }
             self.elect_where_needed(now);
         }
-        let our_id = self.config.router_id;
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let flags = description.flags;
         let received = (flags, description.options, description.sequence);
         match neighbour.state {
             State::Down | State::Attempt | State::Init | State::TwoWay => {}
             State::ExStart => {
-                let leads = flags & FIRST == FIRST && description.headers.is_empty() && router_id > our_id;
+                let leads = leads(description, router_id, our_id);
                 let follows = flags & (DatabaseDescription::INIT | DatabaseDescription::MASTER) == 0
                     && description.sequence == neighbour.sequence
                     && router_id < our_id;
@@ -389,4 +401,9 @@ impl Engine {
     pub(crate) fn find(&self, index: u32, key: &LsaKey) -> Option<&crate::lsdb::Entry> {
         self.lsdb(self.scope(index, key.kind)?)?.get(key)
     }
+}
+
+/// Whether a first description's sender leads the exchange (section 10.6).
+fn leads(description: &DatabaseDescription, router_id: RouterId, our_id: RouterId) -> bool {
+    description.flags & FIRST == FIRST && description.headers.is_empty() && router_id > our_id
 }

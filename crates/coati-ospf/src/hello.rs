@@ -8,6 +8,7 @@ use coati_wire::ospf::{ALL_ROUTERS, Header, Hello, OPTION_E, OPTION_NP, OPTION_O
 use crate::config::{AreaKind, NetworkType};
 use crate::engine::{Engine, Event};
 use crate::interface::{Interface, InterfaceState, Topic};
+use crate::memory::Greeting;
 use crate::neighbour::{Neighbour, Peer, State};
 
 /// A neighbour that does not list us gets an extra hello this often at the most.
@@ -44,6 +45,7 @@ impl Engine {
         }
         if interface.hello_due <= now {
             interface.hello_due = now + interface.config.hello_period();
+            self.announce_restart(now, index);
             self.send_hello(index);
         }
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
@@ -82,6 +84,8 @@ impl Engine {
             return;
         };
         let heard = interface.neighbours.values().filter(|neighbour| neighbour.state >= State::Init);
+        let named = matches!(interface.greeting, Greeting::Named(_));
+        let missed = self.missed(interface).filter(|_| named).map(|one| one.router_id);
         let no_mask = interface.network == NetworkType::Virtual || interface.is_unnumbered();
         let hello = Hello {
             mask: if no_mask { Ipv4Addr::UNSPECIFIED } else { interface.link.mask() },
@@ -91,7 +95,7 @@ impl Engine {
             dead_interval: interface.config.dead_seconds(),
             designated: interface.designated,
             backup: interface.backup,
-            neighbours: heard.map(|neighbour| neighbour.router_id).collect(),
+            neighbours: heard.map(|neighbour| neighbour.router_id).chain(missed).collect(),
         };
         self.send_to(index, destination, &Packet::Hello(hello));
     }
@@ -154,6 +158,13 @@ impl Engine {
         let after = (hello.priority, hello.designated == source, hello.backup == source);
         let state = neighbour.state;
         let listed = hello.neighbours.contains(&our_id);
+        self.tell(
+            |debug| debug.neighbour,
+            |_| {
+                let heard = if listed { "hears us" } else { "does not hear us yet" };
+                format!("hello of {}({source}): {}, {heard}", header.router_id, state.name())
+            },
+        );
         if state <= State::Attempt {
             self.set_state(now, peer, State::Init, "hello received");
         }
@@ -178,6 +189,7 @@ impl Engine {
             self.fall_back(now, peer, State::Init, "1-way received");
         }
         if elects {
+            self.be_what_we_were(index, hello.designated, hello.backup);
             self.hear_of_designated(now, index, before, after, hello, own);
         }
     }
@@ -268,6 +280,7 @@ impl Engine {
             to: state,
             why,
         });
+        self.remember(peer, state);
         if from == State::Full || state == State::Full {
             self.topology_changed(now, area);
             if state == State::Down && self.config.deviations.loss_at_once {

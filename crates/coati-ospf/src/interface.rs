@@ -9,6 +9,7 @@ use coati_wire::ospf::{ALL_DESIGNATED, ALL_ROUTERS, LsaHeader, LsaKey};
 use crate::config::{AreaId, InterfaceConfig, NetworkType, RouterId};
 use crate::engine::Engine;
 use crate::lsdb::Lsdb;
+use crate::memory::Greeting;
 use crate::neighbour::{Neighbour, Peer, State};
 
 /// Interface indexes of virtual links begin here: the system gives out none so large.
@@ -119,6 +120,8 @@ pub(crate) struct Interface {
     /// Since when it can be used.
     pub(crate) since: Instant,
     pub(crate) last_hello_at_once: Option<Instant>,
+    /// Of those who are remembered.
+    pub(crate) greeting: Greeting,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
     pub(crate) problems: [Option<String>; 4],
     /// The path swallows larger packets than [`NARROW`].
@@ -154,6 +157,7 @@ impl Interface {
             hello_due: now,
             since: now,
             last_hello_at_once: None,
+            greeting: Greeting::default(),
             problems: [const { None }; 4],
             narrow: false,
             flood: Vec::new(),
@@ -241,7 +245,9 @@ impl Interface {
         let speaks = self.is_active() && self.state != InterfaceState::Down;
         let hello = speaks.then_some(self.hello_due);
         let neighbours = self.neighbours.values().filter_map(Neighbour::next_timeout).min();
-        [hello, self.wait_until, neighbours, self.lsdb.next_expiry()].into_iter().flatten().min()
+        let rest =
+            [hello, self.wait_until, neighbours, self.lsdb.next_expiry(), self.greeting.next_timeout()];
+        rest.into_iter().flatten().min()
     }
 
     /// Largest OSPF packet that needs no fragments, in bytes.
@@ -309,6 +315,8 @@ impl Engine {
         self.area_mut(area);
         self.interfaces.insert(index, Interface::new(now, link, config));
         self.topology_changed(now, area);
+        self.greet(now, index);
+        self.announce_before_hello(now, index);
         self.handle_timeout(now);
     }
 
@@ -325,12 +333,20 @@ impl Engine {
 
     /// Whoever knows better than the dead interval says that nobody is at the other end.
     pub fn link_dead(&mut self, now: Instant, index: u32) {
+        self.tell(
+            |debug| debug.event,
+            |engine| format!("{}: its tunnel is dead", engine.interface_name(index)),
+        );
         self.kill_neighbours(now, index, "its tunnel is dead");
         self.work(now);
     }
 
     /// Whoever knows better than the dead interval says that this neighbour is not there any more.
     pub fn neighbour_dead(&mut self, now: Instant, index: u32, address: Ipv4Addr, why: &'static str) {
+        self.tell(
+            |debug| debug.event,
+            |engine| format!("{}: {address} is dead: {why}", engine.interface_name(index)),
+        );
         let Some(interface) = self.interfaces.get(&index) else { return };
         let keys: Vec<Ipv4Addr> =
             interface.neighbours.iter().filter(|(_, n)| n.address == address).map(|(key, _)| *key).collect();
@@ -342,11 +358,16 @@ impl Engine {
 
     /// Packets reach the other end now: a hello goes at once.
     pub fn link_alive(&mut self, now: Instant, index: u32) {
+        self.tell(
+            |debug| debug.event,
+            |engine| format!("{}: packets reach its other end", engine.interface_name(index)),
+        );
         if let Some(interface) = self.interfaces.get_mut(&index) {
             interface.since = now;
             interface.hello_due = now;
             let area = interface.config.area;
             self.router_lsa_soon(now, area);
+            self.greet(now, index);
             self.handle_timeout(now);
         }
     }

@@ -19,9 +19,11 @@
 //! | `summary` | what areas hear of each other | 12.4.3 |
 //! | `external` | destinations outside, NSSAs | 12.4.4, RFC 3101 |
 //! | `virtual_link` | virtual links | 15 |
-//! | `restart` | helping through a graceful restart | RFC 3623 section 3 |
+//! | `restart` | graceful restarts, ours and neighbours' | RFC 3623 |
+//! | `memory` | what outlives the program, and greets old neighbours | |
 //! | `graph`, `spf` | shortest paths | 16.1 |
 //! | `route` | routes | 16.2 to 16.6 |
+//! | `debug` | what is told for finding faults | |
 //! | `show` | what an operator sees, in FRR's forms | |
 //!
 //! Where the RFC waits seconds for no gain, [`Deviations`] says what is done instead, and switches it off.
@@ -32,6 +34,7 @@ mod aggregate;
 mod area;
 mod auth;
 mod config;
+mod debug;
 mod election;
 mod engine;
 mod exchange;
@@ -41,6 +44,7 @@ mod graph;
 mod hello;
 mod interface;
 mod lsdb;
+mod memory;
 mod neighbour;
 mod originate;
 mod path;
@@ -60,8 +64,10 @@ pub use config::{
     Filter, FilterRule, InterfaceConfig, LsaTimes, NetworkType, Nssa, Range, RouterId, SpfBackoff, SpfTimes,
     StaticNeighbour, StubRouter, Translate,
 };
+pub use debug::Debug;
 pub use engine::{Engine, Event, Input, NeighbourInfo, Transmit};
 pub use interface::{InterfaceState, Link};
+pub use memory::{Memory, Remembered};
 pub use neighbour::State;
 pub use route::{Route, RouteKind, RouterRoute};
 pub use spf::NextHop;

@@ -134,6 +134,9 @@ impl Engine {
 
     /// Originates what is due.
     pub(crate) fn originate_due(&mut self, now: Instant) {
+        if self.is_restarting() {
+            return;
+        }
         while let Some((due, key)) = self.own_due.first().copied().filter(|(due, _)| *due <= now) {
             self.own_due.remove(&(due, key));
             if let Some(own) = self.own.get_mut(&key) {
@@ -196,6 +199,10 @@ impl Engine {
         own.refresh_at = Some(refresh_at);
         self.schedule(key, refresh_at);
         let lsa = Lsa::new(lsa_key, options, sequence, body);
+        self.tell(
+            |debug| debug.lsa,
+            |_| format!("LSA originated: {}, seq 0x{sequence:08x}", crate::debug::key(&lsa_key)),
+        );
         self.flood(now, scope, &lsa, None);
         self.install(now, scope, lsa);
     }
@@ -223,6 +230,10 @@ impl Engine {
     /// Somebody has an instance of our LSA that is newer than ours: from before a restart, or forged. Ours surpasses
     /// it; what we do not originate at all is taken out of the routing domain (section 13.4).
     pub(crate) fn fight_back(&mut self, now: Instant, scope: Scope, header: &LsaHeader) {
+        // What is from before our restart may be right (RFC 3623 section 2.2).
+        if self.is_restarting() {
+            return;
+        }
         let key = (scope, header.key);
         let mine = self.own.get_mut(&key).filter(|own| own.content != Content::Nothing);
         if let Some(own) = mine {
@@ -252,6 +263,7 @@ impl Engine {
         let Some(entry) = self.lsdb(scope).and_then(|lsdb| lsdb.get(&key)) else { return };
         let bytes = entry.lsa.emit_aged(MAX_AGE);
         let Ok(dead) = Lsa::parse(&bytes) else { return };
+        self.tell(|debug| debug.lsa, |_| format!("LSA at MaxAge: {}", crate::debug::key(&key)));
         self.flood(now, scope, &dead, None);
         self.install(now, scope, dead);
     }

@@ -20,8 +20,8 @@ pub enum AdminRequest {
     Status,
     /// A `show` command of the routing daemon, word by word: `["ip", "ospf", "neighbor", "json"]`.
     Show(Vec<String>),
-    /// A `clear` command of the routing daemon, word by word: `["ip", "ospf", "process"]`.
-    Clear(Vec<String>),
+    /// Another command of the routing daemon, word by word: `["clear", "ip", "ospf", "process"]`.
+    Order(Vec<String>),
     /// From now on send every PF_KEY message seen, one a line (`setkey -x`).
     Monitor,
     /// The peers with their SAs and their last failures.

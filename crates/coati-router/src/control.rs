@@ -8,15 +8,15 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
-mod clear;
 mod command;
+mod orders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use coati_bfd as bfd;
-use coati_config::ospfd::OspfConf;
+use coati_config::ospfd::{DebugOspf, OspfConf};
 use coati_config::site::Site;
 use coati_crypto::RandomSource;
 use coati_ike as ike;
@@ -30,7 +30,9 @@ pub use command::Reloaded;
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
-use crate::ospf_config::{SystemRoute, bfd_times, engine_config, externals, interface_config, router_id};
+use crate::ospf_config::{
+    SystemRoute, bfd_times, engine_config, engine_debug, externals, interface_config, router_id,
+};
 use crate::plane::{Plane, PlaneEvent};
 
 /// The time, monotonic and in Unix seconds.
@@ -89,6 +91,10 @@ pub struct Control {
     plane: Plane,
     ike: ike::Engine,
     ospf_conf: Option<OspfConf>,
+    /// What is told about OSPF: what the file says, until somebody says otherwise.
+    debug: DebugOspf,
+    /// What OSPF has kept from before, and whether its last end was a crash.
+    memory: (ospf::Memory, bool),
     /// There is one as soon as there are interfaces.
     ospf: Option<ospf::Engine>,
     /// What one that is gone has still to say.
@@ -130,6 +136,8 @@ impl Control {
             plane,
             ike,
             ospf_conf: site.ospf.clone(),
+            debug: site.ospf.as_ref().map(|conf| conf.debug).unwrap_or_default(),
+            memory: Default::default(),
             ospf: None,
             last_of_ospf: VecDeque::new(),
             bfd: bfd::Engine::new(randomness()),
@@ -165,7 +173,14 @@ impl Control {
         }
         if self.ospf.is_none() {
             let Some(router_id) = id else { return };
-            self.ospf = Some(ospf::Engine::new(engine_config(conf, router_id), (self.randomness)()));
+            let mut engine = ospf::Engine::new(engine_config(conf, router_id), (self.randomness)());
+            engine.set_clock(now.at, now.wall);
+            engine.set_debug(engine_debug(&self.debug));
+            let (memory, crashed) = std::mem::take(&mut self.memory);
+            engine.recall(memory);
+            // Tunnels of ours have not gone on without us.
+            engine.begin_restart(now.at, crashed && self.tunnels.is_empty());
+            self.ospf = Some(engine);
         }
         let Some(engine) = &mut self.ospf else { return };
         engine.set_clock(now.at, now.wall);
@@ -181,6 +196,24 @@ impl Control {
         self.other_links = others;
         self.bfd_stale = true;
         self.settle(now);
+    }
+
+    /// What OSPF has kept from before, to be told before the first interfaces. `crashed`: the program did not end in
+    /// order, and routes of its are in the kernel.
+    pub fn recall(&mut self, memory: ospf::Memory, crashed: bool) {
+        self.memory = (memory, crashed);
+    }
+
+    /// What to keep of OSPF over restarts.
+    pub fn memory(&self) -> &ospf::Memory {
+        self.ospf.as_ref().map_or(&self.memory.0, ospf::Engine::memory)
+    }
+
+    /// Whether the program may end without a word to OSPF's neighbours, who wait for it, and leave its routes where they
+    /// are; and whether they have all said so.
+    pub fn is_prepared_to_restart(&self) -> (bool, bool) {
+        let engine = self.ospf.as_ref().filter(|engine| engine.is_prepared());
+        engine.map_or((false, false), |engine| (true, engine.is_restart_acknowledged()))
     }
 
     /// Whether OSPF advertises routes of the kernel.
@@ -446,8 +479,11 @@ impl Control {
 
     /// Takes leave of OSPF's neighbours, which needs the tunnels still.
     pub fn shutdown(&mut self, now: Now) {
-        if let Some(engine) = &mut self.ospf {
-            engine.shutdown(now.at);
+        match &mut self.ospf {
+            // Sessions that are switched off say nothing about the path, so nobody takes us for dead.
+            Some(engine) if engine.is_prepared() => self.bfd.set_sessions(now.at, Vec::new()),
+            Some(engine) => engine.shutdown(now.at),
+            None => {}
         }
         self.settle(now);
     }
@@ -633,9 +669,10 @@ impl Control {
     /// A `show` command of the routing daemon; an error says which ones there are.
     pub fn show(&self, now: Now, words: &[&str]) -> Result<String, String> {
         match &self.ospf {
+            _ if words == ["debugging", "ospf"] || words == ["debugging"] => Ok(self.debugging()),
             _ if words.first() == Some(&"bfd") => self.bfd.show(now.at, words),
             Some(engine) => engine.show(now.at, words),
-            None => Err("OSPF is not configured: there is no ospfd.conf with `router ospf`".into()),
+            None => Err(orders::NOT_CONFIGURED.into()),
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use coati_bfd as bfd;
 use coati_config::ospfd::{
-    AbrType, Action, AreaType, AuthenticationKind, ChainKey, NetworkKind, OspfArea, OspfBfd, OspfConf,
-    OspfInterface, PrefixList, PrefixRule, RouteSource, Translator,
+    AbrType, Action, AreaType, AuthenticationKind, ChainKey, DebugOspf, Deviation, NetworkKind, OspfArea,
+    OspfBfd, OspfConf, OspfInterface, PrefixList, PrefixRule, RouteSource, Translator,
 };
 use coati_ospf::{
-    AreaConfig, AreaKind, Authentication, BorderRule, Config, ExternalRange, ExternalRoute, Filter,
+    AreaConfig, AreaKind, Authentication, BorderRule, Config, Debug, ExternalRange, ExternalRoute, Filter,
     FilterRule, InterfaceConfig, Key, KeyAlgorithm, Lifetime, Link, LsaTimes, NetworkType, Nssa, Range,
     Secret, SpfBackoff, SpfTimes, StaticNeighbour, Translate,
 };
@@ -34,6 +34,12 @@ pub struct SystemRoute {
     pub gateway: Option<Ipv4Addr>,
 }
 
+/// What the engine is to tell.
+pub(crate) fn engine_debug(debug: &DebugOspf) -> Debug {
+    let DebugOspf { sent, received, detail, event, interface, neighbour, lsa, spf } = *debug;
+    Debug { sent, received, detail, event, interface, neighbour, lsa, spf }
+}
+
 /// What the file says about the router as a whole.
 pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
     let mut config = Config::new(router_id);
@@ -51,7 +57,17 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
     if let Some((delay, hold, longest)) = conf.spf_timers {
         config.spf_times = SpfTimes { delay: millis(delay), hold: millis(hold), longest: millis(longest) };
     }
+    config.graceful_restart = conf.graceful_restart;
     config.graceful_restart_helper = !conf.no_graceful_restart_helper;
+    for deviation in &conf.no_deviation {
+        *match deviation {
+            Deviation::HelloAtOnce => &mut config.deviations.hello_at_once,
+            Deviation::EarlyRetransmission => &mut config.deviations.early_retransmission,
+            Deviation::PromptOrigination => &mut config.deviations.prompt_origination,
+            Deviation::LossAtOnce => &mut config.deviations.loss_at_once,
+            Deviation::RememberedNeighbour => &mut config.deviations.remembered_neighbour,
+        } = false;
+    }
     config.spf_backoff = conf.spf_delay_ietf.map(|times| {
         let [initial, short, long, holddown, time_to_learn] = times.map(millis);
         SpfBackoff { initial, short, long, holddown, time_to_learn }

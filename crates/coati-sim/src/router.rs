@@ -219,9 +219,9 @@ impl Router {
         reply
     }
 
-    /// A `clear` command, as `coati clear` makes it.
-    pub fn clear(&mut self, now: Now, words: &[&str]) -> Result<String, String> {
-        let outcome = self.control.clear(now, words);
+    /// A command beside `show`, such as `clear ip ospf process`.
+    pub fn order(&mut self, now: Now, words: &[&str]) -> Result<String, String> {
+        let outcome = self.control.order(now, words);
         self.work(now);
         outcome
     }

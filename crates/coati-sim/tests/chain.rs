@@ -182,14 +182,14 @@ fn cleared_and_back() {
     assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
     world.run(Duration::from_secs(20));
     for words in [
-        &["ip", "ospf", "neighbor"][..],
-        &["ip", "ospf", "neighbor", "203.0.113.2"],
-        &["ip", "ospf", "interface", "gre0"],
-        &["ip", "ospf", "interface"],
-        &["ip", "ospf", "process"],
+        &["clear", "ip", "ospf", "neighbor"][..],
+        &["clear", "ip", "ospf", "neighbor", "203.0.113.2"],
+        &["clear", "ip", "ospf", "interface", "gre0"],
+        &["clear", "ip", "ospf", "interface"],
+        &["clear", "ip", "ospf", "process"],
     ] {
         let time = world.time();
-        world.router(0).clear(time, words).unwrap();
+        world.router(0).order(time, words).unwrap();
         assert!(!world.is_up(), "{words:?}");
         let back = |world: &World| world.is_up() && !world.at(0).control().routes().is_empty();
         assert!(world.run_until(Duration::from_secs(12), back), "{words:?} {}", story(&world));
@@ -197,13 +197,16 @@ fn cleared_and_back() {
         assert!(ping_works(&mut world), "{words:?}");
     }
     for (words, why) in [
-        (&["ip", "ospf", "neighbor", "9.9.9.9"][..], "no such thing"),
-        (&["ip", "ospf", "neighbor", "gre0"], "not a router id"),
-        (&["ip", "ospf", "interface", "em7"], "no such thing"),
-        (&["ip", "ospf"], "clear ip ospf process"),
+        (&["clear", "ip", "ospf", "neighbor", "9.9.9.9"][..], "no such thing"),
+        (&["clear", "ip", "ospf", "neighbor", "gre0"], "not a router id"),
+        (&["clear", "ip", "ospf", "interface", "em7"], "no such thing"),
+        (&["clear", "ip", "ospf"], "clear ip ospf process"),
+        (&["graceful-restart", "prepare", "ip", "ospf"], "ends with this program"),
+        (&["debug", "ospf", "packet", "hallo"], "ls-update"),
+        (&["reload"], "graceful-restart prepare"),
     ] {
         let time = world.time();
-        assert!(world.router(0).clear(time, words).unwrap_err().contains(why), "{words:?}");
+        assert!(world.router(0).order(time, words).unwrap_err().contains(why), "{words:?}");
     }
     assert_eq!(world.clear_packets(), 0);
 }

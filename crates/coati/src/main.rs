@@ -72,7 +72,20 @@ Examples:
     #[command(
         after_help = "Examples:\n  coati clear ip ospf neighbor 203.0.113.2\n  coati clear ip ospf process"
     )]
-    Clear(ClearArgs),
+    Clear(OrderArgs),
+    /// Tell more about OSPF in the log, in FRR's words; `show debugging ospf` lists what is on.
+    #[command(
+        after_help = "Examples:\n  coati debug ospf packet hello\n  coati debug ospf packet ls-update recv detail\n  coati \
+                      debug ospf lsa\n  coati undebug ospf"
+    )]
+    Debug(OrderArgs),
+    /// Tell it no more.
+    #[command(after_help = "Examples:\n  coati undebug ospf packet hello\n  coati undebug ospf")]
+    Undebug(OrderArgs),
+    /// Before a restart of the program, in FRR's words `prepare ip ospf`: neighbours are told that packets go on (RFC 3623).
+    /// `graceful-restart` has to be in `router ospf`.
+    #[command(after_help = "Example:\n  coati graceful-restart prepare ip ospf && systemctl restart coati")]
+    GracefulRestart(OrderArgs),
     /// setkey(8): SAs and policies by hand.
     #[command(disable_help_flag = true)]
     Setkey {
@@ -120,11 +133,11 @@ struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
-struct ClearArgs {
+struct OrderArgs {
     /// The daemon's socket, where it is not found by itself.
     #[arg(short, long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// What to clear.
+    /// The words of the command.
     #[arg(required = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -183,7 +196,12 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::status(args.socket.as_deref(), args.json),
         Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),
-        Command::Clear(args) => status::clear(args.socket.as_deref(), args.words),
+        Command::Clear(args) => status::order(args.socket.as_deref(), "clear", args.words),
+        Command::Debug(args) => status::order(args.socket.as_deref(), "debug", args.words),
+        Command::Undebug(args) => status::order(args.socket.as_deref(), "undebug", args.words),
+        Command::GracefulRestart(args) => {
+            status::order(args.socket.as_deref(), "graceful-restart", args.words)
+        }
         Command::Setkey { args } => setkey::run(&args),
         Command::Racoonctl { args } => racoonctl::run(&args),
         Command::Racoon { args } => daemon::racoon(&args),

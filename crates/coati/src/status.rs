@@ -48,10 +48,11 @@ pub fn show(socket: Option<&Path>, mut words: Vec<String>, json: bool) -> ExitCo
     }))
 }
 
-/// A `clear` command in FRR's words.
-pub fn clear(socket: Option<&Path>, words: Vec<String>) -> ExitCode {
+/// A command in FRR's words that is no `show`: the first one, and those behind it.
+pub fn order(socket: Option<&Path>, first: &str, mut words: Vec<String>) -> ExitCode {
+    words.insert(0, first.to_owned());
     finish(Client::connect(socket).and_then(|mut client| {
-        if let AdminReply::Text(text) = client.call(&AdminRequest::Clear(words))? {
+        if let AdminReply::Text(text) = client.call(&AdminRequest::Order(words))? {
             print!("{text}");
         }
         Ok(())

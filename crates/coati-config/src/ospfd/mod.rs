@@ -4,6 +4,7 @@
 //! error.
 
 mod bfd;
+mod debug;
 mod interface;
 mod policy;
 mod router;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use coati_sadb::Prefix;
 
 pub use self::bfd::{BfdProfile, OspfBfd};
+pub use self::debug::DebugOspf;
 pub use self::interface::{AuthenticationKind, NetworkKind, OspfInterface};
 pub use self::policy::{Action, ChainKey, KeyChain, PrefixList, PrefixRule, RouteMap, RouteMapEntry};
 pub use self::router::{
@@ -31,6 +33,8 @@ pub struct OspfConf {
     pub enabled: bool,
     /// `ospf router-id`.
     pub router_id: Option<Ipv4Addr>,
+    /// `debug ospf …`.
+    pub debug: DebugOspf,
     /// `network P area A`.
     pub networks: Vec<Network>,
     /// `passive-interface default`.
@@ -61,8 +65,12 @@ pub struct OspfConf {
     pub spf_timers: Option<(u32, u32, u32)>,
     /// `spf-delay-ietf`: initial, short and long delay, holddown, time to learn, in milliseconds (RFC 8405).
     pub spf_delay_ietf: Option<[u32; 5]>,
+    /// `graceful-restart [grace-period N]`, in seconds.
+    pub graceful_restart: Option<u32>,
     /// `no graceful-restart helper enable`.
     pub no_graceful_restart_helper: bool,
+    /// `no deviation …`: where it is to be as slow as RFC 2328.
+    pub no_deviation: Vec<Deviation>,
     /// `timers throttle lsa all`, in milliseconds.
     pub lsa_interval: Option<u32>,
     /// `timers lsa min-arrival`, in milliseconds.
@@ -96,6 +104,31 @@ impl OspfConf {
     pub fn is_another_router(&self, other: &Self) -> bool {
         (self.enabled, self.router_id) != (other.enabled, other.router_id)
     }
+}
+
+/// Names of what this speaker does faster than RFC 2328 (`deviation …`, Coati's own).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deviation {
+    /// `hello-at-once`.
+    HelloAtOnce,
+    /// `early-retransmission`.
+    EarlyRetransmission,
+    /// `prompt-origination`.
+    PromptOrigination,
+    /// `loss-at-once`.
+    LossAtOnce,
+    /// `remembered-neighbour`.
+    RememberedNeighbour,
+}
+
+impl Deviation {
+    const ALL: [(&'static str, Self); 5] = [
+        ("hello-at-once", Self::HelloAtOnce),
+        ("early-retransmission", Self::EarlyRetransmission),
+        ("prompt-origination", Self::PromptOrigination),
+        ("loss-at-once", Self::LossAtOnce),
+        ("remembered-neighbour", Self::RememberedNeighbour),
+    ];
 }
 
 /// `network P area A`.
@@ -338,6 +371,13 @@ fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(
             Ok(())
         }
         ["access-list", ..] => policy::access_list(conf, line, texts),
+        ["debug", "ospf", rest @ ..] => {
+            if let Err((index, allowed)) = conf.debug.apply(rest, true) {
+                let diagnostic = line.unknown(index + 2, "topic of `debug ospf`", &allowed);
+                line.remarks.warn(line.span(index + 2), diagnostic.message, "this line has no effect");
+            }
+            Ok(())
+        }
         [first, ..] if OTHERS.contains(first) => Ok(()),
         [_, ..] => Err(line.unknown(0, "statement", &TOP)),
         [] => Ok(()),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use coati_sadb::{Prefix, Secret};
 
 use super::interface::{AuthenticationKind, password};
-use super::{Line, Named, Network, OspfConf, OspfInterface};
+use super::{Deviation, Line, Named, Network, OspfConf, OspfInterface};
 use crate::diagnostic::Diagnostic;
 
 /// `area A …`.
@@ -158,12 +158,16 @@ pub struct OspfNeighbour {
     pub poll_interval: u16,
 }
 
-const WORDS: [&str; 24] = [
+/// How long helpers wait, in seconds, where nothing is said: FRR's.
+const GRACE_PERIOD: u32 = 120;
+
+const WORDS: [&str; 25] = [
     "area",
     "auto-cost",
     "compatible",
     "default-information",
     "default-metric",
+    "deviation",
     "distance",
     "distribute-list",
     "graceful-restart",
@@ -260,7 +264,18 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
         ["distance", ..] => line.read_over(0, "distances"),
         ["graceful-restart", "helper", "enable"] => conf.no_graceful_restart_helper = false,
         ["no", "graceful-restart", "helper", "enable"] => conf.no_graceful_restart_helper = true,
-        ["graceful-restart", ..] => line.read_over(0, "settings of graceful restart"),
+        ["graceful-restart", "helper", ..] => line.read_over(1, "further settings of helping"),
+        ["graceful-restart"] => conf.graceful_restart = Some(GRACE_PERIOD),
+        ["graceful-restart", "grace-period", ..] => conf.graceful_restart = Some(line.number(2, 1, 1800)?),
+        ["graceful-restart", ..] => {
+            return Err(line.unknown(1, "word after `graceful-restart`", &["grace-period", "helper"]));
+        }
+        ["no", "graceful-restart", ..] => conf.graceful_restart = None,
+        ["no", "deviation", ..] => conf.no_deviation.extend(deviation(line, texts, 2)?),
+        ["deviation", ..] => {
+            let on = deviation(line, texts, 1)?;
+            conf.no_deviation.retain(|one| !on.contains(one));
+        }
         ["summary-address", ..] => return summary_address(conf, line, texts),
         // Aggregates are made as soon as there is something in them.
         ["aggregation", "timer", ..] => {}
@@ -277,6 +292,22 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
         _ => return Err(line.unknown(0, "statement of `router ospf`", &WORDS)),
     }
     Ok(())
+}
+
+/// The deviation that a word names, or all of them.
+fn deviation(line: &Line<'_, '_>, texts: &[&str], index: usize) -> Result<Vec<Deviation>, Diagnostic> {
+    let word = texts.get(index).copied().unwrap_or_default();
+    let found: Vec<Deviation> = Deviation::ALL
+        .iter()
+        .filter(|(name, _)| word == "all" || word == *name)
+        .map(|(_, one)| *one)
+        .collect();
+    if found.is_empty() {
+        let mut allowed: Vec<&str> = Deviation::ALL.iter().map(|(name, _)| *name).collect();
+        allowed.push("all");
+        return Err(line.unknown(index, "deviation", &allowed));
+    }
+    Ok(found)
 }
 
 fn area_line(

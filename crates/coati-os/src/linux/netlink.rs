@@ -267,12 +267,12 @@ impl Netlink {
         }
     }
 
-    /// The IPv4 routes of the main table that `protocol` made.
+    /// The IPv4 routes of the main table that `protocol` made; one with several next hops comes once for each.
     pub fn routes(&mut self, protocol: u8) -> io::Result<Vec<Route>> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         let answers = self.request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)?;
-        Ok(answers.iter().filter_map(route_of).filter(|route| route.protocol == protocol).collect())
+        Ok(answers.iter().flat_map(routes_of).filter(|route| route.protocol == protocol).collect())
     }
 }
 
@@ -367,8 +367,9 @@ fn route_message(route: &Route) -> RouteMessage {
     message
 }
 
-fn route_of(message: &RouteNetlinkMessage) -> Option<Route> {
-    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+fn routes_of(message: &RouteNetlinkMessage) -> Vec<Route> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return Vec::new() };
+    let mut hops = Vec::new();
     let mut found = Route {
         destination: Ipv4Addr::UNSPECIFIED,
         prefix_len: route.header.destination_prefix_length,
@@ -385,10 +386,20 @@ fn route_of(message: &RouteNetlinkMessage) -> Option<Route> {
             RouteAttribute::Oif(index) => found.interface = *index,
             RouteAttribute::PrefSource(RouteAddress::Inet(address)) => found.source = Some(*address),
             RouteAttribute::Priority(metric) => found.metric = *metric,
+            RouteAttribute::MultiPath(list) => hops.clone_from(list),
             _ => {}
         }
     }
-    Some(found)
+    if hops.is_empty() {
+        return vec![found];
+    }
+    let gateway = |hop: &RouteNextHop| {
+        hop.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(*address),
+            _ => None,
+        })
+    };
+    hops.iter().map(|hop| Route { gateway: gateway(hop), interface: hop.interface_index, ..found }).collect()
 }
 
 /// Tells when links or addresses change; what changed is asked with [`Netlink`].

@@ -52,6 +52,11 @@ pub(super) fn kind_of(word: &str) -> Option<u8> {
     KINDS.iter().find(|kind| kind.4 == word).map(|kind| kind.0)
 }
 
+/// The word of the command line for LSAs of this type.
+pub(crate) fn lsa_name(kind: u8) -> &'static str {
+    KINDS.iter().find(|entry| entry.0 == kind).map_or("unknown", |entry| entry.4)
+}
+
 /// Which LSAs of a type are wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filter {

@@ -7,6 +7,8 @@ mod neighbour;
 mod route;
 mod system;
 
+pub(crate) use database::lsa_name;
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -62,7 +64,7 @@ impl View<'_> {
     }
 
     fn interface_name(&self, index: u32) -> &str {
-        self.engine.interfaces.get(&index).map_or("?", |interface| interface.link.name.as_str())
+        self.engine.interface_name(index)
     }
 }
 

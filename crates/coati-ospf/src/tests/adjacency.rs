@@ -144,6 +144,7 @@ fn the_strict_rfc_works_too() {
             early_retransmission: false,
             prompt_origination: false,
             loss_at_once: false,
+            remembered_neighbour: false,
         };
     }
     assert!(world.run_until(Duration::from_secs(60), World::converged));

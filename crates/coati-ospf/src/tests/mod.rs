@@ -7,6 +7,7 @@ mod authentication;
 mod broadcast;
 mod database;
 mod hostile;
+mod memory;
 mod model;
 mod reconfigure;
 mod restart;

@@ -13,7 +13,7 @@ use crate::admin::{
     AdminReply, AdminRequest, Cause, Establish, PairStatus, PeerStatus, Refused, TimerStatus,
 };
 use crate::ike_config::ike_config;
-use crate::ospf_config::engine_config;
+use crate::ospf_config::{engine_config, engine_debug};
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,9 +50,9 @@ impl Control {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 self.show(now, &words).map_or_else(AdminReply::Error, AdminReply::Text)
             }
-            AdminRequest::Clear(words) => {
+            AdminRequest::Order(words) => {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                self.clear(now, &words).map_or_else(AdminReply::Error, AdminReply::Text)
+                self.order(now, &words).map_or_else(AdminReply::Error, AdminReply::Text)
             }
             AdminRequest::Schedule => AdminReply::Schedule(self.timers(now, started)),
             AdminRequest::FlushIsakmp => {
@@ -247,6 +247,10 @@ impl Control {
         outcome.ospf_changed = before.ospf != site.ospf;
         self.ospf_conf.clone_from(&site.ospf);
         if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
+            if before.ospf.as_ref().is_some_and(|old| old.debug != conf.debug) {
+                self.debug = conf.debug;
+                engine.set_debug(engine_debug(&self.debug));
+            }
             engine.reconfigure(now.at, engine_config(conf, engine.router_id()));
         }
         self.settle(now);

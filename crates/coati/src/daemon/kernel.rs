@@ -74,11 +74,16 @@ impl Kernel {
     pub fn new(mut netlink: Netlink, inside: Option<u32>) -> io::Result<Self> {
         let monitor = Monitor::new()?;
         let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
-        let left = left.map(|route| {
-            let (network, prefix_len) = (route.destination, route.prefix_len);
-            // One without a gateway has several next hops, or is there to throw packets away.
-            let gateways = route.gateway.map(|gateway| (gateway, route.interface)).into_iter().collect();
-            KernelRoute { network, prefix_len, gateways }
+        let mut hops: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>> = BTreeMap::new();
+        for route in left {
+            // One without a gateway is there to throw packets away.
+            let hop = route.gateway.map(|gateway| (gateway, route.interface));
+            hops.entry((route.destination, route.prefix_len)).or_default().extend(hop);
+        }
+        let left = hops.into_iter().map(|((network, prefix_len), gateways)| KernelRoute {
+            network,
+            prefix_len,
+            gateways,
         });
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
         let (installed, inside_routes) = (left.collect(), BTreeSet::new());

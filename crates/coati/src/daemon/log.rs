@@ -220,6 +220,10 @@ impl Log {
                 self.event(Level::Info, "ospf-neighbour", &text, fields);
             }
             ospf::Event::Problem(text) => self.event(Level::Error, "ospf-problem", text, Value::Null),
+            ospf::Event::Restart(text) => self.event(Level::Info, "ospf-restart", text, Value::Null),
+            ospf::Event::Debug(text) => {
+                self.event(Level::Info, "ospf-debug", &format!("OSPF: {text}"), Value::Null)
+            }
             ospf::Event::RoutesChanged => {}
         }
     }

@@ -9,6 +9,7 @@ mod hooks;
 mod kernel;
 mod log;
 mod logins;
+mod memory;
 mod racoon;
 mod reload;
 mod run;
@@ -48,6 +49,7 @@ use hooks::Hooks;
 use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
 use logins::Logins;
+use memory::MemoryFile;
 use run::{Daemon, EspOnIkePort, Parts};
 use threads::{Receivers, ToControl};
 
@@ -64,6 +66,10 @@ pub struct UpArgs {
     /// Where to log; without it the file behind -l in rc.conf's racoon_flags, else standard error.
     #[arg(short, long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Where OSPF keeps what it has to know after a restart: its neighbours, and whether they wait for it. Without it
+    /// /var/lib/coati/ospf.json, or nowhere when --socket is given.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     /// What lines of the log look like.
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log_format: LogForm,
@@ -79,6 +85,8 @@ struct Start {
     place: Place,
     /// Instead of the usual ones.
     sockets: Vec<PathBuf>,
+    /// OSPF's memory; `None`: it has none.
+    state: Option<PathBuf>,
     /// `None` is what rc.conf says, else standard error.
     log: Option<LogTarget>,
     form: LogForm,
@@ -100,6 +108,7 @@ pub fn up(args: &UpArgs) -> ExitCode {
     let start = Start {
         place: Place { dir: args.dir.clone(), racoon_conf: None },
         sockets: args.sockets.clone(),
+        state: args.state.clone().or_else(|| args.sockets.is_empty().then(|| memory::USUAL_PLACE.into())),
         log: args.log.clone().map(|path| LogTarget::File(path, false)),
         form: args.log_format,
         more: 0,
@@ -297,6 +306,10 @@ impl Start {
                     .map_err(while_doing("net.ipv6.conf.all.forwarding=1"))?;
             }
         }
+        let (memory, unread) = MemoryFile::open(self.state.clone(), (user, group));
+        if let Some(error) = unread {
+            log.line(Level::Warning, &format!("OSPF begins without its memory: {error}"));
+        }
         let pid_file = if self.pid_file { Some(reload::PidFile::write(&site)?) } else { None };
         if (user, group) != (0, 0) {
             log.give_to(user, group).map_err(while_doing("the log file"))?;
@@ -348,6 +361,8 @@ impl Start {
             None => None,
         };
         let kernel = Kernel::new(netlink, inside).map_err(while_doing("watching interfaces"))?;
+        // In order, they would have been taken back.
+        control.recall(memory.kept().clone(), kernel.installed() > 0);
         Ok(Daemon::new(Parts {
             start: self,
             site,
@@ -368,6 +383,7 @@ impl Start {
             log,
             pid_file,
             debug_keys,
+            memory,
         }))
     }
 }

@@ -133,6 +133,7 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
     let start = Start {
         place,
         sockets: Vec::new(),
+        state: Some(super::memory::USUAL_PLACE.into()),
         log: Some(log),
         form: LogForm::Racoon,
         more: usize::from(flags.debug) + usize::from(flags.verbose),

@@ -31,6 +31,7 @@ use super::hooks::{Hook, Hooks};
 use super::kernel::Kernel;
 use super::log::{Level, Log};
 use super::logins::{Logins, Verdict};
+use super::memory::MemoryFile;
 use super::reload::PidFile;
 use super::threads::{FromThreads, IkeDatagram};
 use crate::clock::{unix_micros, unix_seconds};
@@ -44,6 +45,9 @@ const MAX_DATAGRAM: usize = 65_536;
 /// What is handled of a socket, or of the other threads' messages, before timers are looked at again: so many, or for so
 /// long.
 const TURN: (usize, Duration) = (64, Duration::from_millis(2));
+
+/// Neighbours that are told of a graceful restart acknowledge it within this time, or it begins without that.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// One turn of those.
 struct Turn(Instant);
@@ -89,6 +93,7 @@ pub struct Daemon {
     pub(super) log: Log,
     _pid_file: Option<PidFile>,
     debug_keys: Option<DebugKeys>,
+    memory: MemoryFile,
 }
 
 /// The way of the drafts 00 and 01 before RFC 3947, which have no port of their own for ESP.
@@ -131,6 +136,7 @@ pub(super) struct Parts {
     pub(super) log: Log,
     pub(super) pid_file: Option<PidFile>,
     pub(super) debug_keys: Option<DebugKeys>,
+    pub(super) memory: MemoryFile,
 }
 
 /// Signals, each with a pipe of its own.
@@ -185,6 +191,7 @@ impl Daemon {
             log: parts.log,
             _pid_file: parts.pid_file,
             debug_keys: parts.debug_keys,
+            memory: parts.memory,
         }
     }
 
@@ -227,6 +234,8 @@ impl Daemon {
     }
 
     fn shut_down(mut self) -> io::Result<()> {
+        self.wait_for_acknowledgements();
+        self.keep_memory();
         self.control.shutdown(now());
         self.carry_out();
         self.drain_tunnels();
@@ -251,6 +260,16 @@ impl Daemon {
             let _ = join.join();
         }
         Ok(())
+    }
+
+    /// Before a graceful restart: the neighbours have to know of it.
+    fn wait_for_acknowledgements(&mut self) {
+        let limit = Instant::now() + ACKNOWLEDGED_WITHIN;
+        while self.control.is_prepared_to_restart() == (true, false) && Instant::now() < limit {
+            let descriptors: Vec<BorrowedFd<'_>> = self.kernel.descriptors().collect();
+            let _ = wait_readable(&descriptors, Some(Duration::from_millis(20)));
+            self.work();
+        }
     }
 
     /// Gives the packet threads a moment for OSPF's last packets: they go through the tunnels like all others.
@@ -418,6 +437,13 @@ impl Daemon {
         self.write_debug_keys(None);
     }
 
+    /// Writes down what OSPF has to know after a restart.
+    fn keep_memory(&mut self) {
+        if let Err(error) = self.memory.keep(self.control.memory()) {
+            self.log.line(Level::Warning, &format!("OSPF's memory is not kept: {error}"));
+        }
+    }
+
     fn speak_bfd(&mut self) {
         let transmits: Vec<_> = std::iter::from_fn(|| self.control.poll_bfd()).collect();
         let wanted = self.control.bfd_interfaces();
@@ -472,8 +498,11 @@ impl Daemon {
             ControlEvent::Ike(event) => self.ike_event(&event),
             ControlEvent::Ospf(event) => {
                 self.log.ospf(&event);
-                if event == coati_ospf::Event::RoutesChanged {
-                    self.set_routes();
+                match event {
+                    coati_ospf::Event::RoutesChanged => self.set_routes(),
+                    coati_ospf::Event::NeighbourState { to: coati_ospf::State::Full, .. }
+                    | coati_ospf::Event::Restart(_) => self.keep_memory(),
+                    _ => {}
                 }
             }
             ControlEvent::Bfd(event) => self.log.bfd(&event),

@@ -28,6 +28,8 @@ pub struct NodeSetup {
 
 /// Where the how-to has its files.
 pub const CONFIG_DIR: &str = "/usr/local/etc/racoon";
+/// Where OSPF keeps its memory, in a site's own folders.
+pub const STATE: &str = "/run/coati-ospf.json";
 
 /// `coati lab-node`: isolates itself, says `ready`, sets up what it is told, says `up`, and waits for the end of its
 /// standard input.

@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 
 use super::capture::{self, Seen};
 use super::chain;
-use super::node::{CONFIG_DIR, NodeSetup};
+use super::node::{CONFIG_DIR, NodeSetup, STATE};
 use super::state::State;
 use super::topology::{self, Nic, Site};
 
@@ -158,7 +158,11 @@ impl Lab {
         for name in ["a", "b"] {
             let log = File::create(self.log(name))?;
             let mut command = self.command(name, "coati")?;
-            command.args(["up", CONFIG_DIR]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            command
+                .args(["up", CONFIG_DIR, "--state", STATE])
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log);
             self.daemons.push(command.spawn()?);
         }
         Ok(())

@@ -1,20 +1,75 @@
-//! `clear ip ospf …`: to begin anew with a neighbour, on an interface, or altogether.
+//! What FRR's users order beside `show`: `clear ip ospf …`, to begin anew with a neighbour, on an interface, or
+//! altogether; `debug ospf …`; `graceful-restart prepare ip ospf`.
 
 use std::net::Ipv4Addr;
 
 use coati_ospf as ospf;
 
 use super::{Control, Now};
+use crate::ospf_config::engine_debug;
 
+/// Why nothing of OSPF can be ordered.
+pub(super) const NOT_CONFIGURED: &str = "OSPF is not configured: there is no ospfd.conf with `router ospf`";
+/// What may be ordered.
+const ORDERS: &str = "clear ip ospf …, debug ospf …, undebug ospf …, graceful-restart prepare ip ospf";
 /// What may be cleared.
 const ALLOWED: &str =
     "clear ip ospf process, clear ip ospf neighbor [ROUTER-ID], clear ip ospf interface [NAME]";
 
 impl Control {
-    /// Carries out a `clear` command of FRR's, given as words; says what it did.
-    pub fn clear(&mut self, now: Now, words: &[&str]) -> Result<String, String> {
+    /// Carries out a command of FRR's, given as words; says what it did.
+    pub fn order(&mut self, now: Now, words: &[&str]) -> Result<String, String> {
+        match words {
+            ["clear", rest @ ..] => self.clear(now, rest),
+            ["debug", "ospf", rest @ ..] => self.set_debug(rest, true),
+            ["undebug", "ospf", rest @ ..] | ["no", "debug", "ospf", rest @ ..] => {
+                self.set_debug(rest, false)
+            }
+            ["graceful-restart", "prepare", "ip", "ospf"] => self.prepare_restart(now),
+            _ => Err(ORDERS.into()),
+        }
+    }
+
+    fn set_debug(&mut self, words: &[&str], on: bool) -> Result<String, String> {
+        self.debug.apply(words, on).map_err(|(index, allowed)| {
+            let word = words.get(index).map_or("nothing".to_owned(), |word| format!("`{word}`"));
+            format!("{word} is no topic of `debug ospf`: {}", allowed.join(", "))
+        })?;
+        if let Some(engine) = &mut self.ospf {
+            engine.set_debug(engine_debug(&self.debug));
+        }
+        Ok(self.debugging())
+    }
+
+    /// What is told about OSPF, for `show debugging ospf`.
+    pub(super) fn debugging(&self) -> String {
+        let lines = self.debug.lines();
+        let none = if lines.is_empty() { "  none\n" } else { "" };
+        let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+        format!("OSPF debugging status (in the log):\n{none}{lines}")
+    }
+
+    fn prepare_restart(&mut self, now: Now) -> Result<String, String> {
+        if let Some(tunnel) = self.tunnels.first() {
+            return Err(format!(
+                "{} ends with this program, so packets would not go on without it: a graceful restart is for a router \
+                 without tunnels of Coati's own",
+                tunnel.name
+            ));
+        }
+        let Some(engine) = &mut self.ospf else { return Err(NOT_CONFIGURED.into()) };
+        let time = engine.prepare_restart(now.at)?;
+        self.settle(now);
+        Ok(format!(
+            "the neighbours are told; end the program and start it again within {} s\n",
+            time.as_secs()
+        ))
+    }
+
+    /// Carries out a `clear` command, given as words; says what it did.
+    fn clear(&mut self, now: Now, words: &[&str]) -> Result<String, String> {
         if self.ospf.is_none() {
-            return Err("OSPF is not configured: there is no ospfd.conf with `router ospf`".into());
+            return Err(NOT_CONFIGURED.into());
         }
         let count = match words {
             ["ip", "ospf", "process"] => {
@@ -73,6 +128,7 @@ impl Control {
     /// Takes leave of all neighbours, forgets everything, and begins as at the start.
     fn restart_ospf(&mut self, now: Now) {
         if let Some(mut engine) = self.ospf.take() {
+            self.memory = (engine.memory().clone(), false);
             engine.shutdown(now.at);
             self.last_of_ospf.extend(std::iter::from_fn(|| engine.poll_transmit()));
             while let Some(event) = engine.poll_event() {

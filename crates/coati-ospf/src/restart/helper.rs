@@ -3,39 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{Lsa, LsaBody, LsaKey, MAX_AGE, lsa_kind};
+use coati_wire::ospf::{Lsa, LsaKey, MAX_AGE};
 
+use super::{LONGEST, grace_period};
 use crate::engine::Engine;
 use crate::exchange::is_opaque;
 use crate::neighbour::{Peer, State};
-
-/// Opaque type of Grace-LSAs (appendix A).
-const GRACE: u8 = 3;
-/// TLV with the grace period in seconds.
-const GRACE_PERIOD: u16 = 1;
-/// Nobody is helped for longer.
-const LONGEST: u32 = 1800;
-
-/// Whether an LSA announces a graceful restart.
-pub(crate) fn is_grace(key: &LsaKey) -> bool {
-    key.kind == lsa_kind::OPAQUE_LINK && key.id.octets().first() == Some(&GRACE)
-}
-
-/// The grace period of a Grace-LSA in seconds.
-fn grace_period(body: &LsaBody) -> Option<u32> {
-    let LsaBody::Opaque(data) = body else { return None };
-    let mut rest = data.as_slice();
-    while let Some(([k0, k1, l0, l1], behind)) = rest.split_first_chunk::<4>() {
-        let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-        let value = behind.get(..length)?;
-        if u16::from_be_bytes([*k0, *k1]) == GRACE_PERIOD {
-            return value.try_into().ok().map(u32::from_be_bytes);
-        }
-        // Values are padded to four bytes.
-        rest = behind.get(length.next_multiple_of(4)..)?;
-    }
-    None
-}
 
 impl Engine {
     /// A neighbour says that it restarts, or that it has done so.
