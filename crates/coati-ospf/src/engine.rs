@@ -7,7 +7,8 @@ use std::time::Instant;
 use coati_crypto::RandomSource;
 use coati_wire::WireError;
 use coati_wire::ospf::{
-    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, Packet, emit_update,
+    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, LsaBody, LsaHeader,
+    Packet, emit_update,
 };
 
 use crate::area::Area;
@@ -483,6 +484,14 @@ impl Engine {
     /// The route to exactly this destination.
     pub fn route(&self, network: Ipv4Addr, prefix_len: u8) -> Option<&Route> {
         self.table.routes.get(&Destination::new(network, prefix_len))
+    }
+
+    /// Every LSA there is: how far it goes, its header with its age now, and what it says.
+    pub fn database(&self, now: Instant) -> impl Iterator<Item = (Scope, LsaHeader, &LsaBody)> {
+        self.scopes().flat_map(move |scope| {
+            let entries = self.lsdb(scope).into_iter().flat_map(Lsdb::iter);
+            entries.map(move |(_, entry)| (scope, entry.header(now), &entry.lsa.body))
+        })
     }
 
     /// The next packet to send.

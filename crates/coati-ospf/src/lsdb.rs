@@ -23,7 +23,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// How far an LSA goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// One link, by our interface.
     Link(u32),
     /// One area.
