@@ -190,6 +190,9 @@ impl Engine {
         }
         if elects {
             self.be_what_we_were(index, hello.designated, hello.backup);
+        }
+        // Who does not hear us cannot be elected yet.
+        if elects && listed {
             self.hear_of_designated(now, index, before, after, hello, own);
         }
     }
