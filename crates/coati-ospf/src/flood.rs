@@ -13,7 +13,7 @@ use crate::config::NetworkType;
 use crate::engine::Engine;
 use crate::exchange::is_opaque;
 use crate::interface::{Interface, InterfaceState};
-use crate::lsdb::{MAX_LSAS, Scope};
+use crate::lsdb::{DO_NOT_AGE, MAX_LSAS, Scope};
 use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
 /// First repetition of an update. The second comes after a little more than MinLSArrival, within which neighbours
@@ -243,9 +243,11 @@ impl Engine {
         let mut packets = Vec::new();
         let (mut part, mut length, mut largest) = (Vec::new(), 0, 0);
         for entry in keys.iter().filter_map(|key| self.find(index, key)) {
-            // InfTransDelay, but not past MaxAge, and not for an age that does not grow.
+            // InfTransDelay, but not past MaxAge; even when the age does not grow here, so that nothing goes round for
+            // ever (RFC 1793 section 2.2).
             let age = entry.age(now);
-            let bytes = entry.lsa.emit_aged(if age >= MAX_AGE { age } else { (age + delay).min(MAX_AGE) });
+            let seconds = (age & !DO_NOT_AGE).saturating_add(delay).min(MAX_AGE);
+            let bytes = entry.lsa.emit_aged(age & DO_NOT_AGE | seconds);
             if !part.is_empty() && length + bytes.len() > room {
                 packets.push(std::mem::take(&mut part));
                 length = 0;

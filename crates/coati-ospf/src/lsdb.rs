@@ -13,7 +13,7 @@ pub(crate) const MAX_LSAS: usize = 100_000;
 /// Own LSAs are originated anew at this age.
 pub(crate) const REFRESH: Duration = Duration::from_secs(1800);
 /// Set in ages that do not grow (RFC 1793).
-const DO_NOT_AGE: u16 = 0x8000;
+pub(crate) const DO_NOT_AGE: u16 = 0x8000;
 /// Instances that may come at once, before they come once in MinLSArrival.
 const ARRIVAL_TOKENS: u32 = 5;
 /// Packets are not under way for longer than this. It is less than MinLSInterval, so that nothing new is taken for it.
