@@ -476,18 +476,22 @@ impl Table {
 
     /// The best route out of the AS (section 16.4).
     fn outside(&self, destination: Destination, adverts: &[Advert], sources: &Sources<'_>) -> Option<Route> {
-        let mut best: Option<(ExternalRank, Route)> = None;
+        let mut best: Option<(ExternalRank, u8, Route)> = None;
         for advert in adverts {
-            let Some((rank, route)) = self.external(destination, advert, sources) else { continue };
+            let Some((rank, source, route)) = self.external(destination, advert, sources) else { continue };
             match &mut best {
-                Some((known, _)) if *known < rank => {}
-                Some((known, other)) if *known == rank => {
-                    other.next_hops = joined(&other.next_hops, &route.next_hops, sources.maximum_paths);
+                Some((known, ..)) if *known < rank => {}
+                Some((known, other_source, other)) if *known == rank => {
+                    let next_hops = joined(&other.next_hops, &route.next_hops, sources.maximum_paths);
+                    if source < *other_source {
+                        (*other_source, *other) = (source, route);
+                    }
+                    other.next_hops = next_hops;
                 }
-                _ => best = Some((rank, route)),
+                _ => best = Some((rank, source, route)),
             }
         }
-        best.map(|(_, route)| route)
+        best.map(|(.., route)| route)
     }
 
     fn external(
@@ -495,7 +499,7 @@ impl Table {
         destination: Destination,
         advert: &Advert,
         sources: &Sources<'_>,
-    ) -> Option<(ExternalRank, Route)> {
+    ) -> Option<(ExternalRank, u8, Route)> {
         let What::External { type2, metric, forwarding, tag, propagate } = advert.what else { return None };
         if metric >= INFINITY || advert.router == sources.root {
             return None;
@@ -532,17 +536,18 @@ impl Table {
             (preference, route.cost, route.next_hops.iter().map(hop).collect())
         };
         let preference = if sources.rfc1583 { 0 } else { preference };
-        // At equal cost a type 7 that is translated comes first, then a type 5 (RFC 3101 section 2.5 step 6e).
+        // Of equal ones, which are used together, a type 7 that is translated names the route, then a type 5 (RFC 3101
+        // section 2.5 step 6e).
         let source = match (advert.area, propagate && !forwarding.is_unspecified()) {
             (Some(_), true) => 0,
             (None, _) => 1,
             (Some(_), false) => 2,
         };
         let (kind, rank) = if type2 {
-            (RouteKind::External2 { metric, tag }, ExternalRank { type2, metric, preference, cost, source })
+            (RouteKind::External2 { metric, tag }, ExternalRank { type2, metric, preference, cost })
         } else {
             let cost = cost.saturating_add(metric);
-            (RouteKind::External1 { tag }, ExternalRank { type2, metric: 0, preference, cost, source })
+            (RouteKind::External1 { tag }, ExternalRank { type2, metric: 0, preference, cost })
         };
         let route = Route {
             network: destination.network(),
@@ -552,7 +557,7 @@ impl Table {
             area: boundary.area,
             next_hops,
         };
-        (!route.next_hops.is_empty()).then_some((rank, route))
+        (!route.next_hops.is_empty()).then_some((rank, source, route))
     }
 
     /// The most specific route inside the AS to this address.
@@ -571,7 +576,6 @@ struct ExternalRank {
     metric: u32,
     preference: u8,
     cost: u32,
-    source: u8,
 }
 
 impl Sources<'_> {

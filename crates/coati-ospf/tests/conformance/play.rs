@@ -726,12 +726,17 @@ impl Play {
 }
 
 fn route_text(route: &coati_ospf::Route, names: &BTreeMap<u32, String>) -> String {
-    let kind = match route.kind {
+    let mut kind = match route.kind {
         RouteKind::IntraArea => format!("intra {}", route.area),
         RouteKind::InterArea => format!("inter {}", route.area),
         RouteKind::External1 { .. } => "e1".into(),
         RouteKind::External2 { metric, .. } => format!("e2 metric {metric}"),
     };
+    if let RouteKind::External1 { tag } | RouteKind::External2 { tag, .. } = route.kind
+        && tag != 0
+    {
+        kind.push_str(&format!(" tag {tag}"));
+    }
     let hop = |hop: &coati_ospf::NextHop| {
         let name = names.get(&hop.interface).map_or("?", String::as_str);
         hop.via.map_or(format!(" {name}"), |via| format!(" {name} {via}"))
