@@ -42,6 +42,7 @@ impl Engine {
         let (by_tokens, arrival) = (self.config.deviations.prompt_origination, self.config.lsa_times.arrival);
         let exchanging = self.interfaces.values().any(Interface::is_exchanging);
         let total = self.lsdb(scope).map_or(0, crate::lsdb::Lsdb::len);
+        let originated = self.originated(&(scope, key));
         let Some(lsdb) = self.lsdb_mut(scope) else { return };
         let dead = lsa.header.seconds() >= MAX_AGE;
         // Step 4: nobody has it, and nobody needs to hear of its end.
@@ -51,7 +52,9 @@ impl Engine {
         let order = lsdb.get(&key).map(|entry| lsa.header.compare(&entry.header(now)));
         match order {
             None | Some(Ordering::Greater) => {
-                if !lsdb.may_arrive(now, &key, arrival, by_tokens) {
+                // Instances that we originated did not arrive (step 5a).
+                let arrived = lsdb.get(&key).map(|entry| entry.installed) != originated;
+                if arrived && !lsdb.may_arrive(now, &key, arrival, by_tokens) {
                     return;
                 }
                 if order.is_none() && !dead && lsdb.is_late(now, &lsa.header) {

@@ -207,6 +207,12 @@ impl Engine {
         self.install(now, scope, lsa);
     }
 
+    /// When an own LSA was originated last.
+    pub(crate) fn originated(&self, key: &OwnKey) -> Option<Instant> {
+        let ours = key.1.advertising_router == self.config.router_id;
+        ours.then(|| self.own.get(key))??.last
+    }
+
     fn options(&self, area: AreaId) -> u8 {
         crate::hello::options(self.area_kind(area))
     }
