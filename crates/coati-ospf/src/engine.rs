@@ -414,6 +414,10 @@ impl Engine {
             let destination = Destination::new(interface.link.address, interface.link.prefix_len);
             (interface.config.area, destination, interface.link.index)
         });
+        let nssa = |area: &AreaId| {
+            let kind = self.area_kind(*area);
+            kind.is_nssa().then_some((*area, kind.takes_summaries()))
+        };
         Sources {
             areas: &self.areas,
             root: self.config.router_id,
@@ -424,7 +428,7 @@ impl Engine {
             rfc1583: self.config.rfc1583,
             maximum_paths: self.config.maximum_paths,
             ranges,
-            nssas: self.areas.keys().filter(|area| self.area_kind(**area).is_nssa()).copied().collect(),
+            nssas: self.areas.keys().filter_map(nssa).collect(),
             is_border,
         }
     }

@@ -195,8 +195,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) maximum_paths: usize,
     /// Whether this router is a border router, and its active ranges.
     pub(crate) ranges: Vec<Destination>,
-    /// Areas that are NSSAs.
-    pub(crate) nssas: BTreeSet<AreaId>,
+    /// Areas that are NSSAs, and whether they take summaries.
+    pub(crate) nssas: BTreeMap<AreaId, bool>,
     pub(crate) is_border: bool,
 }
 
@@ -401,7 +401,7 @@ impl Table {
         }
         self.routers.sort_by_key(|route| (route.router_id, route.area, route.inter_area));
         for route in self.routers.iter().filter(|route| route.flags & RouterLsa::BOUNDARY != 0) {
-            if sources.nssas.contains(&route.area) {
+            if sources.nssas.contains_key(&route.area) {
                 // Its externals are type 7 LSAs of that area; AS-wide ones come from elsewhere.
                 continue;
             }
@@ -504,8 +504,13 @@ impl Table {
         if metric >= INFINITY || advert.router == sources.root {
             return None;
         }
-        // A default route without P bit is for routers inside the NSSA, not for its border (RFC 3101 section 2.5).
-        if advert.area.is_some() && destination.prefix_len() == 0 && sources.is_border && !propagate {
+        // A default route without P bit, or of an NSSA without summaries, is for routers inside of it, not for its border
+        // (RFC 3101 section 2.5 step 3).
+        if let Some(area) = advert.area
+            && destination.prefix_len() == 0
+            && sources.is_border
+            && (!propagate || sources.nssas.get(&area) == Some(&false))
+        {
             return None;
         }
         let boundary = match advert.area {
