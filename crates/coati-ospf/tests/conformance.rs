@@ -5,8 +5,12 @@
 mod packet;
 #[path = "conformance/play.rs"]
 mod play;
+#[path = "conformance/show.rs"]
+mod show;
 #[path = "conformance/text.rs"]
 mod text;
+#[path = "conformance/told.rs"]
+mod told;
 
 use std::fs;
 use std::path::{Path, PathBuf};
