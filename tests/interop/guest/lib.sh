@@ -46,6 +46,42 @@ within() {
 in_a() { ip netns exec a "$@"; }
 in_b() { ip netns exec b "$@"; }
 
+# hosts NAME…: namespaces that forward packets.
+hosts() {
+    for host in "$@"; do
+        ip netns add $host
+        ip -n $host link set lo up
+        ip netns exec $host sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+    done
+}
+
+# cable NAME HOST ADDRESS HOST ADDRESS: between two hosts; both ends have its name.
+cable() {
+    ip link add $1 netns $2 type veth peer name $1 netns $4
+    printf 'addr add %s/24 dev %s\nlink set %s up\n' $3 $1 $1 | ip -n $2 -batch -
+    printf 'addr add %s/24 dev %s\nlink set %s up\n' $5 $1 $1 | ip -n $4 -batch -
+}
+
+# switch NAME HOST ADDRESS…: a bridge in the namespace lan, and a cable from each host to it, called NAME there.
+switch() {
+    name=$1; shift
+    [ -e /run/netns/lan ] || ip netns add lan
+    ip -n lan link add $name type bridge mcast_snooping 0
+    ip -n lan link set $name up
+    while [ $# -gt 0 ]; do
+        ip link add $name netns $1 type veth peer name $name-$1 netns lan
+        ip -n lan link set $name-$1 master $name up
+        printf 'addr add %s/24 dev %s\nlink set %s up\n' $2 $name $name | ip -n $1 -batch -
+        shift 2
+    done
+}
+
+# network_behind HOST ADDRESS: what others want a route to, on em1.
+network_behind() {
+    ip -n $1 link add em1 type dummy
+    printf 'addr add %s/24 dev em1\nlink set em1 up\n' $2 | ip -n $1 -batch -
+}
+
 # The network, with everything that crosses the internet written to internet.pcap.
 network() {
     # In a the kernel's fallback device gre0 is there, as on any host with ip_gre; Coati gets it out of its way.
