@@ -216,15 +216,14 @@ impl View<'_> {
             "sequenceNumber": format!("{:08x}", header.sequence),
             "checksum": format!("{:04x}", header.checksum),
         });
-        let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
         match &entry.lsa.body {
             LsaBody::Router(router) => value["numOfRouterLinks"] = json!(router.links.len()),
             LsaBody::Summary { mask, .. } if key.kind == lsa_kind::SUMMARY_NETWORK => {
-                value["summaryAddress"] = json!(format!("{}/{}", key.id, bits(mask)));
+                value["summaryAddress"] = json!(network(key, *mask));
             }
             LsaBody::External { mask, type2, tag, .. } => {
                 value["metricType"] = json!(if *type2 { "E2" } else { "E1" });
-                value["route"] = json!(format!("{}/{}", key.id, bits(mask)));
+                value["route"] = json!(network(key, *mask));
                 value["tag"] = json!(tag);
             }
             _ => {}
@@ -316,16 +315,20 @@ impl View<'_> {
 }
 
 /// The last column of the summary.
+/// The destination of an LSA; the link state id may have bits of the host set (RFC 2328 appendix E).
+fn network(key: &LsaKey, mask: Ipv4Addr) -> String {
+    format!("{}/{}", key.id & mask, u32::from(mask).leading_ones())
+}
+
 fn tail(key: &LsaKey, entry: &Entry) -> String {
-    let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
     match &entry.lsa.body {
         LsaBody::Router(router) => format!(" {}", router.links.len()),
         LsaBody::Summary { mask, .. } if key.kind == lsa_kind::SUMMARY_NETWORK => {
-            format!(" {}/{}", key.id, bits(mask))
+            format!(" {}", network(key, *mask))
         }
         LsaBody::External { mask, type2, tag, .. } => {
             let kind = if *type2 { "E2" } else { "E1" };
-            format!(" {kind} {}/{} [0x{tag:x}]", key.id, bits(mask))
+            format!(" {kind} {} [0x{tag:x}]", network(key, *mask))
         }
         _ => String::new(),
     }

@@ -56,6 +56,29 @@ fn what_nobody_refreshes_dies() {
     assert!(!has(&world, 0) && !has(&world, 1));
 }
 
+/// BIRD does so with what it translates, lest an equal network with another mask get in its way (RFC 2328 appendix E).
+#[test]
+fn bits_of_the_host_in_a_link_state_id_are_not_shown_as_the_network() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    let advertising_router = world.routers[1].config.router_id;
+    let key = LsaKey { kind: lsa_kind::EXTERNAL, id: Ipv4Addr::new(172, 30, 255, 255), advertising_router };
+    let body = LsaBody::External {
+        mask: Ipv4Addr::new(255, 255, 0, 0),
+        type2: true,
+        metric: 20,
+        forwarding: Ipv4Addr::UNSPECIFIED,
+        tag: 0,
+    };
+    inject(&mut world, vec![Lsa::new(key, OPTION_E, INITIAL_SEQUENCE, body)]);
+    let show = |words: &[&str]| world.routers[0].show(world.now, words).unwrap();
+    let text = show(&["ip", "ospf", "database"]);
+    let line = text.lines().find(|line| line.starts_with("172.30.255.255 ")).unwrap();
+    assert!(line.ends_with(" E2 172.30.0.0/16 [0x0]"), "{line}");
+    let json = show(&["ip", "ospf", "database", "json"]);
+    assert!(json.contains("\"route\": \"172.30.0.0/16\""), "{json}");
+}
+
 #[test]
 fn forged_instances_of_own_lsas_are_surpassed() {
     let mut world = World::row(2, 1);
