@@ -40,7 +40,10 @@ impl Engine {
         let router_id = self.config.router_id;
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         interface.elect = false;
-        let restarting = interface.neighbours.values().any(|neighbour| neighbour.helped_until.is_some());
+        // The hello that ends this follows at the latest when its dead interval would end.
+        let restarting = interface.neighbours.values().any(|neighbour| {
+            neighbour.helped_until.is_some() || neighbour.back_again && neighbour.state >= State::TwoWay
+        });
         if !interface.network.elects() || interface.wait_until.is_some() || restarting {
             return;
         }

@@ -155,6 +155,7 @@ impl Engine {
         neighbour.dead_at = now + dead_interval;
         neighbour.poll_due = None;
         neighbour.auth_sequence = auth_sequence;
+        let back_again = std::mem::take(&mut neighbour.back_again);
         let after = (hello.priority, hello.designated == source, hello.backup == source);
         let state = neighbour.state;
         let listed = hello.neighbours.contains(&our_id);
@@ -194,6 +195,9 @@ impl Engine {
         // Who does not hear us cannot be elected yet.
         if elects && listed {
             self.hear_of_designated(now, index, before, after, hello, own);
+        }
+        if let Some(interface) = self.interfaces.get_mut(&index).filter(|_| back_again) {
+            interface.elect = elects;
         }
     }
 

@@ -130,6 +130,9 @@ pub(crate) struct Neighbour {
     pub(crate) last_asked: Option<LsaKey>,
     /// Until when it counts as adjacent while it restarts.
     pub(crate) helped_until: Option<Instant>,
+    /// It has said that its restart is over, but no hello has come since: its last one may be from before it knew who is
+    /// designated router.
+    pub(crate) back_again: bool,
     /// When it gets its next hello while it is silent, on a network without multicast.
     pub(crate) poll_due: Option<Instant>,
     /// Times it fell back from Full.
@@ -167,6 +170,7 @@ impl Neighbour {
             unanswered: 0,
             last_asked: None,
             helped_until: None,
+            back_again: false,
             poll_due: None,
             state_changes: 0,
         }

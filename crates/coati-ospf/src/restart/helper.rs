@@ -19,6 +19,7 @@ impl Engine {
             return;
         }
         if lsa.header.seconds() >= MAX_AGE {
+            neighbour.back_again = neighbour.helped_until.is_some();
             return self.stop_helping(now, peer);
         }
         let left =

@@ -300,3 +300,51 @@ fn prepared_for_nothing() {
     world.run(Duration::from_secs(60));
     assert_eq!(world.routers[0].interfaces[&10].lsdb.len(), 0);
 }
+
+/// FRR ends its restart at the end of the exchange, while its last hello still names no designated router: the helper would
+/// take the office away from it, and others would lose their routes.
+#[test]
+fn the_designated_router_is_asked_before_its_office_is_taken() {
+    for stays in [true, false] {
+        let mut world = World::apart(2, 1);
+        world.shared(&[0, 1], |_, _| {});
+        assert!(world.run_until(Duration::from_secs(60), |world| world.state(0, 100) == State::Full));
+        world.run(Duration::from_secs(10));
+        let other = world.routers[1].router_id();
+        let own = world.routers[0].router_id();
+        let state = |world: &World| world.routers[0].interfaces[&100].state;
+        assert_eq!(state(&world), InterfaceState::Backup);
+        let (address, header) = (
+            Ipv4Addr::new(172, 16, 0, 2),
+            Header { router_id: other, area: BACKBONE, auth_kind: AUTH_NULL, auth: [0; 8] },
+        );
+        let send = |world: &mut World, packet: Packet| {
+            let now = world.now;
+            world.routers[0].handle_input(now, &Input::to_all(100, address, &packet.emit(&header)));
+            world.settle();
+        };
+        let hello = |designated| {
+            Packet::Hello(Hello {
+                mask: Ipv4Addr::new(255, 255, 255, 0),
+                hello_interval: 10,
+                options: OPTION_E,
+                priority: 1,
+                dead_interval: 40,
+                designated,
+                backup: Ipv4Addr::UNSPECIFIED,
+                neighbours: vec![own],
+            })
+        };
+        let key =
+            LsaKey { kind: lsa_kind::OPAQUE_LINK, id: Ipv4Addr::new(3, 0, 0, 0), advertising_router: other };
+        let grace = Lsa::new(key, OPTION_E | OPTION_O, 1, LsaBody::Opaque(vec![0, 1, 0, 4, 0, 0, 0, 120]));
+        let ended = Lsa::parse(&grace.emit_aged(MAX_AGE)).unwrap();
+        let update = |lsa| Packet::LinkStateUpdate { lsas: vec![lsa], bad: Vec::new() };
+        send(&mut world, update(grace));
+        send(&mut world, hello(Ipv4Addr::UNSPECIFIED));
+        send(&mut world, update(ended));
+        assert_eq!(state(&world), InterfaceState::Backup);
+        send(&mut world, hello(if stays { address } else { Ipv4Addr::UNSPECIFIED }));
+        assert_eq!(state(&world), if stays { InterfaceState::Backup } else { InterfaceState::Dr });
+    }
+}
