@@ -245,17 +245,20 @@ frr_up() {
     mount --bind /run/group /etc/group
     cp "$1" /run/frr/frr.conf
     : > /run/frr/vtysh.conf
-    for daemon in ${FRR_DAEMONS:-zebra ospfd}; do
-        in_b /usr/lib/frr/$daemon --daemon --user root --group root --config_file /run/frr/frr.conf \
-            --pid_file /run/frr/$daemon.pid --socket /run/frr/zserv.api --vty_socket /run/frr \
-            --log file:$WORK/$daemon.log --log-level info
-    done
+    for daemon in ${FRR_DAEMONS:-zebra ospfd}; do frr_daemon $daemon; done
+}
+
+# frr_daemon NAME: one of them, with the file that frr_up was given.
+frr_daemon() {
+    in_b /usr/lib/frr/$1 --daemon --user root --group root --config_file /run/frr/frr.conf \
+        --pid_file /run/frr/$1.pid --socket /run/frr/zserv.api --vty_socket /run/frr \
+        --log file:$WORK/$1.log --log-level info
 }
 
 vtysh() { in_b vtysh --vty_socket /run/frr --config_dir /run/frr -c "$*"; }
 
-# bird_up NAMESPACE FILE: BIRD there.
-bird_up() { ip netns exec "$1" bird -c "$2" -s /run/bird.ctl -P /run/bird.pid -D $WORK/bird.log; }
+# bird_up NAMESPACE FILE [-R]: BIRD there.
+bird_up() { ip netns exec "$1" bird $3 -c "$2" -s /run/bird.ctl -P /run/bird.pid -D $WORK/bird.log; }
 
 birdc() { busybox timeout 5 birdc -s /run/bird.ctl "$@"; }
 

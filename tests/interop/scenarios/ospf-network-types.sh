@@ -42,13 +42,12 @@ cat > /run/c.conf <<-END
 	}
 END
 mkdir -p /run/site
-start_coati() { # priority
+coati_conf() { # priority
     { ospfd_conf 1.1.1.1 $1; printf ' neighbor 10.0.2.2\n neighbor 10.0.2.3\n'; } > /run/site/frr.conf
-    coati_up
 }
 stop_coati() { kill $COATI_PID; wait $COATI_PID; COATI_PID=; }
 # State of Coati on both networks that have a designated router.
-is_state() { [ "$(coati show ip ospf interface | grep -c "State $1,")" = 2 ]; }
+is_state() { [ "$({ coati show ip ospf interface lan0; coati show ip ospf interface lan1; } | grep -c "State $1,")" = 2 ]; }
 full_adjacencies() { [ "$(coati show ip ospf neighbor | grep -c Full/)" = $1 ]; }
 # ways HOST DESTINATION LAST: over how many of the networks the destination is reached by the router with this last number.
 ways() {
@@ -65,7 +64,8 @@ have_ways() {
 }
 
 ospfd_conf 2.2.2.2 9 > /run/b.conf
-start_coati 100
+coati_conf 100
+coati_up
 frr_up /run/b.conf
 bird_up c /run/c.conf
 within 40 "designated router on both" is_state DR
@@ -75,14 +75,13 @@ fact "$(coati show ip ospf neighbor | tail -n +2)"
 stop_coati
 no_route() { [ "$(ways b 10.1.0.0/24 1)" = 0 ]; }
 within 20 "FRR has no way to Coati any more" no_route
-start_coati 100
+coati_up
 within 40 "backup on both: FRR has become designated router" is_state Backup
 within 40 "Full with all" full_adjacencies 6
 within 40 "routes by all three networks" have_ways
-stop_coati
-within 20 "FRR has no way to Coati any more" no_route
-start_coati 0
-within 40 "neither of them" is_state DROther
-within 40 "routes by all three networks" have_ways
+coati_conf 0
+reload
+within 40 "then neither of them" is_state DROther
 within 10 "Full with FRR on all, with BIRD on the third network" full_adjacencies 4
+within 40 "routes by all three networks" have_ways
 stop_coati
