@@ -298,6 +298,8 @@ impl Engine {
         if let Some(old) = self.interfaces.get_mut(&link.index).filter(|old| old.link == link)
             && config.replaces(&old.config)
         {
+            // Who may be designated router has changed.
+            old.elect |= old.network.elects() && old.config.priority != config.priority;
             old.config = config;
             old.hello_due = now;
             let (area, address) = (old.config.area, old.link.address);

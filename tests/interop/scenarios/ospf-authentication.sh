@@ -88,9 +88,11 @@ birdc configure > /dev/null
 coati_conf 10 sha-256 > /run/site/frr.conf
 reload
 # Longer than the dead interval. The number of the key is in the third byte of the header's last eight.
-sent_with_key_10() { in_a busybox timeout 20 tcpdump -n -i c-sha-256 -c 6 "src $1 and ip proto 89 and ip[38] = 10"; }
-must "six hellos of Coati's with the new key" sent_with_key_10 10.0.8.1
-must "and of BIRD's" sent_with_key_10 10.0.8.2
+sent_with_key_10() {
+    in_a busybox timeout 20 tcpdump -n -i c-sha-256 -c 6 "src 10.0.8.2 and ip proto 89 and ip[38] = 10" > /run/of-bird &
+    in_a busybox timeout 20 tcpdump -n -i c-sha-256 -c 6 "src 10.0.8.1 and ip proto 89 and ip[38] = 10" && wait $!
+}
+must "six hellos of each with the new key" sent_with_key_10
 is_undisturbed() { ! grep 'on c-sha-256: Full' $WORK/coati.log && neighbours 3.3.3.3 7; }
 must "the adjacency has gone on" is_undisturbed
 kill $COATI_PID; wait $COATI_PID; COATI_PID=

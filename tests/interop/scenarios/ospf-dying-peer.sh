@@ -118,7 +118,7 @@ ip netns exec b tc qdisc del dev ab root
 kill -CONT $(cat /run/frr/ospfd.pid)
 within 60 "it goes on, and has its five hundred" has_all 500
 
-has_tag() { coati show ip ospf route | grep -q '^N E2 172.16.1.0/32 .*tag: 42'; }
+has_tag() { coati show ip ospf route | grep -q '^N E2 172.16.3.0/32 .*tag: 42'; }
 must "FRR's tag at Coati" has_tag
 left_out() { ! coati show ip ospf database external | grep -E '172[.]20|192[.]168[.]2'; }
 must "what route maps leave out is nowhere" left_out
@@ -132,7 +132,7 @@ bird_conf 'ttl security yes;' > /run/c.conf
 birdc configure > /dev/null
 bird_has() { birdc show route all "$1" | grep -q "$2"; }
 within 20 "BIRD has Coati's external and its tag" bird_has 192.168.1.0/24 'tag: 0x0000004d'
-within 20 "and FRR's" bird_has 172.16.1.0/32 'tag: 0x0000002a'
+within 20 "and FRR's" bird_has 172.16.3.0/32 'tag: 0x0000002a'
 within 20 "FRR has the network behind BIRD" has_ospf_route b 10.3.0.0/24
 is_suppressed() { ! vtysh show ip ospf database router 1.1.1.1 | grep 'Net: 10[.]0[.]1[.]0' && vtysh show ip ospf database router 1.1.1.1 | grep 'Net: 10[.]0[.]0[.]0'; }
 must "Coati does not advertise the network of that link" is_suppressed

@@ -40,6 +40,29 @@ fn a_cost_changes_and_nobody_is_lost() {
     assert_eq!([ended(&world, 0), ended(&world, 1)], before);
 }
 
+/// Without a priority nobody stays designated router or backup; with one, an office that is free is taken.
+#[test]
+fn a_priority_changes_and_so_do_the_roles() {
+    let mut world = World::apart(2, 1);
+    world.shared(&[0, 1], |_, _| {});
+    assert!(world.run_until(Duration::from_secs(60), |world| world.state(0, 100) == State::Full));
+    let state = |world: &World| world.routers[0].interfaces[&100].state;
+    let set = |world: &mut World, priority| {
+        let interface = &world.routers[0].interfaces[&100];
+        let (link, config) =
+            (interface.link.clone(), InterfaceConfig { priority, ..interface.config.clone() });
+        let now = world.now;
+        world.routers[0].interface_up(now, link, config);
+        world.settle();
+    };
+    assert_eq!(state(&world), InterfaceState::Backup);
+    set(&mut world, 0);
+    assert_eq!(state(&world), InterfaceState::DrOther);
+    set(&mut world, 5);
+    assert_eq!(state(&world), InterfaceState::Backup);
+    assert_eq!([ended(&world, 0), ended(&world, 1)], [0, 0]);
+}
+
 /// What is said of the router as a whole: adjacencies stay.
 #[test]
 fn ranges_filters_and_max_metric() {
