@@ -1,4 +1,4 @@
-# FRR dies in the middle of an exchange of a thousand externals, comes back with fewer, stands still for longer than its
+# FRR dies in the middle of an exchange of four hundred externals, comes back with fewer, stands still for longer than its
 # dead interval: Coati's database is that of FRR again each time, and nothing stays behind. Externals go both ways, chosen by
 # route maps and with their tags; BIRD has them over a link with TTL security, whose own network nobody is told of.
 
@@ -15,11 +15,11 @@ routes() { # so many
         i=$((i + 1))
     done
 }
-{ routes 1000; echo "route add blackhole 172.20.0.0/16"; } | ip -n b -batch -
+{ routes 400; echo "route add blackhole 172.20.0.0/16"; } | ip -n b -batch -
 ip -n a route add blackhole 192.168.1.0/24
 ip -n a route add blackhole 192.168.2.0/24
 # So slow that an exchange takes seconds.
-slowly() { ip netns exec b tc qdisc $1 dev ab root tbf rate 80kbit burst 3000 latency 10s; }
+slowly() { ip netns exec b tc qdisc $1 dev ab root tbf rate 40kbit burst 3000 latency 10s; }
 
 mkdir -p /run/site
 cat > /run/site/frr.conf <<-END
@@ -94,17 +94,17 @@ ip -n b link set ab down
 slowly add
 coati_up
 frr_up /run/b.conf
-within 40 "FRR has its externals" frr_has 1000
+within 40 "FRR has its externals" frr_has 400
 ip -n b link set ab up
-within 40 "in the middle of an exchange" is_in_the_middle 100
+within 40 "in the middle of an exchange" is_in_the_middle 50
 fact "$(externals) externals are there"
 kill -9 $(cat /run/frr/ospfd.pid)
 ip netns exec b tc qdisc del dev ab root
 within 20 "FRR is gone" is_gone
 must "no route of FRR's is in the kernel" kernel_has 0
-routes 500 | sed 's/add/del/' | ip -n b -batch -
+routes 200 | sed 's/add/del/' | ip -n b -batch -
 frr_daemon ospfd
-within 60 "it is back with five hundred externals, and no more" has_all 500
+within 60 "it is back with two hundred externals, and no more" has_all 200
 
 # It stands still in the middle, for longer than the dead interval.
 ip -n b link set ab down
@@ -116,9 +116,9 @@ kill -STOP $(cat /run/frr/ospfd.pid)
 within 20 "FRR stands still and is gone" is_gone
 ip netns exec b tc qdisc del dev ab root
 kill -CONT $(cat /run/frr/ospfd.pid)
-within 60 "it goes on, and has its five hundred" has_all 500
+within 60 "it goes on, and has its two hundred" has_all 200
 
-has_tag() { coati show ip ospf route | grep -q '^N E2 172.16.3.0/32 .*tag: 42'; }
+has_tag() { coati show ip ospf route | grep -q '^N E2 172.16.1.0/32 .*tag: 42'; }
 must "FRR's tag at Coati" has_tag
 left_out() { ! coati show ip ospf database external | grep -E '172[.]20|192[.]168[.]2'; }
 must "what route maps leave out is nowhere" left_out
@@ -132,7 +132,7 @@ bird_conf 'ttl security yes;' > /run/c.conf
 birdc configure > /dev/null
 bird_has() { birdc show route all "$1" | grep -q "$2"; }
 within 20 "BIRD has Coati's external and its tag" bird_has 192.168.1.0/24 'tag: 0x0000004d'
-within 20 "and FRR's" bird_has 172.16.3.0/32 'tag: 0x0000002a'
+within 20 "and FRR's" bird_has 172.16.1.0/32 'tag: 0x0000002a'
 within 20 "FRR has the network behind BIRD" has_ospf_route b 10.3.0.0/24
 is_suppressed() { ! vtysh show ip ospf database router 1.1.1.1 | grep 'Net: 10[.]0[.]1[.]0' && vtysh show ip ospf database router 1.1.1.1 | grep 'Net: 10[.]0[.]0[.]0'; }
 must "Coati does not advertise the network of that link" is_suppressed
