@@ -292,7 +292,7 @@ impl<'a> Remarks<'a> {
 
 /// The allowed word that differs in the fewest letters, when it is at most a third of them; of several the one that
 /// begins the most alike.
-fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
     let alike = |other: &str| word.chars().zip(other.chars()).take_while(|(x, y)| x == y).count();
     let rank = |candidate: &&&str| (distance(word, candidate), std::cmp::Reverse(alike(candidate)));
     let best = allowed.iter().min_by_key(rank)?;
