@@ -84,7 +84,8 @@ fn ends(dir: &Path) -> Option<[PathBuf; 2]> {
     dirs.try_into().ok()
 }
 
-fn json(remark: &Diagnostic) -> serde_json::Value {
+/// A remark for programs.
+pub fn json(remark: &Diagnostic) -> serde_json::Value {
     let place = remark.place();
     serde_json::json!({
         "severity": remark.severity.to_string(), "file": place.file, "line": place.line,

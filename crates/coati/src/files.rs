@@ -241,7 +241,7 @@ fn whole(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// A file that has to be there.
-fn named(path: &Path) -> io::Result<Arc<Source>> {
+pub fn named(path: &Path) -> io::Result<Arc<Source>> {
     let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     source(path, whole(path).map_err(explain)?)
 }
@@ -338,7 +338,7 @@ pub fn report(remarks: &[Diagnostic]) -> bool {
     }
     let more = remarks.len() - shown.len();
     if more > 0 {
-        eprintln!("… and {more} more remarks (`coati check --json` has them all)");
+        eprintln!("… and {more} more remarks (with --json they are all there)");
     }
     remarks.iter().any(|remark| remark.severity == Severity::Error)
 }

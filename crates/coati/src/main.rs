@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod daemon;
 mod files;
+mod import;
 mod lab;
 mod racoonctl;
 mod setkey;
@@ -31,6 +32,7 @@ Examples:
   coati lab                       both sites of the how-to, on this machine, with real packets
   coati check /usr/local/etc/racoon   read the files and say what will not work
   coati up /usr/local/etc/racoon      run this router
+  coati import bird.conf          the ospfd.conf that does what this BIRD does
   coati status                    the chain at a glance, and where it is broken
   coati show ike                  the peers, their SAs, and why the last negotiation failed
   coati show ip ospf neighbor
@@ -59,6 +61,14 @@ Examples:
     /// Read and cross-check the files, explain what will not work; touch nothing.
     #[command(after_help = "Example:\n  coati check examples/seed/freebsd-a")]
     Check(check::CheckArgs),
+    /// Turn a bird.conf of BIRD 2 into an ospfd.conf that does the same; what cannot be carried over is said at its place.
+    #[command(after_help = "\
+Without --output the text goes to standard output, passwords left out. Exit code 0 when there is a text.
+Examples:
+  coati import /etc/bird/bird.conf
+  coati import bird.conf --interfaces gre0,em1=192.0.2.1/24 --output /usr/local/etc/racoon/ospfd.conf
+  coati import bird.conf --json | jq .remarks")]
+    Import(import::ImportArgs),
     /// The whole chain at a glance.
     #[command(after_help = "Example:\n  coati status --json | jq .neighbours")]
     Status(SocketArgs),
@@ -194,6 +204,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Up(args) => daemon::up(&args),
         Command::Check(args) => check::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Status(args) => status::status(args.socket.as_deref(), args.json),
         Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),
         Command::Clear(args) => status::order(args.socket.as_deref(), "clear", args.words),

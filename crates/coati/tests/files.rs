@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use support::{Dir, coati};
@@ -462,4 +462,91 @@ fn policies_that_the_data_plane_refuses() {
     let ran = dir.check();
     assert_eq!(ran.code, 0, "{}", ran.err);
     ran.says(&["setkey.conf:2:11: warning: no such SA"]);
+}
+
+/// What BIRDs of the interoperability tests have, as files that a router can start with.
+#[test]
+fn a_bird_conf_becomes_an_ospfd_conf() {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/peers");
+    for (name, wanted) in [
+        ("bird.conf", vec!["interface gre0\n ip ospf area 0.0.0.0\n", " ospf router-id 203.0.113.2\n"]),
+        ("lan-bird.conf", vec![" ip ospf priority 5\n", " ip ospf message-digest-key 1 md5 geheim\n"]),
+        (
+            "areas-bird.conf",
+            vec![
+                "ip route 172.30.0.0/16 blackhole\n",
+                " area 0.0.0.1 nssa no-summary\n",
+                " redistribute static metric 10000 metric-type 2\n",
+            ],
+        ),
+    ] {
+        let dir = Dir::new(&format!("import-{name}"));
+        let (file, output) = (peers.join(name).display().to_string(), dir.path.join("ospfd.conf"));
+        let to_output = ["import", &file, "--interfaces", "gre0,lan0,lan1,em1=192.168.1.1/24", "--output"];
+        let to_output = [&to_output[..], &[output.to_str().unwrap()]].concat();
+        let ran = coati(&to_output);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(
+            !ran.err.contains("warning") && ran.out.contains("ospfd.conf is written"),
+            "{}{}",
+            ran.out,
+            ran.err
+        );
+        let text = fs::read_to_string(&output).unwrap();
+        for part in wanted {
+            assert!(text.contains(part), "{name} without {part}:\n{text}");
+        }
+        let mode = fs::metadata(&output).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "passwords may be in it");
+        let checked = dir.check();
+        assert_eq!(checked.code, 0, "{}", checked.err);
+        assert!(checked.out.contains("OSPF on: this can start"), "{}", checked.out);
+        // What is there is nobody's to overwrite.
+        let again = coati(&to_output);
+        assert_eq!(again.code, 1);
+        again.says(&["ospfd.conf: this file is there already"]);
+        assert_eq!(fs::read_to_string(&output).unwrap(), text);
+        // Without a file no password is shown.
+        let shown = coati(&["import", &file]);
+        assert_eq!(shown.code, 0, "{}", shown.err);
+        assert!(
+            shown.out.contains("router ospf\n") && !(shown.out + &shown.err).contains("geheim"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_imported_is_named_at_its_place() {
+    let dir = Dir::new("import-wrong");
+    let path = dir.path.join("bird.conf");
+    let file = path.display().to_string();
+    fs::write(
+        &path,
+        "router id 1.2.3.4;\nprotocol ospf {\n area 0 {\n  interface \"em1\" { cost 0; };\n };\n}\n",
+    )
+    .unwrap();
+    let ran = coati(&["import", &file]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    ran.says(&["bird.conf:4:26: error: expected a number from 1 to 65535, found `0`"]);
+    let text =
+        "router id 1.2.3.4;\nprotocol bgp b { }\nprotocol ospf {\n area 0 { interface \"gre*\"; };\n}\n";
+    fs::write(&path, text).unwrap();
+    let ran = coati(&["import", &file, "--interfaces", "em1"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.says(&["bird.conf:2:1: warning: `protocol bgp` (`b`) is left out"]);
+    ran.says(&["bird.conf:4:11: warning: no interface is left for this"]);
+    assert!(ran.out.contains("! interface \"gre*\"\n!  ip ospf area 0.0.0.0\n"), "{}", ran.out);
+    let ran = coati(&["import", &file, "--interfaces", "gre3", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(answer["ospfd_conf"].as_str().unwrap().contains("interface gre3\n"), "{answer}");
+    assert!(answer["remarks"][0]["line"].as_u64().is_some() && answer["output"].is_null());
+    fs::write(&path, "hostname a\n!\nrouter ospf\n ospf router-id 1.2.3.4\n").unwrap();
+    let ran = coati(&["import", &file]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["bird.conf:3:1: this is FRR's style already", "ospfd.conf"]);
+    let ran = coati(&["import", &file, "--interfaces", "gre*"]);
+    assert_ne!(ran.code, 0);
+    ran.says(&["`gre*` is no name of an interface"]);
+    assert_eq!(coati(&["import", "/nowhere/bird.conf"]).code, 1);
 }

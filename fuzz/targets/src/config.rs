@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coati_config::bird::{self, HostInterface, Passwords};
 use coati_config::site::{Site, SiteFiles};
 use coati_config::{Diagnostic, Severity, Source, ospfd, psk, racoon, rc_conf as rc, setkey, sides};
 
@@ -61,6 +62,39 @@ pub fn rc_conf(data: &[u8]) {
 /// ospfd.conf and frr.conf.
 pub fn ospfd_conf(data: &[u8]) {
     show(&ospfd::parse(&source("ospfd.conf", data)).1);
+}
+
+/// bird.conf. What is made of it can be read; nothing that is for people's eyes has a password.
+pub fn bird_conf(data: &[u8]) {
+    let source = source("bird.conf", data);
+    let hosts: Vec<HostInterface> =
+        ["gre0=10.9.9.1/30", "em0=192.0.2.1/24", "em1"].iter().filter_map(|text| text.parse().ok()).collect();
+    let (written, remarks) = bird::import(&source, &hosts, Passwords::Written);
+    let (hidden, _) = bird::import(&source, &hosts, Passwords::Hidden);
+    show(&remarks);
+    assert_eq!(written.is_some(), hidden.is_some());
+    assert!(written.is_some() || remarks.iter().any(|remark| remark.severity == Severity::Error));
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for text in written.iter().chain(&hidden) {
+        let (conf, remarks) = ospfd::parse(&Source::new("ospfd.conf", text.as_str()));
+        let errors: Vec<String> = remarks
+            .iter()
+            .filter(|remark| remark.severity == Severity::Error)
+            .map(ToString::to_string)
+            .collect();
+        assert!(errors.is_empty() && conf.enabled, "{errors:?} in {text}");
+        let chains = conf.key_chains.values().flat_map(|chain| chain.keys.values());
+        keys.extend(chains.map(|key| key.secret.expose().to_vec()));
+        keys.extend(
+            conf.interfaces.iter().flat_map(|own| &own.digest_keys).map(|key| key.1.expose().to_vec()),
+        );
+    }
+    let public = rendered(&remarks) + hidden.as_deref().unwrap_or("");
+    for secret in keys.iter().filter_map(|key| std::str::from_utf8(key).ok()) {
+        // Short ones, and those that stand in the file elsewhere too, are no secrets.
+        let is_secret = secret.len() >= 12 && source.text.matches(secret).count() == 1;
+        assert!(!is_secret || !public.contains(secret), "a password is shown: {public}");
+    }
 }
 
 /// All files of two sites, one checked against the other: ten texts, separated by bytes of value 0; what is missing at

@@ -18,7 +18,7 @@ mod seed;
 mod wire;
 
 pub use bfd::bfd;
-pub use config::{ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
+pub use config::{bird_conf, ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
 pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
 pub use ipcomp::ipcomp;
@@ -33,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("admin_request", admin_request),
     ("adminport", adminport),
     ("bfd", bfd),
+    ("bird_conf", bird_conf),
     ("esp", esp),
     ("forwarder", forwarder),
     ("gre", gre),
