@@ -34,6 +34,10 @@ fn main() -> io::Result<()> {
         let texts: Vec<Vec<u8>> = pair.iter().flat_map(|end| FILES.map(|file| text(end, file))).collect();
         write("site", &pair[0].replace('/', "-"), &texts.join(&0u8))?;
     }
+    for peer in ["bird", "lan-bird", "areas-bird"] {
+        let text = fs::read(examples.join("../tests/interop/peers").join(format!("{peer}.conf")))?;
+        write("bird_conf", &format!("peer-{peer}"), &text)?;
+    }
     packets(&examples)?;
     ospf()?;
     headers()?;

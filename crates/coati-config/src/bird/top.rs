@@ -1,5 +1,6 @@
 //! The file as a whole, and the protocols beside OSPF: where routes come from, and where they go.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::lexer::Kind;
@@ -8,13 +9,16 @@ use super::ospf;
 use super::reader::{Piece, Reader};
 use crate::diagnostic::{Diagnostic, Span};
 
+/// Protocols without a name so far, by kind: BIRD calls them `static1`, `static2`.
+type Nameless<'a> = BTreeMap<&'a str, usize>;
+
 /// Reads everything.
 pub(super) fn file<'a>(reader: &mut Reader<'a>) -> BirdConf<'a> {
     let mut conf = BirdConf::default();
-    let mut protocols = 0;
+    let mut nameless = Nameless::new();
     while reader.peek().is_some() {
         let start = reader.at;
-        if let Err(error) = statement(reader, &mut conf, &mut protocols) {
+        if let Err(error) = statement(reader, &mut conf, &mut nameless) {
             reader.remarks.list.push(error);
             reader.skip();
         }
@@ -30,7 +34,7 @@ const TOP: [&str; 8] =
 fn statement<'a>(
     reader: &mut Reader<'a>,
     conf: &mut BirdConf<'a>,
-    protocols: &mut usize,
+    nameless: &mut Nameless<'a>,
 ) -> Result<(), Diagnostic> {
     let span = reader.span();
     match reader.peek() {
@@ -54,8 +58,7 @@ fn statement<'a>(
             conf.filters.insert(name, piece);
         }
         Some(Kind::Word("protocol")) => {
-            *protocols += 1;
-            protocol(reader, conf, *protocols)?;
+            protocol(reader, conf, nameless)?;
         }
         Some(Kind::Word("template")) => reader.leave_out("this template"),
         // A call of one is said where it is.
@@ -97,7 +100,11 @@ fn braces(reader: &mut Reader<'_>) -> Result<Piece, Diagnostic> {
     Ok(Piece { start, end: reader.at - 1 })
 }
 
-fn protocol<'a>(reader: &mut Reader<'a>, conf: &mut BirdConf<'a>, number: usize) -> Result<(), Diagnostic> {
+fn protocol<'a>(
+    reader: &mut Reader<'a>,
+    conf: &mut BirdConf<'a>,
+    nameless: &mut Nameless<'a>,
+) -> Result<(), Diagnostic> {
     let start = reader.at;
     reader.at += 1;
     let Some(Kind::Word(kind)) = reader.peek() else { return Err(reader.wanted("the kind of the protocol")) };
@@ -114,7 +121,11 @@ fn protocol<'a>(reader: &mut Reader<'a>, conf: &mut BirdConf<'a>, number: usize)
             reader.at += 1;
             name.to_owned()
         }
-        _ => format!("{kind}{number}"),
+        _ => {
+            let number = nameless.entry(kind).or_default();
+            *number += 1;
+            format!("{kind}{number}")
+        }
     };
     let span = reader.since(start);
     if reader.accept_words("from") {

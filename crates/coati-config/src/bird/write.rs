@@ -128,8 +128,15 @@ pub(super) fn text(
     passwords: Passwords,
 ) -> String {
     let hosts = Hosts::new(reader, conf, ospf, given);
-    let mut writer =
-        Writer { reader, conf, passwords, chains: String::new(), number: 0, profiles: Vec::new() };
+    let mut writer = Writer {
+        reader,
+        conf,
+        passwords,
+        said_hidden: false,
+        chains: String::new(),
+        number: 0,
+        profiles: Vec::new(),
+    };
     let mut interfaces = String::new();
     for (number, area) in ospf.areas.iter().enumerate() {
         for (index, interface) in area.interfaces.iter().enumerate() {
@@ -171,6 +178,8 @@ struct Writer<'r, 'a, 'c> {
     reader: &'r mut Reader<'a>,
     conf: &'c BirdConf<'c>,
     passwords: Passwords,
+    /// Whether a remark says that they are not shown.
+    said_hidden: bool,
     /// Key chains so far, and how many.
     chains: String,
     number: usize,
@@ -277,7 +286,8 @@ impl Writer<'_, '_, '_> {
                 "this password cannot be written in ospfd.conf: its line is a comment",
                 help,
             );
-        } else if self.passwords == Passwords::Hidden {
+        } else if self.passwords == Passwords::Hidden && !self.said_hidden {
+            self.said_hidden = true;
             self.reader.note(password.span, "passwords are not shown: their lines are comments");
         }
         match is_word && self.passwords == Passwords::Written {

@@ -12,7 +12,7 @@ use crate::ospfd::{AreaType, BfdProfile, NetworkKind, OspfBfd, RouteSource};
 
 const WHOLE: &str = r#"
 # A border router.
-define TUNNELS = "gre*";
+define TUNNEL = 30;
 define OURS = [ 10.0.0.0/8+, 172.16.0.0/12{16,24} ];
 router id 10.255.0.1;
 protocol device { }
@@ -25,8 +25,8 @@ protocol ospf v2 sites {
     tick 2;
     area 0 {
         networks { 10.0.0.0/16; };
-        interface TUNNELS {
-            type ptp; hello 2; dead count 3; cost 30; bfd;
+        interface "gre*" {
+            type ptp; hello 2; dead count 3; cost TUNNEL; bfd;
             authentication cryptographic;
             password "first-key" { id 1; algorithm hmac sha256; };
             password "second-key" { id 2; algorithm hmac sha256; };
