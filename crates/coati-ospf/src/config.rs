@@ -72,7 +72,7 @@ impl Config {
 pub struct SpfTimes {
     /// After a change while all has been calm.
     pub delay: Duration,
-    /// Between two computations, at first; it doubles while changes go on.
+    /// Between two computations, at first; it grows by as much with each change that comes before its end.
     pub hold: Duration,
     /// Between two computations, at the most.
     pub longest: Duration,

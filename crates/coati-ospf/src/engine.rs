@@ -343,7 +343,7 @@ impl Engine {
 
     /// Paths, routes, and what areas hear of each other by them.
     pub(crate) fn compute_now(&mut self, now: Instant) {
-        self.spf.run(now, &self.config);
+        self.spf.run(now);
         // Virtual links lead through the other areas: the backbone comes last.
         let others: Vec<AreaId> = self.areas.keys().filter(|area| **area != BACKBONE).copied().collect();
         for area in others {

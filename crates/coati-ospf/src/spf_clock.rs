@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, SpfBackoff};
+use crate::config::{Config, SpfBackoff, SpfTimes};
 
 #[derive(Debug, Default)]
 pub(crate) struct SpfClock {
@@ -25,14 +25,27 @@ struct Unrest {
 impl SpfClock {
     /// Something has changed.
     pub(crate) fn change(&mut self, now: Instant, config: &Config) {
-        let due = match &config.spf_backoff {
-            Some(backoff) => now + self.backoff(now, backoff),
-            None => {
-                let delayed = now + config.spf_times.delay;
-                self.last.map_or(delayed, |last| (last + self.hold).max(delayed))
-            }
+        let due = match (&config.spf_backoff, self.due) {
+            (Some(backoff), _) => now + self.backoff(now, backoff),
+            (None, Some(due)) => due,
+            (None, None) => self.held(now, &config.spf_times),
         };
         self.due.get_or_insert(due);
+    }
+
+    /// A change within the hold time waits for its end, and the next one is longer by the first one; after it all is calm.
+    fn held(&mut self, now: Instant, times: &SpfTimes) -> Instant {
+        let delayed = now + times.delay;
+        match self.last.map(|last| last + self.hold).filter(|held| *held > now) {
+            Some(held) => {
+                self.hold = (self.hold + times.hold).min(times.longest);
+                held.max(delayed)
+            }
+            None => {
+                self.hold = times.hold;
+                delayed
+            }
+        }
     }
 
     /// An IGP event of RFC 8405 section 5: the delay that its computation has when none is due.
@@ -49,10 +62,7 @@ impl SpfClock {
     }
 
     /// Paths are computed now.
-    pub(crate) fn run(&mut self, now: Instant, config: &Config) {
-        let times = config.spf_times;
-        let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) >= 2 * times.longest);
-        self.hold = if calm { times.hold } else { (self.hold * 2).min(times.longest) };
+    pub(crate) fn run(&mut self, now: Instant) {
         self.due = None;
         self.last = Some(now);
         self.runs += 1;
@@ -84,13 +94,34 @@ mod tests {
         let mut event = |now: u64| {
             clock.change(at(now), &config);
             let due = clock.due.unwrap();
-            clock.run(due, &config);
+            clock.run(due);
             u64::try_from(due.saturating_duration_since(at(now)).as_millis()).unwrap()
         };
         // Quiet, then two that come with the first, then the long wait.
         assert_eq!([event(0), event(100), event(499), event(500), event(9_000)], [50, 200, 200, 5000, 5000]);
         // HOLDDOWN_INTERVAL is counted from the last event.
         assert_eq!([event(18_999), event(28_999)], [5000, 50]);
+    }
+
+    /// The waits that FRR has with `timers throttle spf 10 50 200`.
+    #[test]
+    fn hold_times() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut config = Config::new(Ipv4Addr::LOCALHOST);
+        let [delay, hold, longest] = [10, 50, 200].map(Duration::from_millis);
+        config.spf_times = SpfTimes { delay, hold, longest };
+        let mut clock = SpfClock::default();
+        let mut event = |now: u64| {
+            clock.change(at(now), &config);
+            let due = clock.due.unwrap();
+            clock.run(due);
+            u64::try_from(due.saturating_duration_since(start).as_millis()).unwrap()
+        };
+        // Each within the time of the one before, up to the longest.
+        assert_eq!([0, 11, 61, 161, 311, 511].map(&mut event), [10, 60, 160, 310, 510, 710]);
+        // That time is over, and at once the next one is short again.
+        assert_eq!([910, 921].map(&mut event), [920, 970]);
     }
 
     #[test]
