@@ -100,7 +100,7 @@ impl Drop for Namespace {
     }
 }
 
-/// What has happened to routes: which are there, and when the last one of them changed.
+/// What has happened to routes: which of the grid's are there, and when the last one of them changed.
 #[derive(Default)]
 pub struct Seen {
     pub routes: HashSet<(Ipv4Addr, u8)>,
@@ -219,11 +219,14 @@ fn take(seen: &mut Seen, now: Instant, mut bytes: &[u8]) {
             && PROTOCOLS.contains(&protocol)
         {
             let new = kind == NEW_ROUTE;
+            // Others may be those of links, which BIRD gives to the kernel too.
+            let counts = matches!(network.octets(), [20 | 21, ..]);
             match new {
+                _ if !counts => false,
                 true => seen.routes.insert((network, prefix_len)),
                 false => seen.routes.remove(&(network, prefix_len)),
             };
-            seen.last = Some(now);
+            seen.last = if counts { Some(now) } else { seen.last };
             seen.news.push((now, new, network));
         }
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);

@@ -66,7 +66,7 @@ impl Conf {
         if self.stub {
             text += "interface stub0\n ip ospf area 0\n ip ospf passive\nexit\n";
         }
-        text + &format!("router ospf\n ospf router-id {}\nexit\n", self.router_id)
+        text + &format!("router ospf\n ospf router-id {}\n log-adjacency-changes\nexit\n", self.router_id)
     }
 
     fn bird(&self, log: &Path) -> String {

@@ -138,7 +138,8 @@ impl Pair {
         }
         for (end, number) in ends.iter().zip([1, 2]) {
             end.ip(&format!("addr add 203.0.113.{number}/30 dev e0"))?;
-            end.ip("link add stub0 type dummy")?;
+            end.ip("link add stub0 type veth peer name stub0-end")?;
+            end.ip("link set stub0-end up")?;
             end.ip(&format!("addr add 10.{number}.0.1/24 dev stub0"))?;
             end.ip("link set stub0 up")?;
         }
@@ -239,7 +240,7 @@ impl Bench {
     /// A grid that a speaker tells of: synchronised, computed, changed, remembered.
     pub fn sync(&self) -> io::Result<String> {
         let sides: &[(usize, usize)] = match self.quick {
-            true => &[(10, 1), (32, 1)],
+            true => &[(10, 1), (100, 1)],
             false => &[(10, 3), (32, 3), (100, 3), (316, 1)],
         };
         let mut figures = Figures::default();
@@ -297,6 +298,7 @@ impl Bench {
             std::thread::sleep(2 * CALM);
             (router.cpu() - before) / 2.0
         };
+        println!("  at rest: {rest:.3} ms in {} s", CALM.as_secs_f64());
         let changes = if self.quick { 4 } else { 10 };
         let (far, mut instance) = (grid.far(), 0);
         let (mut cpu, mut latency, mut spf) = (Vec::new(), Vec::new(), Vec::new());
