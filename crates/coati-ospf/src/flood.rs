@@ -285,8 +285,11 @@ impl Engine {
 
     /// Sends what was gathered during a call, and removes LSAs whose end everybody has acknowledged (section 14).
     pub(crate) fn finish(&mut self, now: Instant) {
-        let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
-        for index in indexes {
+        let has_some = |interface: &&Interface| {
+            !(interface.flood.is_empty() && interface.acks.is_empty() && interface.direct_acks.is_empty())
+        };
+        let indexes = self.interfaces.values().filter(has_some).map(|interface| interface.link.index);
+        for index in indexes.collect::<Vec<_>>() {
             self.send_gathered(now, index);
         }
         self.remove_dead(now);
