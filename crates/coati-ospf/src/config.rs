@@ -150,6 +150,7 @@ pub struct Deviations {
     pub loss_at_once: bool,
     /// The first hellos of an interface name a neighbour that was there before: once without it, so that it forgets an
     /// adjacency that it still has, and then with it for RxmtInterval, so that it begins the exchange at once.
+    /// Who then leads is not told first that we would.
     pub remembered_neighbour: bool,
 }
 

@@ -78,8 +78,9 @@ pub enum Event {
         /// Why.
         why: &'static str,
     },
-    /// [`Engine::routes`] are others now.
-    RoutesChanged,
+    /// [`Engine::routes`] are others now. Destinations that have come, gone, or got other next hops: network and length
+    /// of its prefix.
+    RoutesChanged(Vec<(Ipv4Addr, u8)>),
     /// Something that an operator has to mend, explained.
     Problem(String),
     /// How far a graceful restart of ours is.
@@ -286,8 +287,9 @@ impl Engine {
             let areas: Vec<AreaId> = self.areas.keys().copied().collect();
             areas.into_iter().for_each(|area| self.router_lsa_soon(now, area));
         }
-        let indexes: Vec<u32> = self.interfaces.keys().copied().collect();
-        for index in indexes {
+        let is_due = |interface: &Interface| interface.next_timeout().is_some_and(|due| due <= now);
+        let due = self.interfaces.iter().filter(|(_, interface)| is_due(interface)).map(|(index, _)| *index);
+        for index in due.collect::<Vec<u32>>() {
             let Some(interface) = self.interfaces.get(&index) else { continue };
             let keys: Vec<Ipv4Addr> = interface.neighbours.keys().copied().collect();
             for key in &keys {
@@ -353,8 +355,9 @@ impl Engine {
         self.compute_area(BACKBONE);
         let changed = self.update_table(false);
         let discards = self.discarded(now);
-        let changed = changed || discards != self.discards;
-        self.discards = discards;
+        let discards_changed = discards != self.discards;
+        let before = std::mem::replace(&mut self.discards, discards);
+        let changed = changed || discards_changed;
         self.tell(
             |debug| debug.spf,
             |engine| {
@@ -362,8 +365,11 @@ impl Engine {
                 format!("SPF: {} routes, {word}", engine.routes().count())
             },
         );
-        if changed && !self.is_restarting() {
-            self.events.push_back(Event::RoutesChanged);
+        if self.is_restarting() {
+            // When that is over, all routes are told of.
+            self.table.moved.clear();
+        } else if changed {
+            self.routes_changed(if discards_changed { before } else { BTreeMap::new() });
         }
         self.summarise(now);
         if self.areas.len() > 1 || self.areas.keys().any(|area| self.area_kind(*area).is_nssa()) {
@@ -371,6 +377,15 @@ impl Engine {
         }
         // What came up by all this is computed at its own time, not in the same moment for ever.
         self.spf.not_at_once(now, &self.config);
+    }
+
+    /// Tells it. With discards of before, those and the present ones have moved too.
+    pub(crate) fn routes_changed(&mut self, before: BTreeMap<Destination, Route>) {
+        let mut moved = std::mem::take(&mut self.table.moved);
+        moved.extend(before.keys());
+        moved.extend(self.discards.keys());
+        let moved = moved.iter().map(|destination| (destination.network(), destination.prefix_len()));
+        self.events.push_back(Event::RoutesChanged(moved.collect()));
     }
 
     /// Looks at the routes whose advertisements have changed, or at all; whether any is another now.
@@ -459,9 +474,9 @@ impl Engine {
         self.own.clear();
         self.own_due.clear();
         self.spf.due = None;
-        self.table.routes.clear();
-        self.discards.clear();
-        self.events.push_back(Event::RoutesChanged);
+        self.table.moved.extend(std::mem::take(&mut self.table.routes).into_keys());
+        let discards = std::mem::take(&mut self.discards);
+        self.routes_changed(discards);
     }
 
     /// The neighbours, for a glance.
@@ -485,9 +500,10 @@ impl Engine {
         self.table.routes.values().chain(self.discards.values())
     }
 
-    /// The route to exactly this destination.
+    /// The route to exactly this destination, which may be an area range's.
     pub fn route(&self, network: Ipv4Addr, prefix_len: u8) -> Option<&Route> {
-        self.table.routes.get(&Destination::new(network, prefix_len))
+        let destination = Destination::new(network, prefix_len);
+        self.table.routes.get(&destination).or_else(|| self.discards.get(&destination))
     }
 
     /// Every LSA there is: how far it goes, its header with its age now, and what it says.

@@ -163,6 +163,8 @@ pub(crate) struct Table {
     named: HashMap<(Option<AreaId>, LsaKey), Box<[Destination]>>,
     /// Destinations whose advertisements have changed.
     dirty: BTreeSet<Destination>,
+    /// Destinations that have come, gone, or got other next hops.
+    pub(crate) moved: Vec<Destination>,
     /// All routes have to be looked at.
     pub(crate) stale: bool,
     /// Destinations with an external advertisement that has a forwarding address.
@@ -287,6 +289,9 @@ impl Table {
         if old == new.as_ref() {
             return false;
         }
+        if old.map(|old| &old.next_hops) != new.as_ref().map(|new| &new.next_hops) {
+            self.moved.push(destination);
+        }
         match new {
             Some(route) => self.routes.insert(destination, route),
             None => self.routes.remove(&destination),
@@ -301,6 +306,7 @@ impl Table {
         let mut routes = std::mem::take(&mut self.routes);
         let (mut gone, mut come, mut outside) = (Vec::new(), Vec::new(), Vec::new());
         let mut changed = false;
+        let mut moved = std::mem::take(&mut self.moved);
         let mut known = routes.iter_mut().peekable();
         for (destination, adverts) in &self.adverts {
             while let Some((old, _)) = known.next_if(|(old, _)| *old < destination) {
@@ -310,6 +316,9 @@ impl Table {
             match (known, self.inside(*destination, adverts, sources)) {
                 (Some(route), Some(new)) => {
                     if *route != new {
+                        if route.next_hops != new.next_hops {
+                            moved.push(*destination);
+                        }
                         *route = new;
                         changed = true;
                     }
@@ -325,6 +334,8 @@ impl Table {
         }
         gone.extend(known.map(|(old, _)| *old));
         changed |= !gone.is_empty() || !come.is_empty();
+        moved.extend(come.iter().map(|(destination, _)| destination).chain(&gone));
+        self.moved = moved;
         for destination in gone {
             routes.remove(&destination);
         }

@@ -104,7 +104,7 @@ pub struct Control {
     /// Which ones there are has to be looked at.
     bfd_stale: bool,
     /// What was said of routes that would swallow a tunnel.
-    told_swallowing: BTreeSet<String>,
+    told_swallowing: BTreeMap<(Ipv4Addr, u8), String>,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
     /// Those that it does not have.
@@ -142,7 +142,7 @@ impl Control {
             last_of_ospf: VecDeque::new(),
             bfd: bfd::Engine::new(randomness()),
             bfd_stale: false,
-            told_swallowing: BTreeSet::new(),
+            told_swallowing: BTreeMap::new(),
             links: BTreeMap::new(),
             other_links: Vec::new(),
             system_routes: Vec::new(),
@@ -317,22 +317,25 @@ impl Control {
     /// What the kernel's table should have from OSPF. A route through a tunnel to that tunnel's own other end would
     /// swallow the tunnel, so there is none.
     pub fn kernel_routes(&self) -> Vec<KernelRoute> {
-        let Some(engine) = &self.ospf else { return Vec::new() };
+        let routes = self.ospf.iter().flat_map(ospf::Engine::routes);
+        routes.filter_map(|route| self.for_kernel(route)).collect()
+    }
+
+    /// The one of [`Self::kernel_routes`] to exactly this destination.
+    pub fn kernel_route(&self, network: Ipv4Addr, prefix_len: u8) -> Option<KernelRoute> {
+        self.for_kernel(self.ospf.as_ref()?.route(network, prefix_len)?)
+    }
+
+    fn for_kernel(&self, route: &ospf::Route) -> Option<KernelRoute> {
         let gateway = |prefix: &coati_sadb::Prefix, hop: &ospf::NextHop| {
             let via = hop.via.filter(|_| self.swallowed_tunnel(prefix, hop).is_none())?;
             self.links.contains_key(&hop.interface).then_some((via, hop.interface))
         };
-        let kernel = |route: &ospf::Route| {
-            let (network, prefix_len) = (route.network, route.prefix_len);
-            let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
-            let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
-            (!gateways.is_empty() || route.next_hops.is_empty()).then_some(KernelRoute {
-                network,
-                prefix_len,
-                gateways,
-            })
-        };
-        engine.routes().filter_map(kernel).collect()
+        let (network, prefix_len) = (route.network, route.prefix_len);
+        let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
+        let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
+        let wanted = !gateways.is_empty() || route.next_hops.is_empty();
+        wanted.then_some(KernelRoute { network, prefix_len, gateways })
     }
 
     /// The tunnel whose own other end a route through it would lead to.
@@ -341,18 +344,28 @@ impl Control {
         self.tunnels.iter().find(|tunnel| tunnel.name == link.name && prefix.contains(tunnel.remote))
     }
 
-    /// Routes that the kernel does not get for that reason, explained.
-    fn swallowing_routes(&self) -> BTreeSet<String> {
-        let explain = |route: &ospf::Route| {
-            let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
-            let hops = route.next_hops.iter().filter(|hop| hop.via.is_some());
-            let tunnel = hops.filter_map(|hop| self.swallowed_tunnel(&prefix, hop)).next()?;
-            let (name, remote) = (&tunnel.name, tunnel.remote);
-            Some(format!(
-                "{name}: OSPF's route to {prefix} leads through {name} to its own other end {remote}: it is not used, the                  tunnel would swallow itself (the other side should not advertise the network of its outer address)"
-            ))
-        };
-        self.ospf.iter().flat_map(ospf::Engine::routes).filter_map(explain).collect()
+    /// Why the kernel does not get the route to this destination for that reason.
+    fn swallowing(&self, network: Ipv4Addr, prefix_len: u8) -> Option<String> {
+        let route = self.ospf.as_ref()?.route(network, prefix_len)?;
+        let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
+        let hops = route.next_hops.iter().filter(|hop| hop.via.is_some());
+        let tunnel = hops.filter_map(|hop| self.swallowed_tunnel(&prefix, hop)).next()?;
+        let (name, remote) = (&tunnel.name, tunnel.remote);
+        Some(format!(
+            "{name}: OSPF's route to {prefix} leads through {name} to its own other end {remote}: it is not used, the \
+             tunnel would swallow itself (the other side should not advertise the network of its outer address)"
+        ))
+    }
+
+    /// Tells it once for as long as it is so.
+    fn tell_swallowing(&mut self, network: Ipv4Addr, prefix_len: u8) {
+        let before = self.told_swallowing.remove(&(network, prefix_len));
+        if let Some(text) = self.swallowing(network, prefix_len) {
+            if before.as_ref() != Some(&text) {
+                self.events.push_back(ControlEvent::Ospf(ospf::Event::Problem(text.clone())));
+            }
+            self.told_swallowing.insert((network, prefix_len), text);
+        }
     }
 
     fn link_of_tunnel(&self, tunnel: &Tunnel) -> Option<u32> {
@@ -545,11 +558,10 @@ impl Control {
         if matches!(event, ospf::Event::NeighbourState { to: ospf::State::Full, .. }) {
             self.events.push_back(ControlEvent::Reached(Milestone::OspfFull));
         }
-        if event == ospf::Event::RoutesChanged {
-            let swallowing = self.swallowing_routes();
-            let new = swallowing.difference(&self.told_swallowing).cloned().collect::<Vec<_>>();
-            self.events.extend(new.into_iter().map(|text| ControlEvent::Ospf(ospf::Event::Problem(text))));
-            self.told_swallowing = swallowing;
+        if let ospf::Event::RoutesChanged(moved) = &event {
+            for (network, prefix_len) in moved {
+                self.tell_swallowing(*network, *prefix_len);
+            }
         }
         self.bfd_stale |= matches!(event, ospf::Event::NeighbourState { .. });
         self.events.push_back(ControlEvent::Ospf(event));
@@ -663,7 +675,7 @@ impl Control {
         let gone = self.tunnels.iter().filter(|tunnel| !self.present.contains(&tunnel.name));
         let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned);
-        gone.chain(ospf).chain(self.told_swallowing.iter().cloned()).collect()
+        gone.chain(ospf).chain(self.told_swallowing.values().cloned()).collect()
     }
 
     /// A `show` command of the routing daemon; an error says which ones there are.

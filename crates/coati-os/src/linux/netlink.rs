@@ -70,6 +70,13 @@ pub struct Route {
     pub source: Option<Ipv4Addr>,
 }
 
+/// Next hops of a route, each a gateway and the index of its interface, of which several are used together; without
+/// any, what goes there is thrown away. `None` is no route at all.
+pub type Paths = Option<Vec<(Ipv4Addr, u32)>>;
+
+/// Routes that one call of the kernel changes: its answers, should all fail, fit into a socket's usual buffer.
+const BATCH: usize = 64;
+
 /// RTPROT_OSPF.
 pub const PROTOCOL_OSPF: u8 = 188;
 /// RTPROT_STATIC.
@@ -224,38 +231,69 @@ impl Netlink {
         self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(|_| ())
     }
 
-    /// Adds or replaces a route with several next hops, each a gateway and the index of its interface; without any,
-    /// what goes there is thrown away. `gateway` and `interface` of `route` do not count.
-    pub fn replace_paths(&mut self, route: &Route, gateways: &[(Ipv4Addr, u32)]) -> io::Result<()> {
-        if let [(gateway, interface)] = gateways {
-            let single = Route { gateway: Some(*gateway), interface: *interface, ..*route };
-            return self.replace_route(&single);
+    /// Adds, replaces and removes routes, many with one call of the kernel. Which of them failed, by their places in
+    /// `changes`, and why; that one to be removed is gone already is no error. `gateway` and `interface` of the routes
+    /// do not count.
+    pub fn change_routes(&mut self, changes: &[(Route, Paths)]) -> Vec<(usize, io::Error)> {
+        let mut failed = Vec::new();
+        for (number, batch) in changes.chunks(BATCH).enumerate() {
+            let first = number * BATCH;
+            if let Err(error) = self.change_batch(first, batch, &mut failed) {
+                // What became of them nobody knows.
+                let again = |index| (first + index, io::Error::new(error.kind(), error.to_string()));
+                failed.extend((0..batch.len()).map(again));
+            }
         }
-        let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
-        message.header.scope = RouteScope::Universe;
-        if gateways.is_empty() {
-            message.header.kind = RouteType::BlackHole;
-        } else {
-            let hop = |(gateway, interface): &(Ipv4Addr, u32)| {
-                let mut hop = RouteNextHop::default();
-                hop.interface_index = *interface;
-                hop.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(*gateway)));
-                hop
-            };
-            message.attributes.push(RouteAttribute::MultiPath(gateways.iter().map(hop).collect()));
-        }
-        let message = RouteNetlinkMessage::NewRoute(message);
-        self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(|_| ())
+        failed
     }
 
-    /// Removes a route whatever its next hops; that it is gone already is no error.
-    pub fn delete_paths(&mut self, route: &Route) -> io::Result<()> {
-        let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
-        message.header.scope = RouteScope::NoWhere;
-        message.header.kind = RouteType::Unspec;
-        match self.request(RouteNetlinkMessage::DelRoute(message), NLM_F_ACK) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-            result => result.map(|_| ()),
+    /// The kernel answers to the last one; of the others it only says which have failed.
+    fn change_batch(
+        &mut self,
+        first: usize,
+        batch: &[(Route, Paths)],
+        failed: &mut Vec<(usize, io::Error)>,
+    ) -> io::Result<()> {
+        let before = self.sequence;
+        let mut bytes = Vec::new();
+        for (index, (route, paths)) in batch.iter().enumerate() {
+            let (message, flags) = match paths {
+                None => (RouteNetlinkMessage::DelRoute(delete_message(route)), 0),
+                Some(gateways) => {
+                    let message = RouteNetlinkMessage::NewRoute(paths_message(route, gateways));
+                    (message, NLM_F_CREATE | NLM_F_REPLACE)
+                }
+            };
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut request = NetlinkMessage::from(message);
+            let last = index + 1 == batch.len();
+            request.header.flags = NLM_F_REQUEST | flags | if last { NLM_F_ACK } else { 0 };
+            request.header.sequence_number = self.sequence;
+            request.finalize();
+            let begin = bytes.len();
+            bytes.resize(begin + request.buffer_len().next_multiple_of(4), 0);
+            request.serialize(bytes.get_mut(begin..).unwrap_or(&mut []));
+        }
+        self.socket.send(&bytes, 0)?;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            for message in messages(&datagram) {
+                let message = message?;
+                let place = message.header.sequence_number.wrapping_sub(before).wrapping_sub(1) as usize;
+                let (Some((_, paths)), NetlinkPayload::Error(answer)) = (batch.get(place), message.payload)
+                else {
+                    continue;
+                };
+                if answer.code.is_some() {
+                    let error = answer.to_io();
+                    if paths.is_some() || error.raw_os_error() != Some(libc::ESRCH) {
+                        failed.push((first + place, error));
+                    }
+                }
+                if place + 1 == batch.len() {
+                    return Ok(());
+                }
+            }
         }
     }
 
@@ -364,6 +402,35 @@ fn route_message(route: &Route) -> RouteMessage {
     if route.metric != 0 {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
+    message
+}
+
+/// A route with these next hops.
+fn paths_message(route: &Route, gateways: &[(Ipv4Addr, u32)]) -> RouteMessage {
+    if let [(gateway, interface)] = gateways {
+        return route_message(&Route { gateway: Some(*gateway), interface: *interface, ..*route });
+    }
+    let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
+    message.header.scope = RouteScope::Universe;
+    if gateways.is_empty() {
+        message.header.kind = RouteType::BlackHole;
+    } else {
+        let hop = |(gateway, interface): &(Ipv4Addr, u32)| {
+            let mut hop = RouteNextHop::default();
+            hop.interface_index = *interface;
+            hop.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(*gateway)));
+            hop
+        };
+        message.attributes.push(RouteAttribute::MultiPath(gateways.iter().map(hop).collect()));
+    }
+    message
+}
+
+/// A route whatever its next hops.
+fn delete_message(route: &Route) -> RouteMessage {
+    let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
+    message.header.scope = RouteScope::NoWhere;
+    message.header.kind = RouteType::Unspec;
     message
 }
 

@@ -269,7 +269,9 @@ impl Engine {
                 self.flush(now, scope, key);
             }
         }
-        self.events.push_back(Event::RoutesChanged);
+        // Whatever the kernel has from before.
+        self.table.moved.extend(self.table.routes.keys().copied());
+        self.routes_changed(std::collections::BTreeMap::new());
     }
 
     fn withdraw_announcements(&mut self, now: Instant) {

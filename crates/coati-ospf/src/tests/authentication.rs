@@ -138,7 +138,7 @@ fn an_outsider_changes_nothing() {
             let (now, before) = (world.now, world.routers[to].events.len());
             world.routers[to].handle_input(now, &Input::to_all(index, source, &bytes));
             let changes =
-                |event: &Event| matches!(event, Event::NeighbourState { .. } | Event::RoutesChanged);
+                |event: &Event| matches!(event, Event::NeighbourState { .. } | Event::RoutesChanged(_));
             assert!(!world.routers[to].events.iter().skip(before).any(changes));
         }
         world.settle();

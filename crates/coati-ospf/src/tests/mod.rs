@@ -15,8 +15,9 @@ mod scale;
 mod views;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coati_crypto::{RandomSource, SeededRandom};
@@ -46,6 +47,8 @@ struct World {
     start: Instant,
     routers: Vec<Engine>,
     events: Vec<Vec<Event>>,
+    /// What each has in its kernel's table when it does as it is told.
+    kernels: Vec<BTreeMap<(Ipv4Addr, u8), Arc<[NextHop]>>>,
     cables: Vec<Cable>,
     lans: Vec<Lan>,
     random: SeededRandom,
@@ -69,6 +72,7 @@ impl World {
             start: now,
             routers: (0..count).map(|index| engine(index, seed)).collect(),
             events: vec![Vec::new(); count],
+            kernels: Vec::new(),
             cables: Vec::new(),
             lans: Vec::new(),
             random: SeededRandom::new(seed),
@@ -141,9 +145,34 @@ impl World {
         self.settle();
     }
 
+    /// Only what has moved; then it has to be as if it were written anew.
+    fn change_kernel(&mut self, router: usize, moved: &[(Ipv4Addr, u8)]) {
+        let engine = &self.routers[router];
+        let kernel = &mut self.kernels[router];
+        for (network, prefix_len) in moved {
+            match engine.route(*network, *prefix_len) {
+                Some(route) => kernel.insert((*network, *prefix_len), route.next_hops.clone()),
+                None => kernel.remove(&(*network, *prefix_len)),
+            };
+        }
+        if engine.events.is_empty() {
+            let all =
+                engine.routes().map(|route| ((route.network, route.prefix_len), route.next_hops.clone()));
+            assert_eq!(*kernel, all.collect(), "{} told of {moved:?}", engine.router_id());
+        }
+    }
+
     fn settle(&mut self) {
+        self.kernels.resize_with(self.routers.len(), BTreeMap::new);
         for router in 0..self.routers.len() {
+            if self.routers[router].routes().next().is_none() && self.routers[router].events.is_empty() {
+                // It is another one.
+                self.kernels[router].clear();
+            }
             while let Some(event) = self.routers[router].poll_event() {
+                if let Event::RoutesChanged(moved) = &event {
+                    self.change_kernel(router, moved);
+                }
                 self.events[router].push(event);
             }
             while let Some(transmit) = self.routers[router].poll_transmit() {

@@ -69,7 +69,11 @@ fn it_comes_back_in_time() {
     world.run(Duration::from_secs(60));
     assert!(world.converged());
     assert!(world.events[0].len() > before);
-    assert!(!world.events[0][before..].contains(&Event::RoutesChanged), "{:?}", &world.events[0][before..]);
+    assert!(
+        !world.events[0][before..].iter().any(|event| matches!(event, Event::RoutesChanged(_))),
+        "{:?}",
+        &world.events[0][before..]
+    );
 }
 
 /// Section 3.2: when the topology changes, nobody may rely on a router that does not hear of it.
@@ -161,10 +165,14 @@ fn said(world: &World, router: usize) -> Vec<&str> {
     texts.collect()
 }
 
+fn routes_changed(event: &Event) -> bool {
+    matches!(event, Event::RoutesChanged(_))
+}
+
 fn no_route_changed(world: &World, since: &[usize]) {
     for router in [0, 2] {
         let events = &world.events[router][since[router]..];
-        assert!(!events.contains(&Event::RoutesChanged), "{router}: {events:#?}");
+        assert!(!events.iter().any(routes_changed), "{router}: {events:#?}");
     }
 }
 
@@ -197,7 +205,7 @@ fn until_it_is_over_the_kernel_keeps_what_it_has() {
     let mut world = between();
     restarts(&mut world, Duration::from_secs(10), true);
     assert!(world.run_until(Duration::from_secs(30), |world| !world.routers[1].is_restarting()));
-    let over = world.events[1].iter().position(|event| *event == Event::RoutesChanged).unwrap();
+    let over = world.events[1].iter().position(routes_changed).unwrap();
     let end = world.events[1]
         .iter()
         .position(|event| matches!(event, Event::Restart(text) if text.contains("over")))
@@ -233,7 +241,7 @@ fn nobody_is_there_any_more() {
     world.run(Duration::from_secs(120));
     let said = said(&world, 1);
     assert!(said[1].contains("grace period is over"), "{said:?}");
-    assert!(world.events[1].contains(&Event::RoutesChanged));
+    assert!(world.events[1].iter().any(routes_changed));
 }
 
 /// What the router said before and does not say any more goes when the restart is over.
@@ -283,7 +291,7 @@ fn designated_routers_stay_what_they_are() {
         world.run(Duration::from_secs(100));
         assert_eq!(world.routers[1].interfaces[&100].state, role);
         let events = &world.events[0][since[0]..];
-        assert!(!events.contains(&Event::RoutesChanged), "{role:?}: {events:#?}");
+        assert!(!events.iter().any(routes_changed), "{role:?}: {events:#?}");
         assert!(said(&world, 1)[1].contains("all adjacencies are back"), "{:?}", said(&world, 1));
     }
 }

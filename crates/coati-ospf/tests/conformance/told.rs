@@ -22,6 +22,7 @@ impl Play {
                         early_retransmission: false,
                         prompt_origination: false,
                         loss_at_once: false,
+                        remembered_neighbour: false,
                     };
                 }
                 "rfc1583" => self.config.rfc1583 = true,

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Route};
+use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Paths, Route};
 use coati_os::raw::{BfdSocket, OspfSocket};
 use coati_ospf::{Link, Transmit};
 use coati_router::{INSIDE, InsideRoute, KernelRoute, SystemRoute};
@@ -31,7 +31,7 @@ pub struct Kernel {
     bfd: BTreeMap<u32, (Ipv4Addr, BfdSocket)>,
     /// Interfaces on which AllDRouters is listened to.
     designated: BTreeSet<u32>,
-    installed: BTreeSet<KernelRoute>,
+    installed: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>>,
     /// The interface for policies in tunnel mode.
     inside: Option<u32>,
     inside_routes: BTreeSet<InsideRoute>,
@@ -74,19 +74,14 @@ impl Kernel {
     pub fn new(mut netlink: Netlink, inside: Option<u32>) -> io::Result<Self> {
         let monitor = Monitor::new()?;
         let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
-        let mut hops: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>> = BTreeMap::new();
+        let mut installed: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>> = BTreeMap::new();
         for route in left {
             // One without a gateway is there to throw packets away.
             let hop = route.gateway.map(|gateway| (gateway, route.interface));
-            hops.entry((route.destination, route.prefix_len)).or_default().extend(hop);
+            installed.entry((route.destination, route.prefix_len)).or_default().extend(hop);
         }
-        let left = hops.into_iter().map(|((network, prefix_len), gateways)| KernelRoute {
-            network,
-            prefix_len,
-            gateways,
-        });
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
-        let (installed, inside_routes) = (left.collect(), BTreeSet::new());
+        let inside_routes = BTreeSet::new();
         let bfd = BTreeMap::new();
         Ok(Self { netlink, monitor, sockets, bfd, designated, installed, inside, inside_routes })
     }
@@ -205,11 +200,14 @@ impl Kernel {
         errors
     }
 
-    /// What has come: interfaces, and IPv4 packets of OSPF.
-    pub fn receive(&self) -> Vec<(u32, Vec<u8>)> {
-        let mut buffer = vec![0; 65_536];
+    /// What has come: interfaces, and IPv4 packets of OSPF. `ready` says which of [`Self::descriptors`] can be read; those
+    /// that it does not tell of are looked at the next time.
+    pub fn receive(&self, ready: &[bool]) -> Vec<(u32, Vec<u8>)> {
+        let mut buffer = Vec::new();
         let mut list = Vec::new();
-        for (index, (_, socket)) in &self.sockets {
+        let ready = ready.iter().skip(1);
+        for ((index, (_, socket)), _) in self.sockets.iter().zip(ready).filter(|(_, ready)| **ready) {
+            buffer.resize(65_536, 0);
             for _ in 0..BURST {
                 let Ok(length) = socket.receive(&mut buffer) else { break };
                 list.push((*index, buffer.get(..length).unwrap_or(&[]).to_vec()));
@@ -228,31 +226,39 @@ impl Kernel {
 
     /// Makes the kernel's table have exactly these routes of ours.
     pub fn set_routes(&mut self, routes: Vec<KernelRoute>) -> Vec<io::Error> {
-        let wanted: BTreeSet<KernelRoute> = routes.into_iter().collect();
-        let mut errors = Vec::new();
         let destination = |route: &KernelRoute| (route.network, route.prefix_len);
-        let destinations: BTreeSet<_> = wanted.iter().map(destination).collect();
-        let gone: Vec<KernelRoute> = self.installed.difference(&wanted).cloned().collect();
-        for route in gone {
-            self.installed.remove(&route);
-            // One for the same destination is replaced below. With its interface a route goes by itself.
-            if !destinations.contains(&destination(&route)) {
-                let _ = self.netlink.delete_paths(&kernel(&route));
-            }
-        }
-        for route in wanted {
-            if self.installed.contains(&route) {
-                continue;
-            }
-            match self.netlink.replace_paths(&kernel(&route), &route.gateways) {
-                Ok(()) => {
-                    self.installed.insert(route);
-                }
-                Err(error) => {
-                    let gateways: Vec<String> = route.gateways.iter().map(|(g, _)| g.to_string()).collect();
+        let wanted: BTreeSet<_> = routes.iter().map(destination).collect();
+        let gone = self.installed.keys().filter(|known| !wanted.contains(known)).map(|known| (*known, None));
+        let changes: Vec<_> = gone.collect();
+        let there = routes.into_iter().map(|route| (destination(&route), Some(route.gateways)));
+        self.change_routes(changes.into_iter().chain(there))
+    }
+
+    /// The same for some destinations; `None` is no route.
+    pub fn change_routes(
+        &mut self,
+        changes: impl Iterator<Item = ((Ipv4Addr, u8), Paths)>,
+    ) -> Vec<io::Error> {
+        let is_new = |(destination, paths): &((Ipv4Addr, u8), Paths)| {
+            self.installed.get(destination) != paths.as_ref()
+        };
+        let route = |((network, prefix_len), paths)| (kernel(network, prefix_len), paths);
+        let changes: Vec<(Route, Paths)> = changes.filter(is_new).map(route).collect();
+        let mut failed: BTreeMap<usize, io::Error> =
+            self.netlink.change_routes(&changes).into_iter().collect();
+        let mut errors = Vec::new();
+        for (index, (route, paths)) in changes.into_iter().enumerate() {
+            let destination = (route.destination, route.prefix_len);
+            match (failed.remove(&index), paths) {
+                (None, Some(gateways)) => drop(self.installed.insert(destination, gateways)),
+                // With its interface a route goes by itself.
+                (_, None) => drop(self.installed.remove(&destination)),
+                (Some(error), Some(gateways)) => {
+                    self.installed.remove(&destination);
+                    let gateways: Vec<String> = gateways.iter().map(|(g, _)| g.to_string()).collect();
                     let text = format!(
                         "route to {}/{} by {}: {error}",
-                        route.network,
+                        route.destination,
                         route.prefix_len,
                         gateways.join(", ")
                     );
@@ -310,10 +316,10 @@ impl Kernel {
     }
 }
 
-fn kernel(route: &KernelRoute) -> Route {
+fn kernel(destination: Ipv4Addr, prefix_len: u8) -> Route {
     Route {
-        destination: route.network,
-        prefix_len: route.prefix_len,
+        destination,
+        prefix_len,
         gateway: None,
         interface: 0,
         metric: ROUTE_METRIC,

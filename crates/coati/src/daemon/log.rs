@@ -224,7 +224,7 @@ impl Log {
             ospf::Event::Debug(text) => {
                 self.event(Level::Info, "ospf-debug", &format!("OSPF: {text}"), Value::Null)
             }
-            ospf::Event::RoutesChanged => {}
+            ospf::Event::RoutesChanged(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender};
@@ -77,6 +77,8 @@ pub struct Daemon {
     esp_on_ike_port: EspOnIkePort,
     jobs: Sender<Job>,
     kernel: Kernel,
+    /// Whether the kernel's routes may be others than what OSPF was last asked for.
+    routes_unsure: bool,
     admin: AdminServer,
     hooks: Hooks,
     logins: Logins,
@@ -177,6 +179,7 @@ impl Daemon {
             esp_on_ike_port: parts.esp_on_ike_port,
             jobs: parts.jobs,
             kernel: parts.kernel,
+            routes_unsure: true,
             admin: parts.admin,
             hooks: parts.hooks,
             logins: parts.logins,
@@ -199,8 +202,10 @@ impl Daemon {
     pub(super) fn run(mut self) -> io::Result<()> {
         let signals = SignalPipes::new()?;
         self.look_at_interfaces();
+        // Of the kernel's descriptors.
+        let mut readable = Vec::new();
         loop {
-            let has_more = self.work();
+            let has_more = self.work(&readable);
             let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match (has_more, self.admin.is_behind()) {
                 (true, _) => Some(Duration::ZERO),
@@ -210,9 +215,11 @@ impl Daemon {
             let mut descriptors: Vec<BorrowedFd<'_>> =
                 vec![signals.end.as_fd(), signals.reload.as_fd(), signals.user.as_fd(), self.wake.as_fd()];
             descriptors.extend(self.ike.iter().map(AsFd::as_fd));
+            let kernels = descriptors.len();
             descriptors.extend(self.kernel.descriptors());
             descriptors.extend(self.admin.descriptors());
             let ready = wait_readable(&descriptors, timeout)?;
+            readable = ready.get(kernels..).unwrap_or(&[]).to_vec();
             if let [end, reload, user, ..] = ready[..] {
                 if end {
                     return self.shut_down();
@@ -267,8 +274,8 @@ impl Daemon {
         let limit = Instant::now() + ACKNOWLEDGED_WITHIN;
         while self.control.is_prepared_to_restart() == (true, false) && Instant::now() < limit {
             let descriptors: Vec<BorrowedFd<'_>> = self.kernel.descriptors().collect();
-            let _ = wait_readable(&descriptors, Some(Duration::from_millis(20)));
-            self.work();
+            let readable = wait_readable(&descriptors, Some(Duration::from_millis(20)));
+            self.work(&readable.unwrap_or_default());
         }
     }
 
@@ -279,6 +286,7 @@ impl Daemon {
     }
 
     pub(super) fn look_at_interfaces(&mut self) {
+        self.routes_unsure = true;
         match self.kernel.links() {
             Ok(links) => self.control.handle_interfaces(now(), links),
             Err(error) => self.log.line(Level::Error, &format!("reading the interfaces: {error}")),
@@ -296,7 +304,7 @@ impl Daemon {
 
     /// What is there to do now; whether the threads may have more to say. Of that it takes a bounded number, as of
     /// datagrams: timers wait no longer than these take.
-    fn work(&mut self) -> bool {
+    fn work(&mut self, readable: &[bool]) -> bool {
         let mut drained = [0; 256];
         while self.wake.read(&mut drained).is_ok_and(|count| count == drained.len()) {}
         let turn = Turn::begin();
@@ -310,10 +318,12 @@ impl Daemon {
         let has_more = !turn.goes_on(heard);
         self.control.handle_timeout(now());
         self.receive_ike();
+        // Before interfaces are looked at, which may open and close sockets.
+        let packets = self.kernel.receive(readable);
         if self.kernel.has_news() {
             self.look_at_interfaces();
         }
-        for (interface, packet) in self.kernel.receive() {
+        for (interface, packet) in packets {
             self.control.handle_ospf(now(), interface, &packet);
         }
         for (interface, source, ttl, payload) in self.kernel.receive_bfd() {
@@ -460,8 +470,18 @@ impl Daemon {
         }
     }
 
-    fn set_routes(&mut self) {
-        for error in self.kernel.set_routes(self.control.kernel_routes()) {
+    /// Brings the kernel's table up to OSPF's where that has changed; all of it after a start, or when interfaces may be
+    /// others.
+    fn change_routes(&mut self, moved: &[(Ipv4Addr, u8)]) {
+        let route = |(network, prefix_len): &(Ipv4Addr, u8)| {
+            let route = self.control.kernel_route(*network, *prefix_len);
+            ((*network, *prefix_len), route.map(|route| route.gateways))
+        };
+        let errors = match std::mem::take(&mut self.routes_unsure) {
+            true => self.kernel.set_routes(self.control.kernel_routes()),
+            false => self.kernel.change_routes(moved.iter().map(route)),
+        };
+        for error in errors {
             self.log.line(Level::Error, &error.to_string());
         }
         if self.kernel.installed() > 0 {
@@ -499,7 +519,7 @@ impl Daemon {
             ControlEvent::Ospf(event) => {
                 self.log.ospf(&event);
                 match event {
-                    coati_ospf::Event::RoutesChanged => self.set_routes(),
+                    coati_ospf::Event::RoutesChanged(moved) => self.change_routes(&moved),
                     coati_ospf::Event::NeighbourState { to: coati_ospf::State::Full, .. }
                     | coati_ospf::Event::Restart(_) => self.keep_memory(),
                     _ => {}
