@@ -3,7 +3,7 @@
 //!
 //! Everything that is compared is measured in one run, because machines differ and this one may be busy. The namespaces
 //! are made by the scripts in `tests/bench`; a script is the first process of its own process namespace, so that all it
-//! started ends with it, however it ends.
+//! started ends with it, however it ends; `tests/bench/ospf` is a program instead, and the same is true of it.
 
 pub mod ike;
 
@@ -33,6 +33,8 @@ pub enum Part {
     Tunnel,
     /// IKEv1 handshakes, beside strongSwan's; ten thousand peers; a flood.
     Ike,
+    /// OSPF, beside FRR's and BIRD's.
+    Ospf,
     /// From a cold start to routes.
     Lab,
 }
@@ -219,6 +221,17 @@ pub fn tunnel(coati: &Path, quick: bool) -> io::Result<()> {
     let [(forth, _), (back, _)] = veth.medians();
     println!("\nthe bare veth pair: {forth:.1} Gbit/s forth, {back:.1} back");
     println!("\nafterwards: {}", machine());
+    Ok(())
+}
+
+/// OSPF beside FRR's and BIRD's: `tests/bench/ospf` measures and prints all of it.
+pub fn ospf(coati: &Path, measures: &Path, quick: bool) -> io::Result<()> {
+    let work = Work::new()?;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(fs::canonicalize(measures)?).arg(fs::canonicalize(coati)?).arg(&work.dir);
+    lines(command.arg(if quick { "quick" } else { "full" }), |line| println!("{line}"))?;
+    println!("afterwards: {}", machine());
     Ok(())
 }
 

@@ -196,7 +196,7 @@ fn bench(run: &mut Run, args: &BenchArgs) {
     if args.has(Part::Pieces) {
         run.measure("bench pieces", || bench::pieces(args.quick));
     }
-    if !args.has(Part::Tunnel) && !args.has(Part::Lab) && !args.has(Part::Ike) {
+    if ![Part::Tunnel, Part::Lab, Part::Ike, Part::Ospf].into_iter().any(|part| args.has(part)) {
         return;
     }
     run.step("release build", cargo(&["build", "--release", "--quiet"]));
@@ -213,6 +213,17 @@ fn bench(run: &mut Run, args: &BenchArgs) {
             }
             Ok(()) => run.skip("bench ike", "namespaces of this kind need root"),
             Err(why) => run.skip("bench ike", &why),
+        }
+    }
+    if args.has(Part::Ospf) {
+        run.step("ospf-bench", cargo(&["build", "--release", "--quiet", "--package", "ospf-bench"]));
+        let measures = target().join("release/ospf-bench");
+        match packages::ensure(packages::BENCH) {
+            Ok(()) if packages::is_root() => {
+                run.measure("bench ospf", || bench::ospf(&coati, &measures, args.quick));
+            }
+            Ok(()) => run.skip("bench ospf", "namespaces of this kind need root"),
+            Err(why) => run.skip("bench ospf", &why),
         }
     }
     if args.has(Part::Tunnel) {

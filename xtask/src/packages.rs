@@ -39,10 +39,12 @@ pub const DECODING: &[&str] = &["tshark"];
 
 /// What libFuzzer is built with.
 pub const FUZZ: &[&str] = &["g++"];
-/// What `cargo xtask bench` measures with, and the peer beside which it measures.
+/// What `cargo xtask bench` measures with, and the peers beside which it measures.
 pub const BENCH: &[&str] = &[
     "iperf3",
     "iproute2",
+    "frr",
+    "bird2",
     "strongswan",
     "strongswan-swanctl",
     "charon-systemd",

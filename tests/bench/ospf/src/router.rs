@@ -52,7 +52,8 @@ impl Conf {
     fn frr(&self) -> String {
         let mut text = "hostname x\n".to_owned();
         if self.bfd {
-            text += "bfd\n profile fast\n  detect-multiplier 3\n  receive-interval 100\n  transmit-interval 100\n exit\nexit\n";
+            // Daemons of FRR that do not know `bfd` would leave everything with its `exit`.
+            text += "bfd\n profile fast\n  detect-multiplier 3\n  receive-interval 100\n  transmit-interval 100\n";
         }
         for name in &self.interfaces {
             text += &format!("interface {name}\n ip ospf area 0\n");
