@@ -381,6 +381,10 @@ impl Bench {
             router_a.wait_full(run, LONG)?;
             // BFD begins with a packet a second; a hello may be about to come.
             std::thread::sleep(Duration::from_millis(8000 + 700 * run as u64));
+            let last = watch.look().news.iter().rev().find(|(.., network)| *network == BEHIND_B).copied();
+            if last.is_none_or(|(_, there, _)| !there) {
+                return Err(io::Error::other("the route was gone before the cut: the machine is too busy"));
+            }
             watch.forget();
             let began = Instant::now();
             middle.ip("link set to-b nomaster")?;
