@@ -19,6 +19,9 @@ use std::process::Command;
 
 use rows::Bench;
 
+/// Measures some rows; their table.
+type Measure = fn(&Bench) -> std::io::Result<String>;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [coati, work, extent, rows @ ..] = arguments.as_slice() else {
@@ -28,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bench = Bench { coati: coati.into(), work: work.into(), quick: extent == "quick" };
     let wanted = |row: &str| rows.is_empty() || rows.iter().any(|found| found == row);
     let mut failed = 0;
-    let measures: [(&str, fn(&Bench) -> std::io::Result<String>); 4] =
+    let measures: [(&str, Measure); 4] =
         [("full", Bench::full), ("sync", Bench::sync), ("cut", Bench::cut), ("rest", Bench::rest)];
     let mut tables = String::new();
     for (row, measure) in measures {
