@@ -29,6 +29,9 @@ type Flying = (Instant, u64, usize, u32, Way, Vec<u8>);
 /// Source, destination and TTL of a packet.
 type Way = (Ipv4Addr, Ipv4Addr, u8);
 
+/// Next hops by destination.
+type KernelTable = BTreeMap<(Ipv4Addr, u8), Arc<[NextHop]>>;
+
 struct Cable {
     ends: [(usize, u32, Ipv4Addr); 2],
     cut: bool,
@@ -48,7 +51,7 @@ struct World {
     routers: Vec<Engine>,
     events: Vec<Vec<Event>>,
     /// What each has in its kernel's table when it does as it is told.
-    kernels: Vec<BTreeMap<(Ipv4Addr, u8), Arc<[NextHop]>>>,
+    kernels: Vec<KernelTable>,
     cables: Vec<Cable>,
     lans: Vec<Lan>,
     random: SeededRandom,

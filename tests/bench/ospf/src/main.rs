@@ -1,6 +1,8 @@
 //! Coati's OSPF beside FRR's and BIRD's, for `cargo xtask bench ospf`.
 //!
-//!     unshare --net --mount --pid --fork --kill-child --mount-proc ospf-bench COATI WORK quick|full [ROW…]
+//! ```text
+//! unshare --net --mount --pid --fork --kill-child --mount-proc ospf-bench COATI WORK quick|full [ROW…]
+//! ```
 //!
 //! ROWs: full, sync, cut, rest; all of them when none is named. As the first process of its process namespace it takes
 //! everything with it when it ends. Daemons run in network namespaces that are made here. Tables go to its output.
