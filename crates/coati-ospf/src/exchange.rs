@@ -113,7 +113,8 @@ impl Engine {
         if self.neighbour_mut(peer).is_some_and(|neighbour| neighbour.state == State::Init) {
             // It describes its database, so it has heard us.
             let why = "2-way received, by a database description";
-            let follows = self.config.deviations.remembered_neighbour && leads(description, router_id, our_id);
+            let follows =
+                self.config.deviations.remembered_neighbour && leads(description, router_id, our_id);
             match self.interfaces.get(&peer.interface).map(Interface::has_one_end) {
                 // It leads, so ours would only be one more packet that can come at the wrong time.
                 Some(true) if follows => drop(self.enter_exchange(now, peer, why)),
