@@ -136,7 +136,7 @@ pub struct StubRouter {
     pub on_startup: Option<Duration>,
 }
 
-/// Named deviations from RFC 2328. Each only shortens waits on this side; all are on by default.
+/// Named deviations from RFC 2328; all are on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deviations {
     /// A neighbour that does not know us yet gets a hello at once, not with the next periodic one.
@@ -152,6 +152,9 @@ pub struct Deviations {
     /// adjacency that it still has, and then with it for RxmtInterval, so that it begins the exchange at once.
     /// Who then leads is not told first that we would.
     pub remembered_neighbour: bool,
+    /// A neighbour that was lost more than three times within two minutes of each other has to stay before it is told of:
+    /// 5 s, then up to 60 s.
+    pub flap_damping: bool,
 }
 
 impl Default for Deviations {
@@ -162,6 +165,7 @@ impl Default for Deviations {
             prompt_origination: true,
             loss_at_once: true,
             remembered_neighbour: true,
+            flap_damping: true,
         }
     }
 }

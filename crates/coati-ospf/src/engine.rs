@@ -14,6 +14,7 @@ use coati_wire::ospf::{
 use crate::area::Area;
 use crate::auth::{self, Refusal};
 use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId, StubRouter};
+use crate::damping::{Line, Losses};
 use crate::debug::Debug;
 use crate::interface::{Interface, InterfaceState, Topic, masked};
 use crate::lsdb::{Lsdb, Scope};
@@ -129,6 +130,8 @@ pub struct Engine {
     pub(crate) events: VecDeque<Event>,
     /// What is told for finding faults.
     pub(crate) debug: Debug,
+    /// Neighbours that were lost not long ago.
+    pub(crate) losses: BTreeMap<Line, Losses>,
     /// A moment and its Unix time.
     clock: Option<(Instant, u64)>,
     /// Unix seconds at the beginning of this call.
@@ -163,6 +166,7 @@ impl Engine {
             restart: None,
             events: VecDeque::new(),
             debug: Debug::default(),
+            losses: BTreeMap::new(),
             clock: None,
             time: 0,
             auth_sequence: 0,
@@ -294,6 +298,7 @@ impl Engine {
             let keys: Vec<Ipv4Addr> = interface.neighbours.keys().copied().collect();
             for key in &keys {
                 self.end_grace(now, Peer { interface: index, key: *key });
+                self.end_damping(now, Peer { interface: index, key: *key });
             }
             let Some(interface) = self.interfaces.get(&index) else { continue };
             let gone: Vec<Ipv4Addr> =

@@ -264,7 +264,7 @@ impl Engine {
     /// Moves the neighbour's machine; tells, and originates what depends on it.
     pub(crate) fn set_state(&mut self, now: Instant, peer: Peer, state: State, why: &'static str) {
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
-        let (name, area, own) = (interface.link.name.clone(), interface.config.area, interface.link.address);
+        let name = interface.link.name.clone();
         let Some(neighbour) = interface.neighbours.get_mut(&peer.key) else { return };
         let from = std::mem::replace(&mut neighbour.state, state);
         if from == state {
@@ -288,21 +288,30 @@ impl Engine {
             why,
         });
         self.remember(peer, state);
+        if from == State::Full {
+            self.count_loss(now, peer, why);
+        }
+        if state == State::Full {
+            self.admit(now, peer);
+        }
         if from == State::Full || state == State::Full {
-            self.topology_changed(now, area);
             if state == State::Down && self.config.deviations.loss_at_once {
                 self.spf.due = Some(now);
             }
-            self.network_lsa_soon(now, area, own);
-            let transit = self
-                .interfaces
-                .get(&peer.interface)
-                .and_then(|i| i.virtual_end.as_ref())
-                .map(|end| end.transit);
-            if let Some(transit) = transit {
-                // The V bit is in the transit area's router LSA.
-                self.router_lsa_soon(now, transit);
-            }
+            self.neighbour_counts(now, peer);
+        }
+    }
+
+    /// Whether a neighbour is told of may be another now.
+    pub(crate) fn neighbour_counts(&mut self, now: Instant, peer: Peer) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else { return };
+        let (area, own) = (interface.config.area, interface.link.address);
+        // The V bit is in the transit area's router LSA.
+        let transit = interface.virtual_end.as_ref().map(|end| end.transit);
+        self.topology_changed(now, area);
+        self.network_lsa_soon(now, area, own);
+        if let Some(transit) = transit {
+            self.router_lsa_soon(now, transit);
         }
     }
 

@@ -86,6 +86,8 @@ pub(crate) enum Topic {
     Authentication,
     /// What the path carries.
     Path,
+    /// Neighbours that are lost again and again.
+    Damping,
 }
 
 /// IP packets of this length get through everywhere, in bytes (RFC 791).
@@ -123,7 +125,7 @@ pub(crate) struct Interface {
     /// Of those who are remembered.
     pub(crate) greeting: Greeting,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
-    pub(crate) problems: [Option<String>; 4],
+    pub(crate) problems: [Option<String>; 5],
     /// The path swallows larger packets than [`NARROW`].
     pub(crate) narrow: bool,
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
@@ -158,7 +160,7 @@ impl Interface {
             since: now,
             last_hello_at_once: None,
             greeting: Greeting::default(),
-            problems: [const { None }; 4],
+            problems: [const { None }; 5],
             narrow: false,
             flood: Vec::new(),
             acks: Vec::new(),

@@ -23,6 +23,7 @@
 //! | `memory` | what outlives the program, and greets old neighbours | |
 //! | `graph`, `spf` | shortest paths | 16.1 |
 //! | `route` | routes | 16.2 to 16.6 |
+//! | `damping` | neighbours that are lost again and again | |
 //! | `debug` | what is told for finding faults | |
 //! | `show` | what an operator sees, in FRR's forms | |
 //!
@@ -34,6 +35,7 @@ mod aggregate;
 mod area;
 mod auth;
 mod config;
+mod damping;
 mod debug;
 mod election;
 mod engine;

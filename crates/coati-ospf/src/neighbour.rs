@@ -128,6 +128,8 @@ pub(crate) struct Neighbour {
     pub(crate) unanswered: u32,
     /// The first LSA that it asked for last.
     pub(crate) last_asked: Option<LsaKey>,
+    /// It is Full, and not told of before this time: it was lost too often.
+    pub(crate) counts_from: Option<Instant>,
     /// Until when it counts as adjacent while it restarts.
     pub(crate) helped_until: Option<Instant>,
     /// It has said that its restart is over, but no hello has come since: its last one may be from before it knew who is
@@ -169,6 +171,7 @@ impl Neighbour {
             retransmission_due: None,
             unanswered: 0,
             last_asked: None,
+            counts_from: None,
             helped_until: None,
             back_again: false,
             poll_due: None,
@@ -181,9 +184,9 @@ impl Neighbour {
         self.state >= State::Exchange
     }
 
-    /// Whether the network is told that it is adjacent: it is, or it restarts.
+    /// Whether the network is told that it is adjacent: it is, and was not lost too often, or it restarts.
     pub(crate) fn counts_as_full(&self) -> bool {
-        self.state == State::Full || self.helped_until.is_some()
+        self.state == State::Full && self.counts_from.is_none() || self.helped_until.is_some()
     }
 
     /// Whether its RouterDeadInterval is over.
@@ -271,6 +274,7 @@ impl Neighbour {
         let description = self.description.as_ref().map(|repeated| repeated.due);
         let request = self.request.as_ref().map(|repeated| repeated.due);
         let updates = self.retransmission_due.filter(|_| !self.retransmissions.is_empty());
-        [dead, description, request, updates, self.poll_due].into_iter().flatten().min()
+        let counts = self.counts_from.filter(|_| self.state == State::Full);
+        [dead, description, request, updates, self.poll_due, counts].into_iter().flatten().min()
     }
 }

@@ -65,6 +65,7 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
             Deviation::EarlyRetransmission => &mut config.deviations.early_retransmission,
             Deviation::PromptOrigination => &mut config.deviations.prompt_origination,
             Deviation::LossAtOnce => &mut config.deviations.loss_at_once,
+            Deviation::FlapDamping => &mut config.deviations.flap_damping,
             Deviation::RememberedNeighbour => &mut config.deviations.remembered_neighbour,
         } = false;
     }

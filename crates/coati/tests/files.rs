@@ -273,7 +273,7 @@ fn many_mistakes() {
         fs::write(dir.path.join("racoon.conf"), vec![section; 2000].join(between)).unwrap();
         let ran = dir.check();
         assert_ne!(ran.code, 0);
-        ran.says(&["more remarks", "coati check --json"]);
+        ran.says(&["more remarks", "with --json they are all there"]);
         assert!(ran.err.len() < 200_000, "{} bytes", ran.err.len());
     }
     // In the order of the file.

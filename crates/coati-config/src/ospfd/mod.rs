@@ -69,7 +69,7 @@ pub struct OspfConf {
     pub graceful_restart: Option<u32>,
     /// `no graceful-restart helper enable`.
     pub no_graceful_restart_helper: bool,
-    /// `no deviation …`: where it is to be as slow as RFC 2328.
+    /// `no deviation …`: where it is to do as RFC 2328 says.
     pub no_deviation: Vec<Deviation>,
     /// `timers throttle lsa all`, in milliseconds.
     pub lsa_interval: Option<u32>,
@@ -106,7 +106,7 @@ impl OspfConf {
     }
 }
 
-/// Names of what this speaker does faster than RFC 2328 (`deviation …`, Coati's own).
+/// Names of what this speaker does otherwise than RFC 2328 (`deviation …`, Coati's own).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deviation {
     /// `hello-at-once`.
@@ -119,15 +119,18 @@ pub enum Deviation {
     LossAtOnce,
     /// `remembered-neighbour`.
     RememberedNeighbour,
+    /// `flap-damping`.
+    FlapDamping,
 }
 
 impl Deviation {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("hello-at-once", Self::HelloAtOnce),
         ("early-retransmission", Self::EarlyRetransmission),
         ("prompt-origination", Self::PromptOrigination),
         ("loss-at-once", Self::LossAtOnce),
         ("remembered-neighbour", Self::RememberedNeighbour),
+        ("flap-damping", Self::FlapDamping),
     ];
 }
 

@@ -147,6 +147,7 @@ fn the_strict_rfc_works_too() {
             prompt_origination: false,
             loss_at_once: false,
             remembered_neighbour: false,
+            flap_damping: false,
         };
     }
     assert!(world.run_until(Duration::from_secs(60), World::converged));

@@ -5,6 +5,7 @@ mod areas;
 mod attacks;
 mod authentication;
 mod broadcast;
+mod damping;
 mod database;
 mod hostile;
 mod memory;

@@ -23,6 +23,7 @@ impl Play {
                         prompt_origination: false,
                         loss_at_once: false,
                         remembered_neighbour: false,
+                        flap_damping: false,
                     };
                 }
                 "rfc1583" => self.config.rfc1583 = true,
