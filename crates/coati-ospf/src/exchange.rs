@@ -19,7 +19,7 @@ const FIRST_REPETITION: Duration = Duration::from_millis(200);
 /// Length of one request in bytes.
 const REQUEST_LEN: usize = 12;
 /// Requests in one packet at the most.
-const MAX_REQUESTS: usize = 100;
+const MAX_REQUESTS: usize = 1000;
 /// Requests held back until the exchange is done, at the most.
 const MAX_HELD: usize = 10_000;
 /// The flags that say who leads.

@@ -22,6 +22,17 @@ const MTU: u32 = 1400;
 /// Packets of both routers in a second of virtual time at the most, averaged over [`WATCH`].
 const MAX_RATE: u64 = 20;
 const WATCH: Duration = Duration::from_secs(100);
+/// All that can be told.
+const EVERYTHING: Debug = Debug {
+    sent: u8::MAX,
+    received: u8::MAX,
+    detail: u8::MAX,
+    event: true,
+    interface: true,
+    neighbour: true,
+    lsa: true,
+    spf: true,
+};
 /// After so long without a stranger all that he said has died of age.
 const HEALED: Duration = Duration::from_secs(3700);
 const VIEWS: [&[&str]; 7] = [
@@ -95,6 +106,8 @@ impl World {
             let config = Config::new(id(index));
             let random = SeededRandom::new(u64::try_from(index).unwrap_or(0));
             let mut engine = Engine::new(config, Box::new(random));
+            // Telling what has come has brought down others (CVE-2025-61099 to 61107).
+            engine.set_debug(EVERYTHING);
             let lan = Link {
                 index: 1,
                 name: "em1".into(),

@@ -120,6 +120,7 @@ impl Router {
             Kind::Coati => {
                 let mut command = namespace.command(&coati.display().to_string());
                 command.arg("up").arg(dir.join("site")).arg("--socket").arg(dir.join("socket"));
+                command.arg("--state").arg(dir.with_extension("state"));
                 router.spawn("coati", command.arg("--log").arg(log))?;
                 router.wait_for("socket")?;
             }

@@ -213,6 +213,10 @@ impl Bench {
     fn full_once(&self, name: &str, (one, other): (Kind, Kind), broadcast: bool) -> io::Result<[f64; 3]> {
         let pair = Pair::new(name, false)?;
         let [a, b] = &pair.ends;
+        for end in [a, b] {
+            // They know each other from no earlier run.
+            let _ = std::fs::remove_file(self.work.join(&end.name).with_extension("state"));
+        }
         let conf = |id| Conf { broadcast, stub: true, log: true, ..Conf::new(id) };
         let watches = [Watch::new(a)?, Watch::new(b)?];
         let mut router_a = self.start(one, a, &conf("1.1.1.1"))?;
