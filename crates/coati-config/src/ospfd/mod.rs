@@ -596,8 +596,31 @@ mod tests {
     }
 
     #[test]
+    fn restarts_deviations_and_debugging() {
+        let text = "debug ospf packet hello send\ndebug ospf lsa flooding\nrouter ospf\n graceful-restart grace-period 90\n no \
+                    deviation all\n deviation flap-damping\n no graceful-restart helper enable\n";
+        let (conf, remarks) = parse(&Source::new("frr.conf", text));
+        assert!(remarks.is_empty(), "{remarks:?}");
+        assert_eq!((conf.graceful_restart, conf.no_graceful_restart_helper), (Some(90), true));
+        assert_eq!(conf.no_deviation.len(), 5);
+        assert!(!conf.no_deviation.contains(&Deviation::FlapDamping));
+        assert_eq!(conf.debug.lines(), ["debug ospf packet hello send", "debug ospf lsa"]);
+        let (conf, _) = parse(&Source::new("frr.conf", "router ospf\n graceful-restart\n"));
+        assert_eq!(conf.graceful_restart, Some(120));
+        // FRR has more topics: one that is not known keeps nothing from starting.
+        let (_, remarks) = parse(&Source::new("frr.conf", "debug ospf zebra\n"));
+        assert!(
+            remarks[0].to_string().contains("frr.conf:1:12: warning: unknown topic of `debug ospf`"),
+            "{remarks:?}"
+        );
+    }
+
+    #[test]
     fn wrong_lines() {
         for (text, wanted) in [
+            ("router ospf\n no deviation hello-at-onse\n", "did you mean `hello-at-once`"),
+            ("router ospf\n graceful-restart grace-period 1801\n", "1 to 1800"),
+            ("router ospf\n graceful-restart grace 5\n", "unknown word after `graceful-restart` `grace`"),
             (
                 "router ospf\n netwrk 10.0.0.0/8 area 0\n",
                 "ospfd.conf:2:2: error: unknown statement of `router ospf` `netwrk` (did you mean `network`?)",

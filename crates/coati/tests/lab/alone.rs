@@ -18,7 +18,9 @@ fn ospf_without_anything_else() {
         let socket = dir.join("alone.sock");
         let mut command = lab.coati();
         command.args(["lab", "exec", node, "--", "/proc/self/exe", "up", "--socket"]);
-        command.arg(&socket).arg(&dir).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(&socket).arg("--log").arg(lab.dir.join(format!("alone-{node}.log")));
+        command.arg("--state").arg(lab.dir.join(format!("alone-{node}.json")));
+        command.arg(&dir).stdout(Stdio::null()).stderr(Stdio::null());
         daemons.push((node, socket, command.spawn().unwrap()));
     }
     let show = |node: &str, socket: &Path, words: &str| {
@@ -32,6 +34,26 @@ fn ospf_without_anything_else() {
         let has_both = |text: &str| text.contains("10.0.0.1 ") && text.contains("10.0.0.2 ");
         lab.wait("both LSAs", || has_both(&show(node, socket, "ip ospf database")));
     }
+    let (node, socket, _) = &daemons[0];
+    let order = |words: &[&str]| {
+        let path = socket.display().to_string();
+        let mut args = vec!["/proc/self/exe", words[0], "--socket", &path];
+        args.extend(&words[1..]);
+        let ran = lab.exec(node, &args);
+        String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned()
+    };
+    let log = || fs::read_to_string(lab.dir.join("alone-a.log")).unwrap();
+    assert!(!log().contains("RECV Hello"));
+    assert!(order(&["debug", "ospf", "packet", "hello"]).contains("debug ospf packet hello"));
+    lab.wait("hellos in the log", || log().contains("RECV Hello from") && log().contains("SEND Hello to"));
+    assert!(show(node, socket, "debugging ospf").contains("debug ospf packet hello"));
+    assert!(order(&["undebug", "ospf"]).contains("none"));
+    assert!(order(&["debug", "ospf", "hello"]).contains("packet, event, ism, nsm, lsa, spf"));
+    let refused = order(&["graceful-restart", "prepare", "ip", "ospf"]);
+    assert!(refused.contains("write `graceful-restart` in `router ospf` first"), "{refused}");
+    // What it knows for its next start.
+    let state = fs::read_to_string(lab.dir.join("alone-a.json")).unwrap();
+    assert!(state.contains("10.0.0.2") && state.contains("em1"), "{state}");
     for (_, _, mut daemon) in daemons {
         coati_os::process::end(daemon.id(), false).unwrap();
         daemon.wait().unwrap();
