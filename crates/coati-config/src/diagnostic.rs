@@ -22,6 +22,11 @@ impl Source {
         Arc::new(Self::of(name.into(), text.into(), false))
     }
 
+    /// Its first character, for what is said of the file as a whole.
+    pub(crate) fn beginning(&self) -> Span {
+        Span { start: 0, end: self.text.chars().next().map_or(0, char::len_utf8) }
+    }
+
     fn of(name: String, text: String, is_latin1: bool) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { name, text, lines, is_latin1 }

@@ -93,7 +93,7 @@ pub fn parse(source: &Arc<Source>) -> (RcConf, Vec<Diagnostic>) {
     for tunnel in &conf.tunnels {
         if !cloned.contains(&tunnel.name) {
             let message = format!("{} is configured, but cloned_interfaces does not name it", tunnel.name);
-            let whole = Span { start: 0, end: 1 };
+            let whole = remarks.source.beginning();
             remarks.warn(whole, message, format!("add cloned_interfaces=\"{}\"", tunnel.name));
         }
     }

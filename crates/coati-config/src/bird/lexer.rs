@@ -54,7 +54,7 @@ pub(super) fn tokens<'a>(source: &'a Arc<Source>) -> Result<Vec<Token<'a>>, Diag
     let text = source.text.as_str();
     let remarks = Remarks::new(source);
     if text.len() > LONGEST {
-        return Err(remarks.error(Span { start: 0, end: 1 }, "a bird.conf of more than 4 MiB is not read"));
+        return Err(remarks.error(source.beginning(), "a bird.conf of more than 4 MiB is not read"));
     }
     let mut tokens = Vec::new();
     let mut rest = text;

@@ -81,9 +81,8 @@ pub fn import(
     let conf = top::file(&mut reader);
     let Some(ospf) = conf.ospf.as_ref().filter(|_| reader.remarks.errors() == 0) else {
         if reader.remarks.errors() == 0 {
-            let error = reader
-                .remarks
-                .error(Span { start: 0, end: 1 }, "there is no `protocol ospf` for OSPFv2 here");
+            let whole = reader.remarks.source.beginning();
+            let error = reader.remarks.error(whole, "there is no `protocol ospf` for OSPFv2 here");
             reader.remarks.list.push(error.help("there is nothing else in a bird.conf that Coati does"));
         }
         return (None, reader.remarks.list);

@@ -204,7 +204,7 @@ pub fn parse(source: &Arc<Source>) -> (OspfConf, Vec<Diagnostic>) {
                 "interface {}: dead-interval {dead} is not above hello-interval {hello}",
                 interface.name
             );
-            remarks.warn(Span { start: 0, end: 1 }, message, "four times the hello interval is usual");
+            remarks.warn(remarks.source.beginning(), message, "four times the hello interval is usual");
         }
     }
     for (what, name, span) in named {
