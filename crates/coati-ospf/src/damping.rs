@@ -46,6 +46,7 @@ impl Engine {
 
     /// A neighbour that was Full is not any more; what an operator has done does not count.
     pub(crate) fn count_loss(&mut self, now: Instant, peer: Peer, why: &str) {
+        self.untell_damped(peer);
         let Some(line) = self.line(peer).filter(|_| !matches!(why, "cleared" | "shutdown")) else { return };
         let recent = |losses: &Losses| now.saturating_duration_since(losses.last) < TOGETHER;
         if self.losses.len() >= MAX_REMEMBERED {

@@ -218,9 +218,15 @@ impl Engine {
             );
             return self.problem(index, Topic::Hello, problem);
         }
+        if header.router_id.is_unspecified() {
+            return self.count_drop("router id 0.0.0.0");
+        }
         let foreign =
             !interface.has_one_end() && masked(source, interface.link.prefix_len) != interface.link.network();
-        if foreign || source == interface.link.address {
+        let broadcast = !interface.has_one_end()
+            && interface.link.prefix_len < 31
+            && (source == interface.link.network() || source == interface.link.broadcast());
+        if foreign || broadcast || source == interface.link.address {
             return self.count_drop("source is not on the network");
         }
         if header.router_id == self.config.router_id {

@@ -381,6 +381,13 @@ fn disguised(lsa: &Lsa) -> Option<&'static str> {
         let mask = u32::from(mask);
         mask.leading_ones() + mask.trailing_zeros() < 32
     };
+    // Section 12.1.6, and MaxAge beyond which nothing grows; DoNotAge is no part of the age.
+    if lsa.header.sequence == i32::MIN {
+        return Some("LSA with the reserved sequence number");
+    }
+    if lsa.header.age & 0x7fff > MAX_AGE {
+        return Some("LSA older than MaxAge");
+    }
     match &lsa.body {
         LsaBody::Router(_) if key.id != key.advertising_router => Some("router LSA in another router's name"),
         LsaBody::Network { mask, .. } | LsaBody::Summary { mask, .. } | LsaBody::External { mask, .. }

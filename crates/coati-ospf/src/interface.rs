@@ -46,6 +46,11 @@ impl Link {
     pub(crate) fn network(&self) -> Ipv4Addr {
         masked(self.address, self.prefix_len)
     }
+
+    /// Its network's broadcast address.
+    pub(crate) fn broadcast(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) | !u32::from(self.mask()))
+    }
 }
 
 /// The mask of a prefix of this length.

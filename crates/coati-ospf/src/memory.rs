@@ -68,6 +68,12 @@ impl Engine {
     /// What was kept, before the first interface comes up.
     pub fn recall(&mut self, memory: Memory) {
         self.memory = memory;
+        while self.memory.neighbours.len() > MAX_REMEMBERED {
+            self.memory.neighbours.pop_last();
+        }
+        while self.memory.designated.len() > MAX_REMEMBERED {
+            self.memory.designated.pop_last();
+        }
         self.memory.starts = self.memory.starts.saturating_add(1);
     }
 

@@ -332,10 +332,23 @@ impl Control {
             self.links.contains_key(&hop.interface).then_some((via, hop.interface))
         };
         let (network, prefix_len) = (route.network, route.prefix_len);
+        if self.is_nobodys(network, prefix_len) {
+            return None;
+        }
         let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
         let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
         let wanted = !gateways.is_empty() || route.next_hops.is_empty();
         wanted.then_some(KernelRoute { network, prefix_len, gateways })
+    }
+
+    /// Whether no route may lead there whoever says so: this host, loopback, multicast, reserved (RFC 1812 section 5.3.7).
+    fn is_nobodys(&self, network: Ipv4Addr, prefix_len: u8) -> bool {
+        let own = || self.links.values().any(|(link, _)| link.address == network);
+        match network.octets() {
+            [0, ..] => prefix_len > 0,
+            [127 | 224.., ..] => true,
+            _ => prefix_len == 32 && own(),
+        }
     }
 
     /// The tunnel whose own other end a route through it would lead to.
@@ -682,6 +695,7 @@ impl Control {
     pub fn show(&self, now: Now, words: &[&str]) -> Result<String, String> {
         match &self.ospf {
             _ if words == ["debugging", "ospf"] || words == ["debugging"] => Ok(self.debugging()),
+            Some(_) if matches!(words, ["ip", "route", ..]) => self.show_routes(words),
             _ if words.first() == Some(&"bfd") => self.bfd.show(now.at, words),
             Some(engine) => engine.show(now.at, words),
             None => Err(orders::NOT_CONFIGURED.into()),

@@ -220,7 +220,7 @@ fn at_home(pattern: &str) -> Result<String, String> {
 }
 
 /// Opens a file, and nothing else: a pipe would make us wait for whoever writes into it, a device may have no end.
-fn open(path: &Path) -> io::Result<std::fs::File> {
+pub fn open(path: &Path) -> io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = std::fs::OpenOptions::new().read(true).custom_flags(at_once).open(path)?;

@@ -72,7 +72,7 @@ Examples:
     /// The whole chain at a glance.
     #[command(after_help = "Example:\n  coati status --json | jq .neighbours")]
     Status(SocketArgs),
-    /// Views of the running router: `ike`, and in FRR's words `ip ospf neighbor|interface|database|route` and `bfd peers`, each
+    /// Views of the running router: `ike`, and in FRR's words `ip ospf neighbor|interface|database|route|border-routers`, `ip route` and `bfd peers`, each
     /// also `json`.
     #[command(
         after_help = "Examples:\n  coati show ike\n  coati show ip ospf neighbor\n  coati show ip ospf route json"

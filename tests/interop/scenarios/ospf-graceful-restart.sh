@@ -82,6 +82,9 @@ within 10 "its dead interval is over" is_overdue 2[.]2[.]2[.]2
 must "its route is there" has_ospf_route a 10.2.0.0/24
 within 30 "it does not come back, and its route goes" gone
 
+# Nobody is helped who has not acknowledged everything (RFC 3623 section 3.1), and FRR's routes have just gone.
+acknowledged() { coati show ip ospf neighbor | awk '$1 == "3.3.3.3" { found = $(NF - 2) == 0 } END { exit !found }'; }
+within 10 "BIRD has acknowledged that" acknowledged
 birdc graceful restart > /dev/null
 within 10 "Coati helps BIRD" helps
 within 10 "its dead interval is over" is_overdue 3[.]3[.]3[.]3

@@ -36,6 +36,9 @@ pub(super) struct Ospf<'a> {
     /// Paths at the most.
     pub(super) ecmp: u16,
     pub(super) merge_external: bool,
+    pub(super) graceful_restart: bool,
+    /// In seconds.
+    pub(super) grace_period: u32,
     pub(super) graceful_restart_helper: bool,
     pub(super) areas: Vec<Area<'a>>,
 }

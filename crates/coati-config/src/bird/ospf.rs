@@ -33,6 +33,8 @@ pub(super) fn protocol<'a>(reader: &mut Reader<'a>, span: Span) -> Result<Ospf<'
         tick: 1,
         ecmp: 16,
         merge_external: false,
+        graceful_restart: false,
+        grace_period: 120,
         graceful_restart_helper: true,
         areas: Vec::new(),
     };
@@ -70,15 +72,12 @@ fn statement<'a>(reader: &mut Reader<'a>, ospf: &mut Ospf<'a>) -> Result<(), Dia
             reader.warn(reader.since(start), "instances of RFC 6549 are left out: Coati is number 0", help);
         }
     } else if reader.accept_words("graceful restart time") {
-        reader.number::<u32>(1, u32::MAX)?;
-        restarts(reader, start);
+        ospf.grace_period = reader.number(1, 1800)?;
     } else if reader.accept_words("graceful restart aware") {
-        ospf.graceful_restart_helper = true;
+        (ospf.graceful_restart, ospf.graceful_restart_helper) = (false, true);
     } else if reader.accept_words("graceful restart") {
-        ospf.graceful_restart_helper = reader.switch()?;
-        if ospf.graceful_restart_helper {
-            restarts(reader, start);
-        }
+        ospf.graceful_restart = reader.switch()?;
+        ospf.graceful_restart_helper = ospf.graceful_restart;
     } else if reader.accept_words("vpn pe") {
         if reader.switch()? {
             let help = "Coati takes no part in VPNs of RFC 4577";
@@ -88,12 +87,6 @@ fn statement<'a>(reader: &mut Reader<'a>, ospf: &mut Ospf<'a>) -> Result<(), Dia
         return top::of_any(reader, "ospf", &WORDS);
     }
     reader.end()
-}
-
-fn restarts(reader: &mut Reader<'_>, start: usize) {
-    let span = reader.since(start);
-    let help = "Coati helps neighbours through theirs; its own restart ends adjacencies";
-    reader.warn(span, "graceful restarts of this router itself are left out", help);
 }
 
 const AREA_WORDS: [&str; 14] = [

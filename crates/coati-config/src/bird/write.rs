@@ -406,6 +406,9 @@ impl Writer<'_, '_, '_> {
         if ospf.stub_router {
             text.push_str(" max-metric router-lsa administrative\n");
         }
+        if ospf.graceful_restart {
+            let _ = writeln!(text, " graceful-restart grace-period {}", ospf.grace_period);
+        }
         let no = if ospf.graceful_restart_helper { "" } else { "no " };
         let _ = writeln!(text, " {no}graceful-restart helper enable");
         self.neighbours(&mut text, ospf, hosts);

@@ -121,7 +121,7 @@ pub(super) fn line(
 fn ospf(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]) -> Result<(), Diagnostic> {
     match rest {
         ["area", ..] => interface.area = Some(line.area(3)?),
-        ["cost", ..] => interface.cost = Some(line.seconds(3)?),
+        ["cost", ..] => interface.cost = Some(line.number(3, 1, u16::MAX)?),
         ["priority", ..] => interface.priority = Some(line.number(3, 0, 255)?),
         ["hello-interval", ..] => interface.hello_interval = Some(line.seconds(3)?),
         ["dead-interval", "minimal", "hello-multiplier", ..] => {

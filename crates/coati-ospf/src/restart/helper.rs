@@ -13,7 +13,8 @@ use crate::neighbour::{Peer, State};
 impl Engine {
     /// A neighbour says that it restarts, or that it has done so.
     pub(crate) fn receive_grace(&mut self, now: Instant, peer: Peer, lsa: &Lsa) {
-        let helps = self.config.graceful_restart_helper;
+        // Who restarts himself cannot help (section 3.1 item 5).
+        let helps = self.config.graceful_restart_helper && !self.is_restarting();
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         if lsa.header.key.advertising_router != neighbour.router_id {
             return;

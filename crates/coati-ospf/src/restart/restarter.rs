@@ -78,7 +78,7 @@ impl Engine {
         let Some(period) = self.config.graceful_restart else { return };
         let period = u64::from(period.clamp(1, LONGEST));
         let (left, unannounced) = match left {
-            Some(left) if left > 0 => (left.min(u64::from(LONGEST)), false),
+            Some(left) if left > 0 => (left.min(period), false),
             _ if crashed => (period, true),
             _ => return,
         };
@@ -189,7 +189,10 @@ impl Engine {
             match link.kind {
                 RouterLink::POINT_TO_POINT | RouterLink::VIRTUAL => {
                     if let Some(theirs) = self.router_lsa_of(area, link.id)
-                        && !theirs.links.iter().any(|back| back.id == self.config.router_id)
+                        && !theirs
+                            .links
+                            .iter()
+                            .any(|back| back.kind == link.kind && back.id == self.config.router_id)
                     {
                         return Err(format!("{} does not help: its LSA has no link to us", link.id));
                     }

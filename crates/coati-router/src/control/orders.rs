@@ -49,6 +49,59 @@ impl Control {
         format!("OSPF debugging status (in the log):\n{none}{lines}")
     }
 
+    /// `show ip route [json]`: what the kernel has from OSPF, in FRR's form.
+    pub(super) fn show_routes(&self, words: &[&str]) -> Result<String, String> {
+        let name = |index: u32| self.links.get(&index).map_or("?", |(link, _)| link.name.as_str());
+        let routes = self.kernel_routes();
+        let cost = |route: &super::KernelRoute| {
+            let found = self.ospf.as_ref().and_then(|engine| engine.route(route.network, route.prefix_len));
+            found.map_or(0, |found| found.cost)
+        };
+        match words {
+            ["ip", "route"] | ["ip", "route", "ospf"] => {
+                let mut text = "Codes: O - OSPF, > - selected route, * - FIB route\n\n".to_owned();
+                for route in &routes {
+                    let prefix = format!("O>* {}/{} [110/{}]", route.network, route.prefix_len, cost(route));
+                    let hops: Vec<String> = route
+                        .gateways
+                        .iter()
+                        .map(|(gateway, index)| format!("via {gateway}, {}, weight 1", name(*index)))
+                        .collect();
+                    let hops = if hops.is_empty() {
+                        "unreachable (blackhole)".into()
+                    } else {
+                        hops.join("\n  *   ")
+                    };
+                    text.push_str(&format!("{prefix} {hops}\n"));
+                }
+                Ok(text)
+            }
+            ["ip", "route", "json"] | ["ip", "route", "ospf", "json"] => {
+                let entry = |route: &super::KernelRoute| {
+                    let hops: Vec<_> = route
+                        .gateways
+                        .iter()
+                        .map(|(gateway, index)| {
+                            serde_json::json!({
+                                "fib": true, "ip": gateway.to_string(), "afi": "ipv4", "interfaceIndex": index,
+                                "interfaceName": name(*index), "active": true, "weight": 1,
+                            })
+                        })
+                        .collect();
+                    let prefix = format!("{}/{}", route.network, route.prefix_len);
+                    let value = serde_json::json!([{
+                        "prefix": prefix, "prefixLen": route.prefix_len, "protocol": "ospf", "selected": true,
+                        "installed": true, "distance": 110, "metric": cost(route), "nexthops": hops,
+                    }]);
+                    (prefix, value)
+                };
+                let all: serde_json::Map<String, serde_json::Value> = routes.iter().map(entry).collect();
+                Ok(format!("{:#}\n", serde_json::Value::Object(all)))
+            }
+            _ => Err("show ip route [ospf] [json]".into()),
+        }
+    }
+
     fn prepare_restart(&mut self, now: Now) -> Result<String, String> {
         if let Some(tunnel) = self.tunnels.first() {
             return Err(format!(

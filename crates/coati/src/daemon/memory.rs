@@ -1,8 +1,8 @@
 //! What OSPF keeps over restarts of the program, in a file: neighbours to greet, and whether they wait for us.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coati_ospf::Memory;
@@ -45,10 +45,12 @@ impl MemoryFile {
         if self.kept == *memory {
             return Ok(());
         }
+        if let Some(path) = &self.path {
+            write(path, memory)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        }
         self.kept.clone_from(memory);
-        let Some(path) = &self.path else { return Ok(()) };
-        write(path, memory)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        Ok(())
     }
 }
 
@@ -63,16 +65,30 @@ fn make_folder(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<Memory> {
-    if fs::metadata(path)?.len() > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than anything that was kept there"));
+    let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let file = crate::files::open(path)?;
+    if file.metadata()?.mode() & 0o022 != 0 {
+        return Err(refused("others can write it: chmod 600"));
     }
-    serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from)
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST {
+        return Err(refused("larger than anything that was kept there"));
+    }
+    serde_json::from_slice(&bytes).map_err(io::Error::from)
 }
 
 /// Whole or not at all: a new file takes the old one's place. It may get lost with the host's power: that costs hellos.
 fn write(path: &Path, memory: &Memory) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // What is left of one that did not get so far; nothing that somebody else has put there is written to.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(&serde_json::to_vec_pretty(memory)?)?;
     file.write_all(b"\n")?;
     fs::rename(&new, path)
@@ -96,6 +112,22 @@ mod tests {
         let (file, error) = MemoryFile::open(Some(path), (0, 0));
         assert_eq!(*file.kept(), Memory::default());
         assert!(error.unwrap().to_string().contains("ospf.json: "));
+        // What somebody else can write, or has put there.
+        let why = |path: &Path| MemoryFile::open(Some(path.to_owned()), (0, 0)).1.unwrap().to_string();
+        let path = dir.join("ospf.json");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(why(&path).contains("others can write it"));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(why(&path).contains("not a regular file"));
+        fs::remove_file(&path).unwrap();
+        let victim = dir.join("victim");
+        fs::write(&victim, "mine").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.join("ospf.json.new")).unwrap();
+        let (mut file, _) = MemoryFile::open(Some(path.clone()), (0, 0));
+        file.keep(&memory).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        assert_eq!(*MemoryFile::open(Some(path), (0, 0)).0.kept(), memory);
         fs::remove_dir_all(dir).unwrap();
     }
 }
