@@ -332,23 +332,14 @@ impl Control {
             self.links.contains_key(&hop.interface).then_some((via, hop.interface))
         };
         let (network, prefix_len) = (route.network, route.prefix_len);
-        if self.is_nobodys(network, prefix_len) {
+        let own = prefix_len == 32 && self.links.values().any(|(link, _)| link.address == network);
+        if own || is_martian(network, prefix_len) {
             return None;
         }
         let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
         let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
         let wanted = !gateways.is_empty() || route.next_hops.is_empty();
         wanted.then_some(KernelRoute { network, prefix_len, gateways })
-    }
-
-    /// Whether no route may lead there whoever says so: this host, loopback, multicast, reserved (RFC 1812 section 5.3.7).
-    fn is_nobodys(&self, network: Ipv4Addr, prefix_len: u8) -> bool {
-        let own = || self.links.values().any(|(link, _)| link.address == network);
-        match network.octets() {
-            [0, ..] => prefix_len > 0,
-            [127 | 224.., ..] => true,
-            _ => prefix_len == 32 && own(),
-        }
     }
 
     /// The tunnel whose own other end a route through it would lead to.
@@ -772,5 +763,32 @@ impl Control {
             ("timers: ms that the latest was late".to_owned(), latest),
         ];
         packets.chain(ike).chain(ospf).chain(bfd).chain(timers).filter(|(_, count)| *count != 0).collect()
+    }
+}
+
+/// Whether no route may lead there whoever says so: this network, loopback, multicast, reserved (RFC 1812 section
+/// 5.3.7). The default route may.
+fn is_martian(network: Ipv4Addr, prefix_len: u8) -> bool {
+    match network.octets() {
+        [0, ..] => prefix_len > 0,
+        [127 | 224.., ..] => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn martians_get_no_route() {
+        for (network, prefix_len) in
+            [([0, 0, 0, 0], 16), ([127, 1, 0, 0], 16), ([224, 0, 0, 0], 24), ([255; 4], 32)]
+        {
+            assert!(is_martian(Ipv4Addr::from(network), prefix_len), "{network:?}/{prefix_len}");
+        }
+        for (network, prefix_len) in [([0, 0, 0, 0], 0), ([10, 0, 0, 0], 8), ([223, 255, 255, 0], 24)] {
+            assert!(!is_martian(Ipv4Addr::from(network), prefix_len), "{network:?}/{prefix_len}");
+        }
     }
 }
