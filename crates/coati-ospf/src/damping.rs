@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::RouterId;
 use crate::engine::{Engine, Event};
-use crate::interface::Topic;
 use crate::neighbour::{Peer, State};
 
 /// Losses that are further apart do not belong together.
@@ -46,7 +45,6 @@ impl Engine {
 
     /// A neighbour that was Full is not any more; what an operator has done does not count.
     pub(crate) fn count_loss(&mut self, now: Instant, peer: Peer, why: &str) {
-        self.untell_damped(peer);
         let Some(line) = self.line(peer).filter(|_| !matches!(why, "cleared" | "shutdown")) else { return };
         let recent = |losses: &Losses| now.saturating_duration_since(losses.last) < TOGETHER;
         if self.losses.len() >= MAX_REMEMBERED {
@@ -64,39 +62,32 @@ impl Engine {
         let damped = self.config.deviations.flap_damping;
         let losses = self.line(peer).and_then(|line| self.losses.get(&line)).copied().filter(|_| damped);
         let losses = losses.filter(|losses| now.saturating_duration_since(losses.last) < TOGETHER);
-        let wait = losses.and_then(|losses| Some((losses.count, losses.wait()?)));
-        let Some(neighbour) = self.neighbour_mut(peer) else { return };
-        neighbour.counts_from = wait.map(|(_, wait)| now + wait);
-        let (router_id, address) = (neighbour.router_id, neighbour.address);
-        match wait {
-            Some((count, wait)) => self.tell_damped(peer, router_id, address, count, wait),
-            None => self.untell_damped(peer),
+        let from = losses.and_then(Losses::wait).map(|wait| now + wait);
+        if let Some(neighbour) = self.neighbour_mut(peer) {
+            neighbour.counts_from = from;
         }
+        let told = self.damped_on(peer.interface).find(|(key, _)| *key == peer.key).map(|(_, text)| text);
+        self.events.extend(told.map(Event::Problem));
     }
 
-    fn tell_damped(
-        &mut self,
-        peer: Peer,
-        router_id: RouterId,
-        address: Ipv4Addr,
-        count: u32,
-        wait: Duration,
-    ) {
-        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
-        let text = format!(
-            "{}: {router_id}({address}) was lost {count} times in short order: when it stays for {} s it is told of and \
-             used, so that one bad line does not keep all routers computing",
-            interface.link.name,
-            wait.as_secs()
-        );
-        interface.problems[Topic::Damping as usize] = Some(text.clone());
-        self.events.push_back(Event::Problem(text));
-    }
-
-    fn untell_damped(&mut self, peer: Peer) {
-        if let Some(interface) = self.interfaces.get_mut(&peer.interface) {
-            interface.problems[Topic::Damping as usize] = None;
-        }
+    /// Neighbours of an interface that are Full and not told of yet, by their keys, explained.
+    pub(crate) fn damped_on(&self, index: u32) -> impl Iterator<Item = (Ipv4Addr, String)> {
+        let interface = self.interfaces.get(&index).into_iter();
+        let all =
+            interface.flat_map(|i| i.neighbours.iter().map(move |(key, neighbour)| (i, key, neighbour)));
+        all.filter(|(.., n)| n.state == State::Full && n.counts_from.is_some()).filter_map(|(i, key, n)| {
+            let name = &i.link.name;
+            let losses = self.losses.get(&(name.clone(), n.router_id))?;
+            let text = format!(
+                "{name}: {}({}) was lost {} times in short order: when it stays for {} s it is told of and used, so that \
+                 one bad line does not keep all routers computing",
+                n.router_id,
+                n.address,
+                losses.count,
+                losses.wait()?.as_secs()
+            );
+            Some((*key, text))
+        })
     }
 
     /// A neighbour that has stayed for as long as it had to.
@@ -106,7 +97,6 @@ impl Engine {
             return;
         }
         neighbour.counts_from = None;
-        self.untell_damped(peer);
         self.neighbour_counts(now, peer);
     }
 }

@@ -536,8 +536,11 @@ impl Engine {
     }
 
     /// What is wrong at the moment, explained.
-    pub fn problems(&self) -> impl Iterator<Item = &str> {
-        self.interfaces.values().flat_map(|interface| interface.problems.iter().flatten()).map(String::as_str)
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        let told =
+            self.interfaces.values().flat_map(|interface| interface.problems.iter().flatten().cloned());
+        let damped = self.interfaces.keys().flat_map(|index| self.damped_on(*index)).map(|(_, text)| text);
+        told.chain(damped)
     }
 
     /// Packets that were dropped, by reason.

@@ -85,7 +85,7 @@ impl Engine {
         };
         let heard = interface.neighbours.values().filter(|neighbour| neighbour.state >= State::Init);
         let named = matches!(interface.greeting, Greeting::Named(_));
-        let missed = self.missed(interface).filter(|_| named).map(|one| one.router_id);
+        let missed = named.then(|| self.missed(interface)).into_iter().flatten().map(|one| one.router_id);
         let no_mask = interface.network == NetworkType::Virtual || interface.is_unnumbered();
         let hello = Hello {
             mask: if no_mask { Ipv4Addr::UNSPECIFIED } else { interface.link.mask() },

@@ -91,8 +91,6 @@ pub(crate) enum Topic {
     Authentication,
     /// What the path carries.
     Path,
-    /// Neighbours that are lost again and again.
-    Damping,
 }
 
 /// IP packets of this length get through everywhere, in bytes (RFC 791).
@@ -130,7 +128,7 @@ pub(crate) struct Interface {
     /// Of those who are remembered.
     pub(crate) greeting: Greeting,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
-    pub(crate) problems: [Option<String>; 5],
+    pub(crate) problems: [Option<String>; 4],
     /// The path swallows larger packets than [`NARROW`].
     pub(crate) narrow: bool,
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
@@ -165,7 +163,7 @@ impl Interface {
             since: now,
             last_hello_at_once: None,
             greeting: Greeting::default(),
-            problems: [const { None }; 5],
+            problems: [const { None }; 4],
             narrow: false,
             flood: Vec::new(),
             acks: Vec::new(),

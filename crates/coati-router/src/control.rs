@@ -678,7 +678,7 @@ impl Control {
     pub fn problems(&self) -> Vec<String> {
         let gone = self.tunnels.iter().filter(|tunnel| !self.present.contains(&tunnel.name));
         let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
-        let ospf = self.ospf.iter().flat_map(ospf::Engine::problems).map(str::to_owned);
+        let ospf = self.ospf.iter().flat_map(ospf::Engine::problems);
         gone.chain(ospf).chain(self.told_swallowing.values().cloned()).collect()
     }
 

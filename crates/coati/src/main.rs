@@ -94,7 +94,7 @@ Examples:
     Undebug(OrderArgs),
     /// Before a restart of the program, in FRR's words `prepare ip ospf`: neighbours are told that packets go on (RFC 3623).
     /// `graceful-restart` has to be in `router ospf`.
-    #[command(after_help = "Example:\n  coati graceful-restart prepare ip ospf && systemctl restart coati")]
+    #[command(after_help = "Example:\n  coati graceful-restart prepare ip ospf")]
     GracefulRestart(OrderArgs),
     /// setkey(8): SAs and policies by hand.
     #[command(disable_help_flag = true)]

@@ -2,29 +2,11 @@
 # its kernel is lost; then ended in order, and greets the neighbours that it had by their names.
 
 LAN_C=10.3.0.1
-for host in a b c; do
-    ip netns add $host
-    ip netns exec $host sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
-done
-ip link add lan0 netns a type veth peer name lan0 netns b
-ip link add lan1 netns a type veth peer name lan1 netns c
-for host in b c; do ip -n $host link add em1 type veth peer name em1-end; done
-ip -n a -batch - <<-END
-	addr add 10.0.0.1/24 dev lan0
-	addr add 10.0.1.1/24 dev lan1
-END
-ip -n b -batch - <<-END
-	addr add 10.0.0.2/24 dev lan0
-	addr add $LAN_B/24 dev em1
-END
-ip -n c -batch - <<-END
-	addr add 10.0.1.3/24 dev lan1
-	addr add $LAN_C/24 dev em1
-END
-for link in "a lan0" "a lan1" "b lan0" "b em1" "b em1-end" "c lan1" "c em1" "c em1-end" "a lo" "b lo" "c lo"; do
-    set -- $link
-    ip -n $1 link set $2 up
-done
+hosts a b c
+cable lan0 a 10.0.0.1 b 10.0.0.2
+cable lan1 a 10.0.1.1 c 10.0.1.3
+network_behind b $LAN_B
+network_behind c $LAN_C
 mkdir -p /run/site
 cat > /run/site/frr.conf <<-END
 	interface lan0

@@ -314,12 +314,12 @@ impl View<'_> {
     }
 }
 
-/// The last column of the summary.
 /// The destination of an LSA; the link state id may have bits of the host set (RFC 2328 appendix E).
 fn network(key: &LsaKey, mask: Ipv4Addr) -> String {
     format!("{}/{}", key.id & mask, u32::from(mask).leading_ones())
 }
 
+/// The last column of the summary.
 fn tail(key: &LsaKey, entry: &Entry) -> String {
     match &entry.lsa.body {
         LsaBody::Router(router) => format!(" {}", router.links.len()),

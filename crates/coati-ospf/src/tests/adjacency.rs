@@ -99,8 +99,7 @@ fn a_path_that_swallows_large_packets() {
         world.cables[0].carries = 600;
         assert!(world.run_until(Duration::from_secs(40), World::converged), "{externals} {}", world.story());
         world.run(Duration::from_secs(60));
-        let told: Vec<&str> =
-            world.routers.iter().flat_map(|router| router.problems().collect::<Vec<_>>()).collect();
+        let told: Vec<String> = world.routers.iter().flat_map(|router| router.problems()).collect();
         // What fits anyway is no reason for a word.
         assert_eq!(!told.is_empty(), externals > 20, "{externals}: {told:?}");
         assert!(told.iter().all(|text| text.contains("the path seems to swallow large packets")), "{told:?}");

@@ -52,9 +52,15 @@ fn it_is_told_of_when_it_stays() {
     flap(&mut world);
     assert_eq!(world.state(0, 10), State::Full);
     assert!(!world.converged());
-    let said: Vec<&str> = world.routers[0].problems().collect();
+    let said: Vec<String> = world.routers[0].problems().collect();
     assert!(said[0].contains("gre0: 10.255.0.2(203.0.0.2) was lost 4 times"), "{said:?}");
     assert!(world.run_until(Duration::from_secs(6), World::converged));
+    assert_eq!(world.routers[0].problems().count(), 0);
+    // Nothing is said of a neighbour that is not there any more.
+    flap(&mut world);
+    assert_eq!(world.routers[0].problems().count(), 1);
+    let now = world.now;
+    world.routers[0].link_dead(now, 10);
     assert_eq!(world.routers[0].problems().count(), 0);
     // Never longer than a minute, however often it was lost.
     (0..20).for_each(|_| flap(&mut world));

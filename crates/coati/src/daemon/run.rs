@@ -49,6 +49,9 @@ const TURN: (usize, Duration) = (64, Duration::from_millis(2));
 /// Neighbours that are told of a graceful restart acknowledge it within this time, or it begins without that.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
+/// Between two times that OSPF's memory is written because of neighbours.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// One turn of those.
 struct Turn(Instant);
 
@@ -96,6 +99,9 @@ pub struct Daemon {
     _pid_file: Option<PidFile>,
     debug_keys: Option<DebugKeys>,
     memory: MemoryFile,
+    /// It does not have the last neighbours yet; when it was written last.
+    memory_stale: bool,
+    memory_kept: Option<Instant>,
 }
 
 /// The way of the drafts 00 and 01 before RFC 3947, which have no port of their own for ESP.
@@ -195,6 +201,8 @@ impl Daemon {
             _pid_file: parts.pid_file,
             debug_keys: parts.debug_keys,
             memory: parts.memory,
+            memory_stale: false,
+            memory_kept: None,
         }
     }
 
@@ -445,10 +453,15 @@ impl Daemon {
             self.handle_event(event);
         }
         self.write_debug_keys(None);
+        // Hundreds of neighbours that come at once are not hundreds of files.
+        if self.memory_stale && self.memory_kept.is_none_or(|last| last.elapsed() >= MEMORY_INTERVAL) {
+            self.keep_memory();
+        }
     }
 
     /// Writes down what OSPF has to know after a restart.
     fn keep_memory(&mut self) {
+        (self.memory_stale, self.memory_kept) = (false, Some(Instant::now()));
         if let Err(error) = self.memory.keep(self.control.memory()) {
             self.log.line(Level::Warning, &format!("OSPF's memory is not kept: {error}"));
         }
@@ -520,8 +533,10 @@ impl Daemon {
                 self.log.ospf(&event);
                 match event {
                     coati_ospf::Event::RoutesChanged(moved) => self.change_routes(&moved),
-                    coati_ospf::Event::NeighbourState { to: coati_ospf::State::Full, .. }
-                    | coati_ospf::Event::Restart(_) => self.keep_memory(),
+                    coati_ospf::Event::NeighbourState { to: coati_ospf::State::Full, .. } => {
+                        self.memory_stale = true;
+                    }
+                    coati_ospf::Event::Restart(_) => self.keep_memory(),
                     _ => {}
                 }
             }
