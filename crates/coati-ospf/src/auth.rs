@@ -1,12 +1,19 @@
-//! Authentication of packets (RFC 2328 appendix D, RFC 5709): none, a password, or a digest with keys that follow each
-//! other. A digest is looked at before the packet changes any state.
+//! Authentication of packets (RFC 2328 appendix D, RFC 5709, RFC 7474): none, a password, or a digest with keys that
+//! follow each other. A digest is looked at before the packet changes any state.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use coati_crypto::hash::HashAlgorithm;
 use coati_crypto::mac::Hmac;
 use coati_crypto::{Zeroizing, constant_time_eq};
-use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header};
+use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED, AUTH_NULL, AUTH_SIMPLE, Header};
+
+use crate::config::RouterId;
+
+/// Bytes of an extended sequence number, between the packet and its digest (RFC 7474 section 4).
+const SEQUENCE_LEN: usize = 8;
 
 /// How packets of an interface are authenticated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +25,9 @@ pub enum Authentication {
     Simple(Secret),
     /// By a digest with one of these keys.
     Cryptographic(Vec<Key>),
+    /// The same with sequence numbers of 64 bits that only grow, and a digest that covers the sender's address: nothing
+    /// that was ever sent can be sent again (RFC 7474).
+    Extended(Vec<Key>),
 }
 
 impl Authentication {
@@ -27,14 +37,17 @@ impl Authentication {
             Self::None => "no authentication",
             Self::Simple(_) => "simple authentication",
             Self::Cryptographic(_) => "message-digest authentication",
+            Self::Extended(_) => "message-digest authentication with extended sequence numbers",
         }
     }
 
     /// Bytes behind the packet, at the most.
     pub(crate) fn trailer_len(&self) -> usize {
+        let longest = |keys: &[Key]| keys.iter().map(|key| key.algorithm.digest_len()).max().unwrap_or(0);
         match self {
-            Self::Cryptographic(keys) => keys.iter().map(|key| key.algorithm.digest_len()).max().unwrap_or(0),
-            _ => 0,
+            Self::None | Self::Simple(_) => 0,
+            Self::Cryptographic(keys) => longest(keys),
+            Self::Extended(keys) => SEQUENCE_LEN + longest(keys),
         }
     }
 }
@@ -126,20 +139,29 @@ impl KeyAlgorithm {
 }
 
 impl Key {
-    /// The digest over a packet.
-    fn digest(&self, packet: &[u8]) -> Vec<u8> {
-        /// Apad of RFC 5709 section 3.3.
+    /// The digest over a packet (RFC 5709 section 3.3). `extended`: by this sender, with the packet's sequence number
+    /// behind it (RFC 7474 section 5).
+    fn digest(&self, packet: &[u8], extended: Option<Ipv4Addr>) -> Vec<u8> {
         const APAD: [u8; 4] = [0x87, 0x8f, 0xe1, 0xf3];
+        /// OSPFv2 among the protocols that may share a key (RFC 7474 section 5).
+        const PROTOCOL: [u8; 2] = [0, 1];
         let hash = self.algorithm.hash();
         if self.algorithm == KeyAlgorithm::Md5 {
             let mut padded = Zeroizing::new([0u8; 16]);
             padded.iter_mut().zip(self.secret.0.iter()).for_each(|(place, byte)| *place = *byte);
             return hash.digest(&[packet, padded.as_slice()]);
         }
+        let mut key = self.secret.0.clone();
+        if extended.is_some() {
+            key.extend_from_slice(&PROTOCOL);
+        }
         // A key longer than the hash is hashed, which plain HMAC does only beyond the block.
-        let long = self.secret.0.len() > hash.output_len();
-        let key = if long { Zeroizing::new(hash.digest(&[&self.secret.0])) } else { self.secret.0.clone() };
-        let apad: Vec<u8> = APAD.iter().copied().cycle().take(hash.output_len()).collect();
+        if key.len() > hash.output_len() {
+            key = Zeroizing::new(hash.digest(&[&key]));
+        }
+        let first = extended.map_or(APAD, |sender| sender.octets());
+        let apad: Vec<u8> =
+            first.into_iter().chain(APAD.into_iter().cycle()).take(hash.output_len()).collect();
         Hmac::new(hash, &key).sign(&[packet, &apad])
     }
 }
@@ -155,8 +177,18 @@ fn sending(keys: &[Key], time: u64) -> Option<&Key> {
     })
 }
 
-/// Kind and field of the header for a packet that is sent at this time with this sequence number.
-pub(crate) fn fill(authentication: &Authentication, header: &mut Header, time: u64, sequence: u32) {
+/// Sequence numbers for packets that are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    /// Seconds, so that it grows over restarts.
+    pub(crate) plain: u32,
+    /// Of the last packet that had one; its upper half grows with each start (RFC 7474 section 3).
+    pub(crate) extended: u64,
+}
+
+/// Kind and field of the header for a packet that is sent at this time.
+pub(crate) fn fill(authentication: &Authentication, header: &mut Header, time: u64, sequence: Sequence) {
+    let length = |len: usize| u8::try_from(len).unwrap_or(0);
     match authentication {
         Authentication::None => {}
         Authentication::Simple(password) => {
@@ -166,20 +198,59 @@ pub(crate) fn fill(authentication: &Authentication, header: &mut Header, time: u
         Authentication::Cryptographic(keys) => {
             header.auth_kind = AUTH_CRYPTOGRAPHIC;
             let Some(key) = sending(keys, time) else { return };
-            let [s0, s1, s2, s3] = sequence.to_be_bytes();
-            let length = u8::try_from(key.algorithm.digest_len()).unwrap_or(0);
-            header.auth = [0, 0, key.id, length, s0, s1, s2, s3];
+            let [s0, s1, s2, s3] = sequence.plain.to_be_bytes();
+            header.auth = [0, 0, key.id, length(key.algorithm.digest_len()), s0, s1, s2, s3];
+        }
+        Authentication::Extended(keys) => {
+            header.auth_kind = AUTH_EXTENDED;
+            let Some(key) = sending(keys, time) else { return };
+            header.auth = [0, 0, 0, length(SEQUENCE_LEN + key.algorithm.digest_len()), 0, 0, 0, key.id];
         }
     }
 }
 
-/// What is put behind a packet whose header is filled.
-pub(crate) fn trailer(authentication: &Authentication, packet: &[u8], time: u64) -> Vec<u8> {
+/// What is put behind a packet from this address whose header is filled.
+pub(crate) fn seal(
+    authentication: &Authentication,
+    packet: &mut Vec<u8>,
+    time: u64,
+    sequence: Sequence,
+    source: Ipv4Addr,
+) {
     match authentication {
+        Authentication::None | Authentication::Simple(_) => {}
         Authentication::Cryptographic(keys) => {
-            sending(keys, time).map(|key| key.digest(packet)).unwrap_or_default()
+            let digest = sending(keys, time).map(|key| key.digest(packet, None));
+            packet.extend(digest.into_iter().flatten());
         }
-        _ => Vec::new(),
+        Authentication::Extended(keys) => {
+            packet.extend_from_slice(&sequence.extended.to_be_bytes());
+            let digest = sending(keys, time).map(|key| key.digest(packet, Some(source)));
+            packet.extend(digest.into_iter().flatten());
+        }
+    }
+}
+
+/// The sequence numbers of RFC 7474 that were heard, which outlive the neighbours: what was sent before a neighbour went
+/// is a replay when it is back as well.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(BTreeMap<(u32, RouterId), [u64; 5]>);
+
+impl Heard {
+    /// Senders, at the most; only those who have a key come in.
+    const MOST: usize = 8192;
+
+    /// Takes the number of an authenticated packet of this type, 1 to 5, when it is larger than all of that type before.
+    fn take(&mut self, interface: u32, sender: RouterId, kind: u8, sequence: u64) -> Result<(), Refusal> {
+        if self.0.len() >= Self::MOST && !self.0.contains_key(&(interface, sender)) {
+            self.0.pop_first();
+        }
+        let last = self.0.entry((interface, sender)).or_default();
+        match last.get_mut(usize::from(kind).wrapping_sub(1)) {
+            Some(last) if sequence > *last => *last = sequence,
+            _ => return Err(Refusal::Replay),
+        }
+        Ok(())
     }
 }
 
@@ -188,8 +259,8 @@ pub(crate) fn trailer(authentication: &Authentication, packet: &[u8], time: u64)
 pub(crate) enum Refusal {
     Kind,
     Password,
-    UnknownKey(u8),
-    Digest(u8),
+    UnknownKey(u32),
+    Digest(u32),
     Replay,
 }
 
@@ -206,14 +277,26 @@ impl Refusal {
     }
 }
 
-/// Whether a packet is the neighbour's; gives its sequence number. `least` is the smallest that is not a replay.
+/// A packet whose authentication is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received<'a> {
+    pub(crate) interface: u32,
+    pub(crate) source: Ipv4Addr,
+    pub(crate) header: &'a Header,
+    /// The packet and what is behind it.
+    pub(crate) payload: &'a [u8],
+    /// The smallest plain sequence number that is not a replay.
+    pub(crate) least: u32,
+}
+
+/// Whether a packet is the neighbour's; gives its plain sequence number.
 pub(crate) fn check(
     authentication: &Authentication,
-    header: &Header,
-    payload: &[u8],
+    received: Received<'_>,
     time: u64,
-    least: u32,
+    heard: &mut Heard,
 ) -> Result<u32, Refusal> {
+    let header = received.header;
     match (authentication, header.auth_kind) {
         (Authentication::None, AUTH_NULL) => Ok(0),
         (Authentication::Simple(password), AUTH_SIMPLE) => {
@@ -226,21 +309,47 @@ pub(crate) fn check(
         }
         (Authentication::Cryptographic(keys), AUTH_CRYPTOGRAPHIC) => {
             let [_, _, id, length, s0, s1, s2, s3] = header.auth;
-            let key = keys.iter().find(|key| key.id == id && key.accept.contains(time));
-            let key = key.ok_or(Refusal::UnknownKey(id))?;
-            let packet_len =
-                payload.get(2..4).map_or(0, |b| b.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)));
-            let parts = payload.split_at_checked(packet_len);
-            let (packet, behind) = parts.ok_or(Refusal::Digest(id))?;
-            let digest = behind.get(..usize::from(length)).filter(|d| d.len() == key.algorithm.digest_len());
-            let digest = digest.ok_or(Refusal::Digest(id))?;
-            if !constant_time_eq(&key.digest(packet), digest) {
-                return Err(Refusal::Digest(id));
-            }
+            let key = accepting(keys, u32::from(id), time)?;
+            verify(key, received.payload, 0, usize::from(length), None)?;
             let sequence = u32::from_be_bytes([s0, s1, s2, s3]);
-            if sequence < least { Err(Refusal::Replay) } else { Ok(sequence) }
+            if sequence < received.least { Err(Refusal::Replay) } else { Ok(sequence) }
+        }
+        (Authentication::Extended(keys), AUTH_EXTENDED) => {
+            let [_, _, _, length, i0, i1, i2, i3] = header.auth;
+            let key = accepting(keys, u32::from_be_bytes([i0, i1, i2, i3]), time)?;
+            let length = usize::from(length).wrapping_sub(SEQUENCE_LEN);
+            let sequence = verify(key, received.payload, SEQUENCE_LEN, length, Some(received.source))?;
+            let sequence = sequence.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            let kind = received.payload.get(1).copied().unwrap_or(0);
+            heard.take(received.interface, header.router_id, kind, sequence).map(|()| 0)
         }
         _ => Err(Refusal::Kind),
+    }
+}
+
+/// The key of this number, when its time is now.
+fn accepting(keys: &[Key], id: u32, time: u64) -> Result<&Key, Refusal> {
+    let key = keys.iter().find(|key| u32::from(key.id) == id && key.accept.contains(time));
+    key.ok_or(Refusal::UnknownKey(id))
+}
+
+/// Whether this key has made the digest, of this length, over the packet and so many bytes behind it; gives those.
+fn verify<'a>(
+    key: &Key,
+    payload: &'a [u8],
+    behind: usize,
+    digest_len: usize,
+    extended: Option<Ipv4Addr>,
+) -> Result<&'a [u8], Refusal> {
+    let wrong = Refusal::Digest(u32::from(key.id));
+    let packet_len =
+        payload.get(2..4).map_or(0, |b| b.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)));
+    let (covered, digest) = payload.split_at_checked(packet_len + behind).ok_or(wrong)?;
+    let digest = digest.get(..digest_len).filter(|digest| digest.len() == key.algorithm.digest_len());
+    if constant_time_eq(&key.digest(covered, extended), digest.ok_or(wrong)?) {
+        Ok(covered.get(packet_len..).unwrap_or(&[]))
+    } else {
+        Err(wrong)
     }
 }
 
@@ -265,6 +374,25 @@ mod tests {
         // All are over: the last one goes on.
         assert_eq!(sending(&keys[..2], 500).map(|key| key.id), Some(2));
         assert!(sending(&[key(1, Some(100), None)], 50).is_none());
+    }
+
+    /// The digest of RFC 7474 section 5, computed elsewhere (Python's hmac).
+    #[test]
+    fn extended_digests() {
+        let mut covered = b"\x02\x01\x00\x2c\x0a\0\0\x01\0\0\0\0\0\0\0\x03\0\0\0\x28\0\0\0\x07".to_vec();
+        covered.extend(0u8..20);
+        covered.extend((5u64 << 32 | 9).to_be_bytes());
+        for (secret, wanted) in [
+            ("secret".to_owned(), "68d3189cd13811f6f0f363955669712ebbd89338bf6ccbf07dc5dd37c27fb6d8"),
+            // With the protocol's number it is longer than the hash.
+            ("k".repeat(31), "ee480f16157dfdd082ee3ec6d7d7376a392954000178f60a413fa3e03756a21b"),
+        ] {
+            let secret = Secret::new(secret.into_bytes());
+            let key = Key { algorithm: KeyAlgorithm::HmacSha256, secret, ..key(7, None, None) };
+            let digest = key.digest(&covered, Some(Ipv4Addr::new(192, 0, 2, 1)));
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, wanted);
+        }
     }
 
     #[test]

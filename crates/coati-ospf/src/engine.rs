@@ -7,8 +7,8 @@ use std::time::Instant;
 use coati_crypto::RandomSource;
 use coati_wire::WireError;
 use coati_wire::ospf::{
-    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_NULL, AUTH_SIMPLE, Header, LsaBody, LsaHeader,
-    Packet, emit_update,
+    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED, AUTH_NULL, AUTH_SIMPLE, Header, LsaBody,
+    LsaHeader, Packet, emit_update,
 };
 
 use crate::area::Area;
@@ -136,8 +136,10 @@ pub struct Engine {
     clock: Option<(Instant, u64)>,
     /// Unix seconds at the beginning of this call.
     time: u64,
-    /// The largest cryptographic sequence number used.
-    auth_sequence: u32,
+    /// The largest cryptographic sequence numbers used.
+    pub(crate) sequence: auth::Sequence,
+    /// Those that others have used.
+    heard: auth::Heard,
     transmits: VecDeque<Transmit>,
     /// The interface whose packet is looked at.
     receiving: Option<u32>,
@@ -169,7 +171,8 @@ impl Engine {
             losses: BTreeMap::new(),
             clock: None,
             time: 0,
-            auth_sequence: 0,
+            sequence: auth::Sequence::default(),
+            heard: auth::Heard::default(),
             transmits: VecDeque::new(),
             receiving: None,
             dropped: BTreeMap::new(),
@@ -240,7 +243,8 @@ impl Engine {
         let peer = Peer { interface: index, key };
         let known = interface.neighbours.get(&key).filter(|neighbour| neighbour.state > State::Attempt);
         let least = known.map_or(0, |neighbour| neighbour.auth_sequence);
-        let checked = auth::check(&interface.config.authentication, &header, payload, self.time, least);
+        let received = auth::Received { interface: index, source, header: &header, payload, least };
+        let checked = auth::check(&interface.config.authentication, received, self.time, &mut self.heard);
         let sequence = match checked {
             Ok(sequence) => sequence,
             Err(refusal) => return self.refuse(index, source, &header, refusal),
@@ -578,6 +582,7 @@ impl Engine {
                     AUTH_NULL => "no authentication",
                     AUTH_SIMPLE => "simple authentication",
                     AUTH_CRYPTOGRAPHIC => "message-digest authentication",
+                    AUTH_EXTENDED => "message-digest authentication with extended sequence numbers",
                     _ => "an authentication that is not known",
                 };
                 format!(
@@ -595,7 +600,13 @@ impl Engine {
             Refusal::Digest(id) => format!(
                 "{name}: {source} has another key {id} or another algorithm for it: write the same key on both sides"
             ),
-            // An attacker can provoke it; there is nothing to mend.
+            // An attacker can provoke it; there is nothing to mend while the neighbour is there.
+            Refusal::Replay if header.auth_kind == AUTH_EXTENDED && !interface.hears(header.router_id) => {
+                format!(
+                    "{name}: {source} has sent larger sequence numbers before: somebody replays its packets, or it has lost \
+                 its count of starts, which a new key on both sides mends"
+                )
+            }
             Refusal::Replay => return,
         };
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
@@ -642,7 +653,12 @@ impl Engine {
             self.time = seconds.saturating_add(now.saturating_duration_since(at).as_secs());
         }
         // Never smaller than any before, nor than those of an earlier life (RFC 2328 section D.3).
-        self.auth_sequence = self.auth_sequence.max(u32::try_from(self.time).unwrap_or(u32::MAX));
+        let seconds = u32::try_from(self.time).unwrap_or(u32::MAX);
+        self.sequence.plain = self.sequence.plain.max(seconds);
+        if self.sequence.extended == 0 {
+            // Larger than those of an earlier life, when there is no memory of it.
+            self.sequence.extended = u64::from(seconds) << 32;
+        }
     }
 
     /// Unix seconds at the beginning of this call.
@@ -651,15 +667,16 @@ impl Engine {
     }
 
     /// A packet with its header and what authenticates it; `None` when the interface is not there.
-    fn sealed(&self, index: u32, emit: impl FnOnce(&Header) -> Vec<u8>) -> Option<Vec<u8>> {
+    fn sealed(&mut self, index: u32, emit: impl FnOnce(&Header) -> Vec<u8>) -> Option<Vec<u8>> {
         let interface = self.interfaces.get(&index)?;
         let authentication = &interface.config.authentication;
         let area = interface.config.area;
         let mut header =
             Header { router_id: self.config.router_id, area, auth_kind: AUTH_NULL, auth: [0; 8] };
-        auth::fill(authentication, &mut header, self.time, self.auth_sequence);
+        self.sequence.extended = self.sequence.extended.saturating_add(1);
+        auth::fill(authentication, &mut header, self.time, self.sequence);
         let mut payload = emit(&header);
-        payload.extend(auth::trailer(authentication, &payload, self.time));
+        auth::seal(authentication, &mut payload, self.time, self.sequence, interface.link.address);
         Some(payload)
     }
 

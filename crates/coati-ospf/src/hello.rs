@@ -138,6 +138,9 @@ impl Engine {
         }
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         interface.problems[Topic::Hello as usize] = None;
+        if is_new {
+            interface.problems[Topic::Authentication as usize] = None;
+        }
         let (dead_interval, own) = (interface.dead_interval(), interface.link.address);
         let elects = interface.network.elects();
         let neighbour =

@@ -146,6 +146,11 @@ pub(crate) struct Interface {
 }
 
 impl Interface {
+    /// Whether this router is a neighbour here that is heard.
+    pub(crate) fn hears(&self, router_id: RouterId) -> bool {
+        self.neighbours.values().any(|one| one.router_id == router_id && one.state >= State::Init)
+    }
+
     pub(crate) fn new(now: Instant, link: Link, config: InterfaceConfig) -> Self {
         let own = if link.point_to_point { NetworkType::PointToPoint } else { NetworkType::Broadcast };
         let network = config.network.unwrap_or(own);

@@ -8,7 +8,7 @@
 //! | `interface` | interfaces and their machine | 9 |
 //! | `hello` | the hello protocol | 9.5, 10.5 |
 //! | `election` | designated router and backup | 9.4 |
-//! | `auth` | authentication | D, RFC 5709 |
+//! | `auth` | authentication | D, RFC 5709, RFC 7474 |
 //! | `neighbour` | the neighbour machine | 10 |
 //! | `exchange` | database description, requests | 10.6 to 10.9 |
 //! | `flood` | updates, acknowledgements, retransmission | 13 |

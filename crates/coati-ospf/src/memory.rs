@@ -24,6 +24,8 @@ const MAX_REMEMBERED: usize = 1000;
 pub struct Memory {
     /// How often the program has started.
     pub starts: u32,
+    /// Upper half of the cryptographic sequence numbers of the last start (RFC 7474 section 3).
+    pub boot_count: u32,
     /// Neighbours that there were.
     pub neighbours: BTreeSet<Remembered>,
     /// By the name of our interface, who was designated router there and who its backup.
@@ -75,6 +77,10 @@ impl Engine {
             self.memory.designated.pop_last();
         }
         self.memory.starts = self.memory.starts.saturating_add(1);
+        // The clock may have been set back since then.
+        let next = u64::from(self.memory.boot_count.saturating_add(1)) << 32;
+        self.sequence.extended = self.sequence.extended.max(next);
+        self.memory.boot_count = u32::try_from(self.sequence.extended >> 32).unwrap_or(u32::MAX);
     }
 
     /// What to keep.
@@ -119,11 +125,8 @@ impl Engine {
     pub(crate) fn missed<'a>(&'a self, interface: &'a Interface) -> impl Iterator<Item = &'a Remembered> {
         let greets = matches!(interface.network, NetworkType::PointToPoint | NetworkType::PointToMultipoint);
         let greets = greets || self.is_restarting();
-        let heard = |router_id: RouterId| {
-            interface.neighbours.values().any(|n| n.router_id == router_id && n.state >= State::Init)
-        };
         let all = self.memory.neighbours.iter().filter(|one| one.interface == interface.link.name);
-        all.filter(move |one| greets && !heard(one.router_id))
+        all.filter(move |one| greets && !interface.hears(one.router_id))
     }
 
     /// An interface begins, or packets reach its other end again.

@@ -241,10 +241,11 @@ fn authentication(
             };
             Authentication::Cryptographic(own.digest_keys.iter().map(key).collect())
         }
-        Some(AuthenticationKind::KeyChain(name)) => {
+        Some(AuthenticationKind::KeyChain { name, extended }) => {
             let keys =
                 conf.key_chains.get(name).map(|chain| chain.keys.iter().map(|(id, key)| chain_key(*id, key)));
-            Authentication::Cryptographic(keys.into_iter().flatten().collect())
+            let keys = keys.into_iter().flatten().collect();
+            if *extended { Authentication::Extended(keys) } else { Authentication::Cryptographic(keys) }
         }
     }
 }
@@ -397,7 +398,8 @@ mod tests {
         let conf = conf(
             "key chain K\n key 1\n  key-string geheim\n  cryptographic-algorithm hmac-sha-256\n  send-lifetime 00:00:00 \
              1 January 2026 duration 60\nexit\ninterface em1\n ip ospf area 1\n ip ospf authentication key-chain K\n\
-             interface em2\n ip ospf area 2\n ip ospf message-digest-key 3 md5 x\nrouter ospf\n area 1 stub no-summary\n \
+             interface em2\n ip ospf area 2\n ip ospf message-digest-key 3 md5 x\n\
+             interface em3\n ip ospf area 3\n ip ospf authentication key-chain K extended-sequence\nrouter ospf\n area 1 stub no-summary\n \
              area 2 authentication message-digest\n area 2 range 10.0.0.0/8 cost 5\n area 2 virtual-link 1.1.1.1\n area 3 \
              nssa translate-always\n max-metric router-lsa on-startup 60\n timers throttle spf 10 20 30\n",
         );
@@ -415,6 +417,8 @@ mod tests {
         assert_eq!(keys[0].send, Lifetime { from: Some(1_767_225_600), until: Some(1_767_225_660) });
         let found = interface_config(&conf, &link("em2", "10.2.0.1", 24, None)).unwrap();
         assert!(matches!(&found.authentication, Authentication::Cryptographic(keys) if keys[0].id == 3));
+        let found = interface_config(&conf, &link("em3", "10.3.0.1", 24, None)).unwrap();
+        assert!(matches!(&found.authentication, Authentication::Extended(keys) if keys[0].id == 1));
     }
 
     #[test]

@@ -73,8 +73,13 @@ pub enum AuthenticationKind {
     Simple,
     /// `message-digest`.
     MessageDigest,
-    /// `key-chain NAME`.
-    KeyChain(String),
+    /// `key-chain NAME [extended-sequence]`.
+    KeyChain {
+        /// The chain.
+        name: String,
+        /// With sequence numbers that only grow (RFC 7474).
+        extended: bool,
+    },
 }
 
 const WORDS: [&str; 16] = [
@@ -146,8 +151,14 @@ fn ospf(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]) -
             interface.authentication = Some(AuthenticationKind::MessageDigest);
         }
         ["authentication", "key-chain", ..] => {
-            interface.authentication = Some(AuthenticationKind::KeyChain(line.name(4, Named::KeyChain)?));
-            return line.ends(5);
+            let extended = match rest.get(3) {
+                None => false,
+                Some(&"extended-sequence") => true,
+                Some(_) => return Err(line.unknown(5, "word", &["extended-sequence"])),
+            };
+            let name = line.name(4, if extended { Named::HmacKeyChain } else { Named::KeyChain })?;
+            interface.authentication = Some(AuthenticationKind::KeyChain { name, extended });
+            return line.ends(if extended { 6 } else { 5 });
         }
         ["authentication", ..] => {
             interface.authentication = Some(AuthenticationKind::Simple);

@@ -217,6 +217,8 @@ pub fn parse(source: &Arc<Source>) -> (OspfConf, Vec<Diagnostic>) {
 #[derive(Clone, Copy, Debug)]
 enum Named {
     KeyChain,
+    /// One whose keys all have an HMAC.
+    HmacKeyChain,
     PrefixList,
     AccessList,
     RouteMap,
@@ -226,7 +228,7 @@ enum Named {
 impl Named {
     fn check(self, conf: &OspfConf, name: &str, span: Span, remarks: &mut Remarks<'_>) {
         let (there, words) = match self {
-            Self::KeyChain => (conf.key_chains.contains_key(name), "key chain"),
+            Self::KeyChain | Self::HmacKeyChain => (conf.key_chains.contains_key(name), "key chain"),
             Self::PrefixList => (conf.prefix_lists.contains_key(name), "ip prefix-list"),
             Self::AccessList => (conf.access_lists.contains_key(name), "access-list"),
             Self::RouteMap => (conf.route_maps.contains_key(name), "route-map"),
@@ -235,6 +237,16 @@ impl Named {
         if !there {
             let error = remarks.error(span, format!("there is no {words} `{name}` in this file"));
             remarks.list.push(error.help(format!("add `{words} {name} …`, or correct the name")));
+        }
+        let keys = conf.key_chains.get(name).filter(|_| matches!(self, Self::HmacKeyChain));
+        let mut keys = keys.into_iter().flat_map(|chain| &chain.keys);
+        let has_hmac = |key: &ChainKey| key.algorithm.as_ref().is_some_and(|name| name.starts_with("hmac"));
+        if let Some((id, _)) = keys.find(|(_, key)| !has_hmac(key)) {
+            let text = format!(
+                "key {id} of key chain `{name}` has MD5, which extended sequence numbers do not go with"
+            );
+            let error = remarks.error(span, text);
+            remarks.list.push(error.help("give it `cryptographic-algorithm hmac-sha-256`"));
         }
     }
 }
@@ -635,6 +647,14 @@ mod tests {
             ("router ospf\n redistribute bgp\n", "cannot be redistributed"),
             ("router ospf\n redistribute static route-map X\n", "there is no route-map `X` in this file"),
             ("interface e\n ip ospf authentication key-chain X\n", "there is no key chain `X` in this file"),
+            (
+                "key chain K\n key 4\n key-string x\ninterface e\n ip ospf authentication key-chain K extended-sequence\n",
+                "key 4 of key chain `K` has MD5",
+            ),
+            (
+                "interface e\n ip ospf authentication key-chain K extended\n",
+                "allowed here: extended-sequence",
+            ),
             ("interface e\n ip ospf message-digest-key 1 sha x\n", "unknown algorithm `sha`"),
             ("interface e\n ip ospf mtu-ignore now\n", "`now` does not belong here"),
             ("route-map M permit 5\n match community 7\n", "is not supported in route maps yet"),

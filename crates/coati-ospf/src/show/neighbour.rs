@@ -281,6 +281,12 @@ impl View<'_> {
                     let _ = writeln!(text, "  Algorithm:{}", algorithm(key.algorithm));
                 }
             }
+            Authentication::Extended(keys) => {
+                text.push_str("  Cryptographic authentication with extended sequence numbers enabled\n");
+                if let Some(key) = keys.last() {
+                    let _ = writeln!(text, "  Algorithm:{}", algorithm(key.algorithm));
+                }
+            }
         }
         text
     }
@@ -396,7 +402,7 @@ fn authentication(config: &InterfaceConfig) -> &'static str {
     match config.authentication {
         Authentication::None => "authenticationNone",
         Authentication::Simple(_) => "authenticationSimplePassword",
-        Authentication::Cryptographic(_) => "authenticationMessageDigest",
+        Authentication::Cryptographic(_) | Authentication::Extended(_) => "authenticationMessageDigest",
     }
 }
 

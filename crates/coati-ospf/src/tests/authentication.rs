@@ -1,4 +1,4 @@
-//! RFC 2328 appendix D, RFC 5709: who is let in, and what others can do.
+//! RFC 2328 appendix D, RFC 5709, RFC 7474: who is let in, and what others can do.
 
 use super::*;
 
@@ -42,6 +42,9 @@ fn every_kind() {
                                   which is 128 bytes long, as this text is as well",
         ] {
             kinds.push(Authentication::Cryptographic(vec![key(1, algorithm, secret)]));
+            if algorithm != KeyAlgorithm::Md5 {
+                kinds.push(Authentication::Extended(vec![key(1, algorithm, secret)]));
+            }
         }
     }
     for kind in kinds {
@@ -62,7 +65,22 @@ fn what_differs_is_explained_without_the_key() {
         (md5(), digest(1, KeyAlgorithm::Md5, "anders"), "has another key 1"),
         (md5(), digest(1, KeyAlgorithm::HmacSha256, "geheim"), "has another key 1 or another algorithm"),
     ];
-    for (a, b, words) in cases {
+    let extended = Authentication::Extended(vec![key(1, KeyAlgorithm::HmacSha1, "geheim")]);
+    let other = Authentication::Extended(vec![key(1, KeyAlgorithm::HmacSha1, "anders")]);
+    let more = [
+        (
+            extended.clone(),
+            md5(),
+            "uses message-digest authentication, we use message-digest authentication with ext",
+        ),
+        (
+            md5(),
+            extended.clone(),
+            "uses message-digest authentication with extended sequence numbers, we use message",
+        ),
+        (extended, other, "has another key 1"),
+    ];
+    for (a, b, words) in cases.into_iter().chain(more) {
         let mut world = pair(a, b);
         world.run(Duration::from_secs(60));
         assert_eq!(world.state(0, 10), State::Down);
@@ -124,7 +142,11 @@ fn replays() {
 /// Nothing without the right digest changes anything, however it is changed.
 #[test]
 fn an_outsider_changes_nothing() {
-    let chain = Authentication::Cryptographic(vec![key(1, KeyAlgorithm::Md5, "secret")]);
+    changes_nothing(Authentication::Cryptographic(vec![key(1, KeyAlgorithm::Md5, "secret")]));
+    changes_nothing(Authentication::Extended(vec![key(1, KeyAlgorithm::HmacSha256, "secret")]));
+}
+
+fn changes_nothing(chain: Authentication) {
     let mut world = pair(chain.clone(), chain);
     let end = world.now + Duration::from_secs(30);
     let mut count = 0u8;
@@ -144,4 +166,100 @@ fn an_outsider_changes_nothing() {
         world.settle();
     }
     assert!(world.converged());
+}
+
+fn extended() -> Authentication {
+    Authentication::Extended(vec![key(1, KeyAlgorithm::HmacSha256, "secret")])
+}
+
+/// What the second router of a pair has said to the first one until both have the same database.
+fn conversation(world: &mut World) -> Vec<Vec<u8>> {
+    let mut recorded = Vec::new();
+    let end = world.now + Duration::from_secs(20);
+    while world.step(end) {
+        let to_first = world.flying.iter().filter(|Reverse(flying)| flying.2 == 0);
+        recorded.extend(to_first.map(|Reverse(flying)| flying.5.clone()));
+    }
+    assert!(world.converged());
+    recorded
+}
+
+/// Nothing of it is taken again, neither beside the neighbour nor long after it has gone.
+#[test]
+fn replays_after_the_neighbour_has_gone() {
+    let mut world = pair(extended(), extended());
+    let recorded = conversation(&mut world);
+    world.cables[0].cut = true;
+    let replay = |world: &mut World| {
+        let before = world.routers[0].events.len();
+        for bytes in &recorded {
+            let now = world.now;
+            world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), bytes));
+        }
+        let changes = |event: &Event| matches!(event, Event::NeighbourState { .. } | Event::RoutesChanged(_));
+        assert!(!world.routers[0].events.iter().skip(before).any(changes));
+        world.settle();
+    };
+    replay(&mut world);
+    world.run(Duration::from_secs(300));
+    assert_eq!(world.state(0, 10), State::Down);
+    replay(&mut world);
+    assert_eq!(world.state(0, 10), State::Down);
+    assert!(
+        world.problems(0)[0].contains("somebody replays its packets, or it has lost its count of starts")
+    );
+    // With plain sequence numbers, a neighbour that is gone may be anybody who has listened.
+    let chain = Authentication::Cryptographic(vec![key(1, KeyAlgorithm::HmacSha256, "secret")]);
+    let mut world = pair(chain.clone(), chain);
+    let recorded = conversation(&mut world);
+    world.cables[0].cut = true;
+    world.run(Duration::from_secs(300));
+    for bytes in &recorded {
+        let now = world.now;
+        world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), bytes));
+    }
+    assert_ne!(world.state(0, 10), State::Down);
+}
+
+/// A packet counts for the address only that has sent it.
+#[test]
+fn another_senders_packets() {
+    let mut world = pair(extended(), extended());
+    let now = world.now;
+    let hello = world.flying.iter().find(|Reverse(flying)| flying.2 == 0).unwrap().0.5.clone();
+    world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 1 + 1), &hello));
+    assert_ne!(world.state(0, 10), State::Down);
+    let mut world = pair(extended(), extended());
+    let now = world.now;
+    world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(198, 51, 100, 7), &hello));
+    assert_eq!(world.state(0, 10), State::Down);
+    assert!(world.routers[0].dropped().any(|(why, _)| why == "wrong digest"));
+}
+
+/// Who has started again goes on with larger numbers, even when its clock has been set back.
+#[test]
+fn starts_are_counted() {
+    let with_memory = |keep: bool, clock: u64| {
+        let mut world = pair(extended(), extended());
+        world.routers[0].recall(Memory::default());
+        conversation(&mut world);
+        let memory = world.routers[0].memory().clone();
+        world.routers[0] = engine(0, 5);
+        let now = world.now;
+        world.routers[0].set_clock(now, clock);
+        if keep {
+            world.routers[0].recall(memory);
+        }
+        world.lan(0);
+        let (link, mut config) = (memory::cable_end(0), InterfaceConfig::default());
+        config.authentication = extended();
+        world.routers[0].interface_up(now, link, config);
+        world.settle();
+        world.run_until(Duration::from_secs(120), World::converged)
+    };
+    assert!(with_memory(true, 1_700_000_100));
+    assert!(with_memory(true, 1_600_000_000));
+    assert!(with_memory(false, 1_700_000_100));
+    // Neither a memory nor a clock.
+    assert!(!with_memory(false, 1_600_000_000));
 }

@@ -32,7 +32,7 @@ fn restarted(world: &mut World, keep: bool) -> Duration {
     world.now - now
 }
 
-fn cable_end(end: usize) -> Link {
+pub(super) fn cable_end(end: usize) -> Link {
     let addresses = [Ipv4Addr::new(203, 0, 0, 1), Ipv4Addr::new(203, 0, 0, 2)];
     Link {
         index: 10,

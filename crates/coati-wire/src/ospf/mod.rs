@@ -39,6 +39,8 @@ pub const AUTH_NULL: u16 = 0;
 pub const AUTH_SIMPLE: u16 = 1;
 /// A digest behind the packet.
 pub const AUTH_CRYPTOGRAPHIC: u16 = 2;
+/// A digest behind the packet and an extended sequence number (RFC 7474).
+pub const AUTH_EXTENDED: u16 = 3;
 
 /// The header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +139,7 @@ impl Packet {
             auth: array(WHAT, bytes, 16)?,
         };
         let body = bytes.get(HEADER_LEN..).unwrap_or(&[]);
-        if header.auth_kind != AUTH_CRYPTOGRAPHIC {
+        if !has_digest(header.auth_kind) {
             // Everything but the authentication field.
             if !is_intact(&[bytes.get(..16).unwrap_or(&[]), body]) {
                 return Err(WireError::Checksum { what: "OSPF" });
@@ -178,6 +180,11 @@ pub fn emit_update(header: &Header, lsas: &[Vec<u8>]) -> Vec<u8> {
     emit(header, 4, &body)
 }
 
+/// A digest protects packets of this kind of authentication: their checksum is 0.
+fn has_digest(auth_kind: u16) -> bool {
+    matches!(auth_kind, AUTH_CRYPTOGRAPHIC | AUTH_EXTENDED)
+}
+
 fn emit(header: &Header, kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![2, kind];
     bytes.extend_from_slice(&u16::try_from(HEADER_LEN + body.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -186,7 +193,7 @@ fn emit(header: &Header, kind: u8, body: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&[0, 0]);
     bytes.extend_from_slice(&header.auth_kind.to_be_bytes());
     bytes.extend_from_slice(body);
-    if header.auth_kind != AUTH_CRYPTOGRAPHIC {
+    if !has_digest(header.auth_kind) {
         let checksum = internet(&[&bytes]).to_be_bytes();
         if let Some(place) = bytes.get_mut(12..14) {
             place.copy_from_slice(&checksum);
@@ -361,7 +368,7 @@ mod tests {
     proptest! {
         #[test]
         fn emit_then_parse(packet in packet(), router_id in address(), area in address(), tail in prop::collection::vec(any::<u8>(), 0..20)) {
-            for auth_kind in [AUTH_NULL, AUTH_SIMPLE, AUTH_CRYPTOGRAPHIC] {
+            for auth_kind in [AUTH_NULL, AUTH_SIMPLE, AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED] {
                 let header = Header { router_id, area, auth_kind, auth: *b"password" };
                 let mut bytes = packet.emit(&header);
                 bytes.extend_from_slice(&tail);

@@ -299,6 +299,10 @@ impl Daemon {
             Ok(links) => self.control.handle_interfaces(now(), links),
             Err(error) => self.log.line(Level::Error, &format!("reading the interfaces: {error}")),
         }
+        // Counted before the first packet that says so leaves.
+        if self.control.memory().boot_count != self.memory.kept().boot_count {
+            self.keep_memory();
+        }
         if self.control.wants_kernel_routes() {
             match self.kernel.routes_of_others() {
                 Ok(routes) => self.control.handle_kernel_routes(now(), routes),
