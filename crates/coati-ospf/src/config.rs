@@ -155,6 +155,8 @@ pub struct Deviations {
     /// A neighbour that was lost more than three times within two minutes of each other has to stay before it is told of:
     /// 5 s, then up to 60 s.
     pub flap_damping: bool,
+    /// Where multicast gets lost on a point-to-point interface, the other end is spoken to at its own address.
+    pub unicast_fallback: bool,
 }
 
 impl Default for Deviations {
@@ -166,6 +168,7 @@ impl Default for Deviations {
             loss_at_once: true,
             remembered_neighbour: true,
             flap_damping: true,
+            unicast_fallback: true,
         }
     }
 }

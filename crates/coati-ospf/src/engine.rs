@@ -256,7 +256,8 @@ impl Engine {
             neighbour.auth_sequence = neighbour.auth_sequence.max(sequence);
         }
         if let Packet::Hello(hello) = &packet {
-            self.receive_hello(now, index, source, &header, sequence, hello);
+            let multicast = input.destination.is_multicast();
+            self.receive_hello(now, index, source, &header, (sequence, multicast), hello);
         } else if self
             .neighbour_mut(peer)
             .is_some_and(|n| n.router_id == header.router_id && n.state > State::Attempt)

@@ -46,6 +46,7 @@ impl Engine {
         if interface.hello_due <= now {
             interface.hello_due = now + interface.config.hello_period();
             self.announce_restart(now, index);
+            self.look_at_reach(now, index);
             self.send_hello(index);
         }
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
@@ -67,7 +68,8 @@ impl Engine {
         let Some(interface) = self.interfaces.get(&index) else { return };
         let listening = |neighbour: &&Neighbour| neighbour.state > State::Down;
         let addresses: Vec<Ipv4Addr> = match interface.network {
-            NetworkType::Broadcast | NetworkType::PointToPoint => vec![ALL_ROUTERS],
+            NetworkType::Broadcast => vec![ALL_ROUTERS],
+            NetworkType::PointToPoint => [ALL_ROUTERS].into_iter().chain(interface.reach.also()).collect(),
             NetworkType::PointToMultipoint if interface.config.neighbours.is_empty() => vec![ALL_ROUTERS],
             NetworkType::Virtual => {
                 interface.virtual_end.iter().filter_map(|end| Some(end.path?.1)).collect()
@@ -107,7 +109,7 @@ impl Engine {
         index: u32,
         source: Ipv4Addr,
         header: &Header,
-        auth_sequence: u32,
+        (auth_sequence, multicast): (u32, bool),
         hello: &Hello,
     ) {
         let our_id = self.config.router_id;
@@ -172,6 +174,7 @@ impl Engine {
         if state <= State::Attempt {
             self.set_state(now, peer, State::Init, "hello received");
         }
+        self.heard_by(peer, multicast);
         // It does not know us, or we have not told it that we know it.
         let last = self.interfaces.get(&index).and_then(|interface| interface.last_hello_at_once);
         let recently = last.is_some_and(|last| now.saturating_duration_since(last) < HELLO_AT_ONCE_INTERVAL);
@@ -187,6 +190,7 @@ impl Engine {
         }
         if listed {
             if state <= State::Init {
+                self.settle_reach(peer);
                 self.two_way(now, peer, "2-way received");
             }
         } else if state >= State::TwoWay {

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::lsdb::Lsdb;
 use crate::memory::Greeting;
 use crate::neighbour::{Neighbour, Peer, State};
+use crate::path::Reach;
 
 /// Interface indexes of virtual links begin here: the system gives out none so large.
 pub(crate) const VIRTUAL_INDEX: u32 = 0x8000_0000;
@@ -131,6 +132,8 @@ pub(crate) struct Interface {
     pub(crate) problems: [Option<String>; 4],
     /// The path swallows larger packets than [`NARROW`].
     pub(crate) narrow: bool,
+    /// How the other end is spoken to.
+    pub(crate) reach: Reach,
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
     pub(crate) flood: Vec<LsaKey>,
     pub(crate) acks: Vec<LsaHeader>,
@@ -170,6 +173,7 @@ impl Interface {
             greeting: Greeting::default(),
             problems: [const { None }; 4],
             narrow: false,
+            reach: Reach::default(),
             flood: Vec::new(),
             acks: Vec::new(),
             direct_acks: Vec::new(),
@@ -270,6 +274,7 @@ impl Interface {
     /// Where updates and acknowledgements for everybody go; `None` when each neighbour gets its own.
     pub(crate) fn group(&self) -> Option<Ipv4Addr> {
         match self.network {
+            NetworkType::PointToPoint if matches!(self.reach, Reach::Unicast(_)) => None,
             NetworkType::PointToPoint => Some(ALL_ROUTERS),
             NetworkType::Broadcast if self.is_designated() => Some(ALL_ROUTERS),
             NetworkType::Broadcast => Some(ALL_DESIGNATED),
@@ -280,7 +285,7 @@ impl Interface {
     /// Where packets for one neighbour go (section 8.1).
     pub(crate) fn address_of(&self, key: Ipv4Addr) -> Option<Ipv4Addr> {
         match self.network {
-            NetworkType::PointToPoint => Some(ALL_ROUTERS),
+            NetworkType::PointToPoint if !matches!(self.reach, Reach::Unicast(_)) => Some(ALL_ROUTERS),
             _ => self.neighbours.get(&key).map(|neighbour| neighbour.address),
         }
     }

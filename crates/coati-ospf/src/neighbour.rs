@@ -137,6 +137,10 @@ pub(crate) struct Neighbour {
     pub(crate) back_again: bool,
     /// When it gets its next hello while it is silent, on a network without multicast.
     pub(crate) poll_due: Option<Instant>,
+    /// Hellos to our own address since the last one to everybody.
+    pub(crate) direct_hellos: u32,
+    /// Hellos of ours since it is heard and does not hear us.
+    pub(crate) unheard: u32,
     /// Times it fell back from Full.
     pub(crate) state_changes: u32,
 }
@@ -155,6 +159,8 @@ impl Neighbour {
             dead_at: now,
             master: false,
             auth_sequence: 0,
+            direct_hellos: 0,
+            unheard: 0,
             sequence: 0,
             proposal: None,
             late: 0,

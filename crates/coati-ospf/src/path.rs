@@ -1,17 +1,122 @@
+//! What paths do that are not as good as they say.
+//!
+//! A path that swallows multicast, as tunnels do whose interface has no IFF_MULTICAST, or that a firewall of theirs keeps
+//! from it: the other end is spoken to at its own address, on point-to-point interfaces.
+//!
 //! A path that swallows large packets: hellos come, and what is large is never answered. Tunnels have such paths, where a
 //! router on the way drops what is too long for the next link and nobody hears of it. After a few repetitions packets
 //! are no longer than any path has to carry.
 
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
 use coati_wire::ospf::LsaKey;
 
+use crate::config::NetworkType;
 use crate::engine::{Engine, Event};
 use crate::interface::{NARROW, Topic};
-use crate::neighbour::Peer;
+use crate::neighbour::{Peer, State};
 
 /// So many large packets in a row that are not answered are no chance.
 const PATIENCE: u32 = 3;
 
+/// So many hellos by multicast that have not come through, in a row, are no chance.
+const UNHEARD: u32 = 2;
+
+/// How the other end of a point-to-point interface is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// As RFC 2328 section 8.1 says.
+    #[default]
+    Multicast,
+    /// Nobody is heard: hellos go to this address as well, in case that multicast is what gets lost.
+    Both(Ipv4Addr),
+    /// Multicast does not get through: everything goes to this address, and hellos to both.
+    Unicast(Ipv4Addr),
+}
+
+impl Reach {
+    /// Where hellos go besides AllSPFRouters.
+    pub(crate) fn also(self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Multicast => None,
+            Self::Both(address) | Self::Unicast(address) => Some(address),
+        }
+    }
+}
+
 impl Engine {
+    /// A hello is due: whether those before it have come through.
+    pub(crate) fn look_at_reach(&mut self, now: Instant, index: u32) {
+        let wanted = self.config.deviations.unicast_fallback;
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        if interface.network != NetworkType::PointToPoint {
+            return;
+        }
+        let waited = now.saturating_duration_since(interface.since) >= interface.dead_interval();
+        let heard = interface.neighbours.values_mut().find(|one| one.state >= State::Init);
+        interface.reach = match (heard, interface.reach) {
+            _ if !wanted => Reach::Multicast,
+            (None, _) => interface.link.peer.filter(|_| waited).map_or(Reach::Multicast, Reach::Both),
+            (Some(_), unicast @ Reach::Unicast(_)) => unicast,
+            (Some(neighbour), _) if neighbour.state == State::Init => {
+                neighbour.unheard += 1;
+                match neighbour.unheard > UNHEARD {
+                    true => Reach::Unicast(neighbour.address),
+                    false => Reach::Multicast,
+                }
+            }
+            (Some(neighbour), _) => {
+                neighbour.unheard = 0;
+                Reach::Multicast
+            }
+        };
+    }
+
+    /// A hello has come on a point-to-point interface, to everybody or to our own address. Unmodified neighbours do the
+    /// latter only where they are told to.
+    pub(crate) fn heard_by(&mut self, peer: Peer, multicast: bool) {
+        let wanted = self.config.deviations.unicast_fallback;
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
+        if interface.network != NetworkType::PointToPoint || !wanted {
+            return;
+        }
+        let Some(neighbour) = interface.neighbours.get_mut(&peer.key) else { return };
+        if multicast {
+            neighbour.direct_hellos = 0;
+            if matches!(interface.reach, Reach::Both(_)) {
+                interface.reach = Reach::Multicast;
+            }
+            return;
+        }
+        neighbour.direct_hellos += 1;
+        if neighbour.direct_hellos >= UNHEARD && neighbour.state <= State::Init {
+            interface.reach = Reach::Unicast(neighbour.address);
+        }
+    }
+
+    /// Both hear each other: by which way is said when it is not the usual one.
+    pub(crate) fn settle_reach(&mut self, peer: Peer) {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
+        let direct = interface.neighbours.get(&peer.key).is_some_and(|one| one.direct_hellos > 0);
+        if let Reach::Both(address) = interface.reach
+            && direct
+        {
+            interface.reach = Reach::Unicast(address);
+        }
+        let Reach::Unicast(address) = interface.reach else { return };
+        let name = interface.link.name.clone();
+        let text = format!(
+            "{name}: multicast does not get through, so {address} is spoken to by unicast (`ip link set {name} multicast \
+             on` at both ends, and let protocol 89 to 224.0.0.5 pass)"
+        );
+        let told = &mut interface.problems[Topic::Path as usize];
+        if told.as_ref() != Some(&text) {
+            *told = Some(text.clone());
+            self.events.push_back(Event::Problem(text));
+        }
+    }
+
     /// Something of this length, with its IP header, is sent again because nobody answered. Whether from now on shorter
     /// packets are sent.
     pub(crate) fn unanswered(&mut self, peer: Peer, length: usize) -> bool {

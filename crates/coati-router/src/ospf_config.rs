@@ -66,6 +66,7 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
             Deviation::PromptOrigination => &mut config.deviations.prompt_origination,
             Deviation::LossAtOnce => &mut config.deviations.loss_at_once,
             Deviation::FlapDamping => &mut config.deviations.flap_damping,
+            Deviation::UnicastFallback => &mut config.deviations.unicast_fallback,
             Deviation::RememberedNeighbour => &mut config.deviations.remembered_neighbour,
         } = false;
     }

@@ -121,16 +121,19 @@ pub enum Deviation {
     RememberedNeighbour,
     /// `flap-damping`.
     FlapDamping,
+    /// `unicast-fallback`.
+    UnicastFallback,
 }
 
 impl Deviation {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("hello-at-once", Self::HelloAtOnce),
         ("early-retransmission", Self::EarlyRetransmission),
         ("prompt-origination", Self::PromptOrigination),
         ("loss-at-once", Self::LossAtOnce),
         ("remembered-neighbour", Self::RememberedNeighbour),
         ("flap-damping", Self::FlapDamping),
+        ("unicast-fallback", Self::UnicastFallback),
     ];
 }
 

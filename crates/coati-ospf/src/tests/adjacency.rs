@@ -79,6 +79,58 @@ fn a_dead_neighbours_routes_do_not_wait() {
     }
 }
 
+/// Multicast is swallowed by a tunnel, in one direction or in both: hellos go to the other end's address, and everything
+/// else does when that helps. A neighbour that is merely late is spoken to as ever.
+#[test]
+fn a_path_that_swallows_multicast() {
+    for multicast in [[false, true], [true, false], [false, false]] {
+        for at_once in [true, false] {
+            let mut world = World::apart(2, 7);
+            (0..2).for_each(|router| world.lan(router));
+            world.routers.iter_mut().for_each(|router| router.config.deviations.hello_at_once = at_once);
+            world.lay(0, 1, |_, _| {});
+            world.flying.clear();
+            world.cables[0].multicast = multicast;
+            assert!(
+                world.run_until(Duration::from_secs(100), World::converged),
+                "{multicast:?} {}",
+                world.story()
+            );
+            world.run(Duration::from_secs(2000));
+            assert!(world.converged());
+            let told: Vec<String> = world.routers.iter().flat_map(|router| router.problems()).collect();
+            assert!(
+                !told.is_empty() && told.iter().all(|text| text.contains("multicast does not get")),
+                "{told:?}"
+            );
+            let lost = |event: &&Event| matches!(event, Event::NeighbourState { from: State::Full, .. });
+            assert_eq!(world.events.iter().flatten().filter(lost).count(), 0);
+        }
+    }
+    let mut world = World::apart(2, 7);
+    (0..2).for_each(|router| world.lan(router));
+    world.lay(0, 1, |_, _| {});
+    let (link, config) = (memory::cable_end(1), InterfaceConfig::default());
+    let now = world.now;
+    world.routers[1].interface_down(now, 10);
+    world.flying.clear();
+    world.run(Duration::from_secs(500));
+    let now = world.now;
+    world.routers[1].interface_up(now, link, config);
+    world.settle();
+    assert!(world.run_until(Duration::from_secs(11), World::converged), "{}", world.story());
+    world.run(Duration::from_secs(100));
+    assert!(world.routers.iter().all(|router| router.problems().next().is_none()));
+    // By RFC 2328 alone nobody is found.
+    let mut world = World::apart(2, 7);
+    world.routers.iter_mut().for_each(|router| router.config.deviations.unicast_fallback = false);
+    world.lay(0, 1, |_, _| {});
+    world.flying.clear();
+    world.cables[0].multicast = [true, false];
+    world.run(Duration::from_secs(500));
+    assert!(world.state(0, 10) < State::TwoWay);
+}
+
 /// The second of the pains of tunnels: hellos come, and packets that are as large as the MTU says are swallowed on the way.
 #[test]
 fn a_path_that_swallows_large_packets() {
@@ -147,6 +199,7 @@ fn the_strict_rfc_works_too() {
             loss_at_once: false,
             remembered_neighbour: false,
             flap_damping: false,
+            unicast_fallback: false,
         };
     }
     assert!(world.run_until(Duration::from_secs(60), World::converged));

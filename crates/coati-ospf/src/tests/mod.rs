@@ -38,6 +38,8 @@ struct Cable {
     cut: bool,
     /// Longer packets are swallowed, in bytes with the IP header.
     carries: usize,
+    /// From which ends multicast gets through.
+    multicast: [bool; 2],
 }
 
 /// A network that everybody on it hears: router, interface, address of each.
@@ -145,6 +147,7 @@ impl World {
             ends: [(a, index, addresses[0]), (b, index, addresses[1])],
             cut: false,
             carries: 1400,
+            multicast: [true; 2],
         });
         self.settle();
     }
@@ -247,7 +250,8 @@ impl World {
             let (source, to) = (cable.ends[me].2, cable.ends[other]);
             let direct =
                 transmit.destination.is_multicast() || transmit.destination == to.2 || transmit.ttl == 1;
-            if !cable.cut && transmit.payload.len() + 20 <= cable.carries {
+            let swallowed = transmit.destination.is_multicast() && !cable.multicast[me];
+            if !cable.cut && !swallowed && transmit.payload.len() + 20 <= cable.carries {
                 match direct {
                     true => self.fly(to, (source, transmit.destination, transmit.ttl), &transmit.payload),
                     false => self.route_packet(source, &transmit),

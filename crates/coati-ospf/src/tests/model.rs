@@ -130,7 +130,12 @@ impl Network {
                     .lans
                     .push(super::Lan { ends: (0..wire.ends.len()).map(end).collect(), multicast: true });
             } else {
-                self.world.cables.push(Cable { ends: [end(0), end(1)], cut: false, carries: 1400 });
+                self.world.cables.push(Cable {
+                    ends: [end(0), end(1)],
+                    cut: false,
+                    carries: 1400,
+                    multicast: [true; 2],
+                });
             }
         }
     }

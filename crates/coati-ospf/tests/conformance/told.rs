@@ -24,6 +24,7 @@ impl Play {
                         loss_at_once: false,
                         remembered_neighbour: false,
                         flap_damping: false,
+                        unicast_fallback: false,
                     };
                 }
                 "rfc1583" => self.config.rfc1583 = true,
