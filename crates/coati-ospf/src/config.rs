@@ -421,6 +421,9 @@ pub struct InterfaceConfig {
     pub ttl_security: Option<u8>,
     /// The network between the routers is not advertised: nobody sends packets to its addresses (RFC 6860).
     pub prefix_suppression: bool,
+    /// Networks of further addresses of the interface, with the lengths of their prefixes: advertised at its cost, and
+    /// nobody is spoken to there.
+    pub further_networks: Vec<(Ipv4Addr, u8)>,
     /// How packets are authenticated.
     pub authentication: Authentication,
     /// Neighbours on a network without multicast.
@@ -465,6 +468,7 @@ impl Default for InterfaceConfig {
             mtu_ignore: false,
             ttl_security: None,
             prefix_suppression: false,
+            further_networks: Vec::new(),
             authentication: Authentication::None,
             neighbours: Vec::new(),
             origin: String::new(),

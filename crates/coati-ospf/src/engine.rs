@@ -441,9 +441,12 @@ impl Engine {
             false => BTreeSet::new(),
         };
         let physical = || self.interfaces.values().filter(|interface| interface.virtual_end.is_none());
-        let attached = physical().map(|interface| {
-            let destination = Destination::new(interface.link.address, interface.link.prefix_len);
-            (interface.config.area, destination, interface.link.index)
+        let attached = physical().flat_map(|interface| {
+            let own = (interface.link.address, interface.link.prefix_len);
+            let networks = [own].into_iter().chain(interface.config.further_networks.iter().copied());
+            networks.map(|(address, prefix_len)| {
+                (interface.config.area, Destination::new(address, prefix_len), interface.link.index)
+            })
         });
         let nssa = |area: &AreaId| {
             let kind = self.area_kind(*area);

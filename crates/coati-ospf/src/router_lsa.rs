@@ -7,7 +7,7 @@ use coati_wire::ospf::{LsaBody, RouterLink, RouterLsa};
 use crate::config::{AreaId, NetworkType};
 use crate::engine::Engine;
 use crate::graph::Node;
-use crate::interface::{Interface, InterfaceState};
+use crate::interface::{Interface, InterfaceState, mask, masked};
 use crate::neighbour::Neighbour;
 use crate::spf::{NextHop, OwnLink};
 
@@ -124,6 +124,15 @@ fn links_of(interface: &Interface, links: &mut Vec<RouterLink>) {
     let full = |n: &&Neighbour| n.counts_as_full();
     // What is passive is advertised for its own sake (RFC 6860 section 2).
     let suppressed = interface.config.prefix_suppression && interface.is_active();
+    if !suppressed {
+        let metric = if link.loopback { 0 } else { metric };
+        links.extend(interface.config.further_networks.iter().map(|(network, prefix_len)| RouterLink {
+            id: masked(*network, *prefix_len),
+            data: mask(*prefix_len),
+            kind: RouterLink::STUB,
+            metric,
+        }));
+    }
     if link.loopback {
         let data = Ipv4Addr::BROADCAST;
         return links.push(RouterLink { id: link.address, data, kind: RouterLink::STUB, metric: 0 });

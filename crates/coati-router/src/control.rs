@@ -31,7 +31,7 @@ use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, Tunnel
 use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
 use crate::ospf_config::{
-    SystemRoute, bfd_times, engine_config, engine_debug, externals, interface_config, router_id,
+    SystemRoute, bfd_times, engine_config, engine_debug, externals, interfaces, router_id,
 };
 use crate::plane::{Plane, PlaneEvent};
 
@@ -109,6 +109,9 @@ pub struct Control {
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
     /// Those that it does not have.
     other_links: Vec<ospf::Link>,
+    /// All of them, as they were told last.
+    system_links: Vec<ospf::Link>,
+    own_addresses: BTreeSet<Ipv4Addr>,
     system_routes: Vec<SystemRoute>,
     tunnels: Vec<Tunnel>,
     /// Names of the interfaces that are up.
@@ -145,6 +148,8 @@ impl Control {
             told_swallowing: BTreeMap::new(),
             links: BTreeMap::new(),
             other_links: Vec::new(),
+            system_links: Vec::new(),
+            own_addresses: BTreeSet::new(),
             system_routes: Vec::new(),
             tunnels,
             present: BTreeSet::new(),
@@ -156,21 +161,15 @@ impl Control {
         }
     }
 
-    /// The interfaces of this host with their addresses, as they are now; those that are down are left out.
+    /// The interfaces of this host as they are now, each once with each of its addresses; those that are down are left
+    /// out. OSPF speaks with the first of an interface's addresses that it is told to.
     pub fn handle_interfaces(&mut self, now: Now, links: Vec<ospf::Link>) {
         self.present = links.iter().map(|link| link.name.clone()).collect();
+        self.own_addresses = links.iter().map(|link| link.address).collect();
+        self.system_links.clone_from(&links);
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
-        let mut wanted = BTreeMap::new();
-        let mut others = Vec::new();
-        for link in links {
-            match interface_config(conf, &link) {
-                Some(config) => {
-                    wanted.insert(link.index, (link, config));
-                }
-                None => others.push(link),
-            }
-        }
+        let (wanted, others) = interfaces(conf, links);
         if self.ospf.is_none() {
             let Some(router_id) = id else { return };
             let mut engine = ospf::Engine::new(engine_config(conf, router_id), (self.randomness)());
@@ -332,7 +331,7 @@ impl Control {
             self.links.contains_key(&hop.interface).then_some((via, hop.interface))
         };
         let (network, prefix_len) = (route.network, route.prefix_len);
-        let own = prefix_len == 32 && self.links.values().any(|(link, _)| link.address == network);
+        let own = prefix_len == 32 && self.own_addresses.contains(&network);
         if own || is_martian(network, prefix_len) {
             return None;
         }

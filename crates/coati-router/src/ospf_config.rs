@@ -1,6 +1,7 @@
 //! ospfd.conf as the OSPF engine wants it: for the router, for the interfaces that exist, and for what is
 //! redistributed.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -145,6 +146,28 @@ fn ipv4(prefix: &Prefix) -> Option<(Ipv4Addr, u8)> {
         IpAddr::V4(network) => Some((network, prefix.length)),
         IpAddr::V6(_) => None,
     }
+}
+
+/// Interfaces with OSPF by index, and addresses that it has nothing to do with.
+pub(crate) fn interfaces(
+    conf: &OspfConf,
+    links: Vec<Link>,
+) -> (BTreeMap<u32, (Link, InterfaceConfig)>, Vec<Link>) {
+    let mut with: BTreeMap<u32, (Link, InterfaceConfig)> = BTreeMap::new();
+    let mut without = Vec::new();
+    for link in links {
+        match (interface_config(conf, &link), with.get_mut(&link.index)) {
+            (Some(config), None) => drop(with.insert(link.index, (link, config))),
+            (Some(config), Some((first, own))) if config.area == own.area => {
+                let network = network_of(&link);
+                if network != network_of(first) && !own.further_networks.contains(&network) {
+                    own.further_networks.push(network);
+                }
+            }
+            _ => without.push(link),
+        }
+    }
+    (with, without)
 }
 
 /// What the file says about this interface; `None` when OSPF has nothing to do with it.
@@ -322,10 +345,16 @@ pub(crate) fn externals(conf: &OspfConf, others: &[Link], kernel: &[SystemRoute]
     list
 }
 
-fn connected(link: &Link) -> SystemRoute {
+/// The network of an interface's address, with the length of its prefix.
+pub(crate) fn network_of(link: &Link) -> (Ipv4Addr, u8) {
     let network = Prefix::new(IpAddr::V4(link.address), link.prefix_len).ok().map(|prefix| prefix.network());
     let network = network.as_ref().and_then(ipv4).map_or(link.address, |(network, _)| network);
-    SystemRoute { network, prefix_len: link.prefix_len, gateway: None }
+    (network, link.prefix_len)
+}
+
+fn connected(link: &Link) -> SystemRoute {
+    let (network, prefix_len) = network_of(link);
+    SystemRoute { network, prefix_len, gateway: None }
 }
 
 fn fixed((prefix, gateway): &(Prefix, Option<Ipv4Addr>)) -> Option<SystemRoute> {
@@ -472,6 +501,25 @@ mod tests {
         assert_eq!(found.network, Some(NetworkType::PointToPoint));
         assert!(found.mtu_ignore && !found.passive);
         assert_eq!((found.hello_interval, found.dead_interval, found.cost), (1, 4, 7));
+    }
+
+    #[test]
+    fn further_addresses() {
+        let conf = conf("router ospf\n network 10.0.0.0/8 area 1\n network 172.16.0.0/12 area 2\n");
+        let addresses = [
+            ("192.0.2.1", 24),
+            ("10.1.0.1", 24),
+            ("10.1.0.7", 24),
+            ("10.2.0.1", 16),
+            ("10.2.0.9", 16),
+            ("172.16.0.1", 16),
+        ];
+        let links = addresses.map(|(address, length)| link("em1", address, length, None));
+        let (with, without) = interfaces(&conf, links.to_vec());
+        // The first one that OSPF is told to speak with, and others of its area as networks.
+        assert_eq!(with.values().map(|(link, _)| link.address).collect::<Vec<_>>(), [links[1].address]);
+        assert_eq!(with[&3].1.further_networks, [(Ipv4Addr::new(10, 2, 0, 0), 16)]);
+        assert_eq!(without, [links[0].clone(), links[5].clone()]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ coati_conf() {
 	 ospf router-id 1.1.1.1
 	 network 10.0.0.0/24 area 0
 	 network 10.255.0.1/32 area 0
+	 network 10.4.0.0/16 area 0
 	 passive-interface em1
 	END
 }
@@ -65,6 +66,15 @@ within 40 "routes on all three" everybody_has_routes
 must "Coati is designated router" is_state DR
 has_loopback() { has_ospf_route b 10.255.0.1 && has_ospf_route c 10.255.0.1; }
 within 10 "Coati's loopback address at FRR and BIRD" has_loopback
+# A second address of the LAN's interface, while it runs.
+ip -n a addr add 10.4.0.1/24 dev lan0
+has_second() { has_ospf_route b 10.4.0.0/24 && has_ospf_route c 10.4.0.0/24; }
+within 10 "a further address's network at FRR and BIRD" has_second
+ip -n a addr del 10.4.0.1/24 dev lan0
+has_no_second() { ! has_ospf_route b 10.4.0.0/24 && ! has_ospf_route c 10.4.0.0/24; }
+within 10 "it goes with its address" has_no_second
+is_undisturbed() { [ "$(grep -c "lan0.*Full" $WORK/coati.log)" = 2 ] && is_full_with 2.2.2.2 && is_full_with 3.3.3.3; }
+must "neither made a neighbour begin anew" is_undisturbed
 fact "$(coati show ip ospf neighbor | tail -n 3)"
 stop_coati
 no_route() { ! has_ospf_route b 10.1.0.0/24 && ! has_ospf_route c 10.1.0.0/24; }

@@ -188,8 +188,8 @@ impl Control {
                 self.ospf_event(event);
             }
         }
-        let own = std::mem::take(&mut self.links).into_values().map(|(link, _)| link);
-        let links = own.chain(std::mem::take(&mut self.other_links)).collect();
+        self.links.clear();
+        let links = std::mem::take(&mut self.system_links);
         self.handle_interfaces(now, links);
     }
 }

@@ -98,33 +98,35 @@ impl Kernel {
         self.monitor.drain()
     }
 
-    /// The interfaces that are up, with their first IPv4 address.
+    /// The interfaces that are up, each once with each of its IPv4 addresses.
     pub fn links(&mut self) -> io::Result<Vec<Link>> {
         let links = self.netlink.links()?;
         let addresses = self.netlink.addresses()?;
-        let link = |link: coati_os::netlink::Link| {
-            let mut own = addresses.iter().filter(|address| address.index == link.index);
-            // 127.0.0.1 is everybody's.
-            let (address, found) = own.find_map(|found| match found.local {
-                IpAddr::V4(address) if !address.is_loopback() => Some((address, found)),
-                _ => None,
-            })?;
-            let peer = match found.peer {
-                Some(IpAddr::V4(peer)) => Some(peer),
-                _ => None,
-            };
-            Some(Link {
-                index: link.index,
-                name: link.name,
-                address,
-                prefix_len: if link.loopback { 32 } else { found.prefix_len },
-                peer,
-                mtu: link.mtu,
-                point_to_point: link.point_to_point,
-                loopback: link.loopback,
-            })
-        };
-        Ok(links.into_iter().filter(|link| link.up).filter_map(link).collect())
+        let mut list = Vec::new();
+        for link in links.into_iter().filter(|link| link.up) {
+            for found in addresses.iter().filter(|address| address.index == link.index) {
+                // 127.0.0.1 is everybody's.
+                let address = match found.local {
+                    IpAddr::V4(address) if !address.is_loopback() => address,
+                    _ => continue,
+                };
+                let peer = match found.peer {
+                    Some(IpAddr::V4(peer)) => Some(peer),
+                    _ => None,
+                };
+                list.push(Link {
+                    index: link.index,
+                    name: link.name.clone(),
+                    address,
+                    prefix_len: if link.loopback { 32 } else { found.prefix_len },
+                    peer,
+                    mtu: link.mtu,
+                    point_to_point: link.point_to_point,
+                    loopback: link.loopback,
+                });
+            }
+        }
+        Ok(list)
     }
 
     /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP.
