@@ -159,3 +159,18 @@ fn a_virtual_link_comes() {
         world.story()
     );
 }
+
+/// An interface that comes back as something else is treated as what it is now, whatever one of its name was before.
+#[test]
+fn the_kind_of_an_interface_is_what_it_is_now() {
+    let mut world = World::apart(1, 4);
+    for point_to_point in [false, true, false] {
+        let now = world.now;
+        let link = Link { point_to_point, ..memory::cable_end(0) };
+        world.routers[0].interface_up(now, link, InterfaceConfig::default());
+        let kind = if point_to_point { "POINTOPOINT" } else { "BROADCAST" };
+        let shown = world.routers[0].show(now, &["ip", "ospf", "interface", "gre0"]).unwrap();
+        assert!(shown.contains(&format!("Network Type {kind}")), "{shown}");
+        world.routers[0].interface_down(now, 10);
+    }
+}

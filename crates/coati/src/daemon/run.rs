@@ -1,6 +1,6 @@
 //! The control thread: one poll(2) loop over everything but packets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -102,6 +102,8 @@ pub struct Daemon {
     /// It does not have the last neighbours yet; when it was written last.
     memory_stale: bool,
     memory_kept: Option<Instant>,
+    /// Interfaces on which OSPF's last packet did not leave.
+    mute: BTreeSet<u32>,
 }
 
 /// The way of the drafts 00 and 01 before RFC 3947, which have no port of their own for ESP.
@@ -203,6 +205,7 @@ impl Daemon {
             memory: parts.memory,
             memory_stale: false,
             memory_kept: None,
+            mute: BTreeSet::new(),
         }
     }
 
@@ -448,9 +451,7 @@ impl Daemon {
             self.log.line(Level::Error, &format!("joining AllDRouters: {error}"));
         }
         while let Some(transmit) = self.control.poll_ospf() {
-            if let Err(error) = self.kernel.send(&transmit) {
-                self.log.line(Level::Debug, &format!("OSPF: sending failed: {error}"));
-            }
+            self.send_ospf(&transmit);
         }
         self.speak_bfd();
         while let Some(event) = self.control.poll_event() {
@@ -460,6 +461,26 @@ impl Daemon {
         // Hundreds of neighbours that come at once are not hundreds of files.
         if self.memory_stale && self.memory_kept.is_none_or(|last| last.elapsed() >= MEMORY_INTERVAL) {
             self.keep_memory();
+        }
+    }
+
+    /// Nobody is given up because the system does not take a packet: what was not acknowledged is sent again, and
+    /// hellos follow. It is said when it begins and when it is over.
+    fn send_ospf(&mut self, transmit: &coati_ospf::Transmit) {
+        let index = transmit.interface;
+        let name = |control: &Control| {
+            control.ospf_links().find(|link| link.index == index).map(|link| link.name.clone())
+        };
+        match self.kernel.send(transmit) {
+            Ok(()) if self.mute.remove(&index) => {
+                let name = name(&self.control).unwrap_or_default();
+                self.log.line(Level::Info, &format!("OSPF on {name}: packets leave again"));
+            }
+            Err(error) if self.mute.insert(index) => {
+                let name = name(&self.control).unwrap_or_default();
+                self.log.line(Level::Warning, &format!("OSPF on {name}: packets do not leave: {error}"));
+            }
+            _ => {}
         }
     }
 

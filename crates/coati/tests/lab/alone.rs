@@ -59,3 +59,68 @@ fn ospf_without_anything_else() {
         daemon.wait().unwrap();
     }
 }
+
+/// A daemon with OSPF and nothing else on a node.
+struct Router<'a> {
+    lab: &'a Lab,
+    node: &'static str,
+    socket: PathBuf,
+    daemon: Child,
+}
+
+impl<'a> Router<'a> {
+    fn start(lab: &'a Lab, node: &'static str, conf: &str) -> Self {
+        let dir = lab.dir.join(format!("router-{node}"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("ospfd.conf"), conf).unwrap();
+        let socket = dir.join("coati.sock");
+        let mut command = lab.coati();
+        command.args(["lab", "exec", node, "--", "/proc/self/exe", "up", "--socket"]).arg(&socket);
+        command.arg("--log").arg(dir.join("log")).arg(&dir).stdout(Stdio::null()).stderr(Stdio::null());
+        let daemon = command.spawn().unwrap();
+        Self { lab, node, socket, daemon }
+    }
+
+    fn show(&self, words: &str) -> String {
+        let socket = self.socket.display().to_string();
+        let mut args = vec!["/proc/self/exe", "show", "--socket", &socket];
+        args.extend(words.split(' '));
+        String::from_utf8_lossy(&self.lab.exec(self.node, &args).stdout).into_owned()
+    }
+
+    fn shell(&self, line: &str) {
+        let (text, code) = self.lab.shell(self.node, line);
+        assert_eq!(code, 0, "{line}: {text}");
+    }
+}
+
+impl Drop for Router<'_> {
+    fn drop(&mut self) {
+        let _ = coati_os::process::end(self.daemon.id(), false);
+        let _ = self.daemon.wait();
+    }
+}
+
+/// Interfaces come late, go and come back under their names: nobody has to start anything again.
+#[test]
+fn interfaces_that_come_and_go() {
+    let Some(lab) = Lab::start("come-and-go") else { return };
+    let conf = "interface line\n ip ospf area 0\n ip ospf network point-to-point\nrouter \
+                ospf\n ospf router-id 10.0.0.";
+    // Both are there before their interfaces are.
+    let near = Router::start(&lab, "host-a", &format!("{conf}1\n"));
+    let far = Router::start(&lab, "host-b", &format!("{conf}2\n"));
+    let is_full = |router: &Router<'_>| router.show("ip ospf neighbor").contains("Full/");
+    lab.wait("both answer", || {
+        [&near, &far].iter().all(|router| router.show("ip ospf").contains("Router ID"))
+    });
+    for round in 0..20 {
+        near.shell(&format!("ip link add line type veth peer name line netns {}", far.daemon.id()));
+        for (router, own) in [(&near, 1), (&far, 2)] {
+            router.shell(&format!("ip address add 172.16.0.{own}/30 dev line && ip link set line up"));
+        }
+        lab.wait(&format!("round {round}"), || is_full(&near) && is_full(&far));
+        near.shell("ip link delete line");
+        lab.wait("it is gone", || !is_full(&near) && !is_full(&far));
+    }
+}
