@@ -57,8 +57,9 @@ impl Engine {
                 if arrived && !lsdb.may_arrive(now, &key, arrival, by_tokens) {
                     return;
                 }
-                if order.is_none() && !dead && lsdb.is_late(now, &lsa.header) {
-                    // Whoever really has it sends it again.
+                let late = order.is_none() && !dead && lsdb.is_late(now, &lsa.header);
+                if late && !self.neighbour_mut(peer).is_some_and(|one| one.requests.contains_key(&key)) {
+                    // Whoever really has it sends it again, or has described it, and then we have asked for it.
                     return self.count_drop("LSA that has just died");
                 }
                 if order.is_none() && total >= MAX_LSAS {

@@ -174,3 +174,27 @@ fn the_kind_of_an_interface_is_what_it_is_now() {
         world.routers[0].interface_down(now, 10);
     }
 }
+
+/// The only interface of two routers goes and comes back: each has forgotten its own LSA, which the other has still.
+/// Nobody waits for what has just died.
+#[test]
+fn the_only_interface_goes_and_comes_back() {
+    let mut world = World::apart(2, 6);
+    world.lay(0, 1, |_, _| {});
+    let ends = [memory::cable_end(0), memory::cable_end(1)];
+    for round in 0..20 {
+        let full = |world: &World| (0..2).all(|router| world.state(router, 10) == State::Full);
+        assert!(world.run_until(Duration::from_millis(500), full), "round {round}: {}", world.story());
+        world.run(Duration::from_secs(6));
+        let now = world.now;
+        world.routers.iter_mut().for_each(|router| router.interface_down(now, 10));
+        world.settle();
+        world.flying.clear();
+        world.run(Duration::from_millis(200));
+        let now = world.now;
+        for (router, end) in world.routers.iter_mut().zip(&ends) {
+            router.interface_up(now, end.clone(), InterfaceConfig::default());
+        }
+        world.settle();
+    }
+}
