@@ -299,9 +299,14 @@ impl<'a> Remarks<'a> {
 /// begins the most alike.
 pub(crate) fn nearest<'w>(word: &str, allowed: &[&'w str]) -> Option<&'w str> {
     let alike = |other: &str| word.chars().zip(other.chars()).take_while(|(x, y)| x == y).count();
-    let rank = |candidate: &&&str| (distance(word, candidate), std::cmp::Reverse(alike(candidate)));
-    let best = allowed.iter().min_by_key(rank)?;
-    (distance(word, best) * 3 <= word.chars().count().max(3)).then_some(*best)
+    let length = word.chars().count();
+    let few = |letters: usize| letters * 3 <= length.max(3);
+    // What is much longer or shorter cannot be near, and a file may have very many wrong words.
+    let candidates = allowed.iter().filter(|candidate| few(candidate.chars().count().abs_diff(length)));
+    let ranked = candidates
+        .map(|candidate| (distance(word, candidate), std::cmp::Reverse(alike(candidate)), *candidate));
+    let (least, _, best) = ranked.min_by_key(|(distance, alike, _)| (*distance, *alike))?;
+    few(least).then_some(best)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbouring letters that lead from `a` to `b`; words beyond 64

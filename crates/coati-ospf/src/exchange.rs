@@ -165,6 +165,7 @@ impl Engine {
                     neighbour.unanswered = 0;
                     self.take_description(now, peer, description);
                 } else {
+                    self.count_drop("database description out of its turn");
                     self.start_exchange(now, peer, "sequence number mismatch");
                 }
             }
@@ -175,6 +176,7 @@ impl Engine {
                         self.repeat_description(now, peer);
                     }
                 } else {
+                    self.count_drop("database description out of its turn");
                     self.start_exchange(now, peer, "sequence number mismatch");
                 }
             }
@@ -233,6 +235,7 @@ impl Engine {
         let mut missing = Vec::new();
         for header in &description.headers {
             let Some(scope) = self.scope(peer.interface, header.key.kind) else {
+                self.count_drop("LSA type that is not for this area");
                 return self.start_exchange(
                     now,
                     peer,
@@ -325,12 +328,13 @@ impl Engine {
                 neighbour.held_requests.extend(keys.iter().take(room));
             }
             State::Loading | State::Full => self.answer_requests(now, peer, keys),
-            _ => {}
+            _ => self.count_drop("link state request before the exchange"),
         }
     }
 
     fn answer_requests(&mut self, now: Instant, peer: Peer, keys: &[LsaKey]) {
         if keys.iter().any(|key| self.find(peer.interface, key).is_none()) {
+            self.count_drop("request for an LSA that is not here");
             return self.start_exchange(now, peer, "bad link state request");
         }
         let length = self.send_updates_to(now, peer, keys);

@@ -72,6 +72,7 @@ impl Engine {
                 let Some(neighbour) = self.neighbour_mut(peer) else { return };
                 if neighbour.requests.contains_key(&key) {
                     // It offered a newer one than this and does not have it.
+                    self.count_drop("LSA older than its neighbour has said");
                     return self.start_exchange(now, peer, "bad link state request");
                 }
                 let implied = neighbour.retransmissions.remove(&key).is_some();
@@ -88,6 +89,7 @@ impl Engine {
                 let requested =
                     self.neighbour_mut(peer).is_some_and(|neighbour| neighbour.requests.contains_key(&key));
                 if requested {
+                    self.count_drop("LSA older than its neighbour has said");
                     return self.start_exchange(now, peer, "bad link state request");
                 }
                 let Some(entry) = self.lsdb(scope).and_then(|lsdb| lsdb.get(&key)) else { return };

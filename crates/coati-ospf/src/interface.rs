@@ -322,7 +322,8 @@ impl Engine {
             self.network_lsa_soon(now, area, address);
             return self.handle_timeout(now);
         }
-        if self.interfaces.contains_key(&link.index) {
+        let before = self.interfaces.get(&link.index).map(|old| old.dropped.clone());
+        if before.is_some() {
             self.interface_down(now, link.index);
         }
         self.tick(now);
@@ -330,7 +331,9 @@ impl Engine {
         self.make_virtual_links(now);
         let (index, area) = (link.index, config.area);
         self.area_mut(area);
-        self.interfaces.insert(index, Interface::new(now, link, config));
+        let mut interface = Interface::new(now, link, config);
+        interface.dropped = before.unwrap_or_default();
+        self.interfaces.insert(index, interface);
         self.topology_changed(now, area);
         self.greet(now, index);
         self.announce_before_hello(now, index);

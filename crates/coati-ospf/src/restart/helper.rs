@@ -25,7 +25,9 @@ impl Engine {
         }
         let left =
             grace_period(&lsa.body).and_then(|period| period.checked_sub(u32::from(lsa.header.seconds())));
-        let Some(left) = left.filter(|left| (1..=LONGEST).contains(left)) else { return };
+        let Some(left) = left.filter(|left| (1..=LONGEST).contains(left)) else {
+            return self.count_drop("grace LSA without a usable period");
+        };
         // It must know what we know (section 3.1 item 2).
         let knows_all = neighbour.retransmissions.keys().all(|key| is_opaque(key.kind));
         let ready = neighbour.state == State::Full || neighbour.helped_until.is_some();

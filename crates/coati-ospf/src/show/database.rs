@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use coati_wire::ospf::{LsaBody, LsaKey, RouterLink, lsa_kind};
 use serde_json::{Map, Value, json};
 
-use super::{View, options};
+use super::{View, options, quoted};
 use crate::config::AreaKind;
 use crate::lsdb::{Entry, Scope};
 
@@ -67,7 +67,8 @@ pub(super) struct Filter {
 impl Filter {
     /// `[ID] [self-originate | adv-router ID]`.
     pub(super) fn parse(words: &[&str], own: Ipv4Addr) -> Result<Self, String> {
-        let address = |word: &str| word.parse().map_err(|_| format!("`{word}` is not an id: a dotted quad"));
+        let address =
+            |word: &str| word.parse().map_err(|_| format!("`{}` is not an id: a dotted quad", quoted(word)));
         let (id, rest) = match words {
             [] => return Ok(Self::default()),
             ["self-originate" | "adv-router", ..] => (None, words),
@@ -77,7 +78,12 @@ impl Filter {
             [] => None,
             ["self-originate"] => Some(own),
             ["adv-router", router] => Some(address(router)?),
-            other => return Err(format!("`{}` is not `self-originate` or `adv-router ID`", other.join(" "))),
+            other => {
+                return Err(format!(
+                    "`{}` is not `self-originate` or `adv-router ID`",
+                    quoted(&other.join(" "))
+                ));
+            }
         };
         Ok(Self { id, router })
     }
@@ -141,11 +147,13 @@ impl View<'_> {
         format!("\n       OSPF Router with ID ({})\n\n", self.engine.config.router_id)
     }
 
-    pub(super) fn database(&self) -> String {
-        self.render(|| self.summary_text(), || self.summary_json())
+    /// `of`: those of this router only.
+    pub(super) fn database(&self, of: Option<Ipv4Addr>) -> String {
+        let filter = Filter { id: None, router: of };
+        self.render(|| self.summary_text(filter), || self.summary_json(filter))
     }
 
-    fn summary_text(&self) -> String {
+    fn summary_text(&self, filter: Filter) -> String {
         let mut text = self.title();
         for (kind, heading, ..) in KINDS {
             for (scope, list) in self.of_kind(kind) {
@@ -157,7 +165,7 @@ impl View<'_> {
                     _ => "",
                 };
                 let _ = writeln!(text, "Link ID         ADV Router      Age  Seq#       CkSum {last}");
-                for (key, entry) in list {
+                for (key, entry) in list.into_iter().filter(|(key, _)| filter.takes(key)) {
                     let header = entry.header(self.now);
                     let _ = writeln!(
                         text,
@@ -176,7 +184,7 @@ impl View<'_> {
         text
     }
 
-    fn summary_json(&self) -> Value {
+    fn summary_json(&self, filter: Filter) -> Value {
         let mut areas: Map<String, Value> = Map::new();
         for area in self.engine.areas.keys() {
             areas.insert(area.to_string(), json!({}));
@@ -184,7 +192,8 @@ impl View<'_> {
         let mut value = json!({ "routerId": self.engine.config.router_id.to_string() });
         for (kind, _, _, name, _) in KINDS {
             for (scope, list) in self.of_kind(kind) {
-                let rows: Vec<Value> = list.into_iter().map(|(key, entry)| self.row(key, entry)).collect();
+                let list = list.into_iter().filter(|(key, _)| filter.takes(key));
+                let rows: Vec<Value> = list.map(|(key, entry)| self.row(key, entry)).collect();
                 let count = rows.len();
                 match scope {
                     Scope::Area(area) => {

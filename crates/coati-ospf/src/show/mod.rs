@@ -17,9 +17,9 @@ use crate::engine::Engine;
 
 /// The views there are.
 const VIEWS: &str = "ip ospf, ip ospf neighbor [detail], ip ospf interface [NAME], ip ospf database \
-                     [max-age], ip ospf database \
+                     [max-age|self-originate], ip ospf database \
                      router|network|summary|asbr-summary|external|nssa-external|opaque-link|opaque-area|opaque-as [ID] \
-                     [self-originate|adv-router ID], ip ospf route, ip ospf border-routers; each also json";
+                     [self-originate|adv-router ID], ip ospf route, ip ospf border-routers, ip ospf graceful-restart helper [detail]; each also json";
 
 impl Engine {
     /// The view that these words name, the words behind `show`; an error says which views there are.
@@ -35,17 +35,27 @@ impl Engine {
             ["ip", "ospf", "neighbor" | "neighbour", "detail"] => Ok(view.neighbours_in_detail()),
             ["ip", "ospf", "neighbor" | "neighbour", which] => Ok(view.neighbours(Some(which))),
             ["ip", "ospf", "interface"] => Ok(view.interfaces(None)),
-            ["ip", "ospf", "interface", name] => Ok(view.interfaces(Some(name))),
-            ["ip", "ospf", "database"] => Ok(view.database()),
+            ["ip", "ospf", "interface", name] => match self.interfaces.values().any(|i| i.link.name == *name)
+            {
+                true => Ok(view.interfaces(Some(name))),
+                false => {
+                    let names: Vec<&str> = self.interfaces.values().map(|i| i.link.name.as_str()).collect();
+                    Err(format!("no interface `{}` has OSPF; there are: {}", quoted(name), names.join(", ")))
+                }
+            },
+            ["ip", "ospf", "graceful-restart", "helper"]
+            | ["ip", "ospf", "graceful-restart", "helper", "detail"] => Ok(view.helper()),
+            ["ip", "ospf", "database"] => Ok(view.database(None)),
             ["ip", "ospf", "database", "max-age"] => Ok(view.dying()),
+            ["ip", "ospf", "database", "self-originate"] => Ok(view.database(Some(self.config.router_id))),
             ["ip", "ospf", "database", kind, filter @ ..] => {
                 let kind = database::kind_of(kind)
-                    .ok_or_else(|| format!("no LSAs are called `{kind}`; there are: {VIEWS}"))?;
+                    .ok_or_else(|| format!("no LSAs are called `{}`; there are: {VIEWS}", quoted(kind)))?;
                 Ok(view.lsas(kind, database::Filter::parse(filter, self.config.router_id)?))
             }
             ["ip", "ospf", "route"] | ["ip", "ospf", "route", "detail"] => Ok(view.routes()),
             ["ip", "ospf", "border-routers"] => Ok(view.border_routers()),
-            other => Err(format!("no view is called `{}`; there are: {VIEWS}", other.join(" "))),
+            other => Err(format!("no view is called `{}`; there are: {VIEWS}", quoted(&other.join(" ")))),
         }
     }
 }
@@ -66,6 +76,11 @@ impl View<'_> {
     fn interface_name(&self, index: u32) -> &str {
         self.engine.interface_name(index)
     }
+}
+
+/// A word that somebody has typed, without what a terminal would do something with.
+fn quoted(word: &str) -> String {
+    word.escape_debug().to_string()
 }
 
 /// A time as FRR writes it: `14.148s`, `3m05s`, `1h02m03s`, `2d03h04m`.

@@ -153,6 +153,12 @@ impl View<'_> {
                     on(!neighbour.retransmissions.is_empty()),
                     if neighbour.helped_until.is_some() { "Inprogress" } else { "None" },
                 );
+                let damped = self.engine.damped_on(interface.link.index);
+                for (_, why) in damped.filter(|(key, _)| {
+                    interface.neighbours.get(key).is_some_and(|n| std::ptr::eq(n, neighbour))
+                }) {
+                    let _ = writeln!(text, "    Held back: {why}\n");
+                }
             }
             text
         };

@@ -1,4 +1,4 @@
-//! `show ip ospf`.
+//! `show ip ospf`, `show ip ospf graceful-restart helper`.
 
 use std::fmt::Write;
 
@@ -9,8 +9,61 @@ use super::{View, duration, millis};
 use crate::area::Area;
 use crate::config::{AreaKind, BorderRule};
 use crate::lsdb::Lsdb;
+use crate::restart::LONGEST;
 
 impl View<'_> {
+    /// Whether neighbours are helped through a graceful restart, and which are just now.
+    pub(super) fn helper(&self) -> String {
+        let engine = self.engine;
+        let enabled = engine.config.graceful_restart_helper;
+        let left = |until: std::time::Instant| until.saturating_duration_since(self.now).as_secs();
+        let helped: Vec<_> = engine
+            .interfaces
+            .values()
+            .flat_map(|interface| interface.neighbours.values().map(move |neighbour| (interface, neighbour)))
+            .filter_map(|(interface, neighbour)| Some((interface, neighbour, left(neighbour.helped_until?))))
+            .collect();
+        let text = || {
+            let mut text = format!("\n       OSPF Router with ID ({})\n\n", engine.config.router_id);
+            let _ = writeln!(
+                text,
+                " Graceful restart helper support {}.\n Strict LSA check is enabled.\n Helper supported for Planned and \
+                 Unplanned Restarts.\n Supported Graceful restart interval: {LONGEST}(in seconds).",
+                if enabled { "enabled" } else { "disabled" }
+            );
+            if !helped.is_empty() {
+                let _ = writeln!(text, " Number of Active neighbours in graceful restart: {}", helped.len());
+            }
+            for (interface, neighbour, left) in &helped {
+                let (router, address, name) = (neighbour.router_id, neighbour.address, &interface.link.name);
+                let _ = writeln!(text, "   {router}({address}) on {name}: {left} s left");
+            }
+            text.push('\n');
+            text
+        };
+        let value = || {
+            let neighbours = helped.iter().map(|(interface, neighbour, left)| {
+                json!({
+                    "routerId": neighbour.router_id.to_string(),
+                    "ifaceAddress": neighbour.address.to_string(),
+                    "ifaceName": interface.link.name,
+                    "remainingSecs": left,
+                })
+            });
+            json!({
+                "routerId": engine.config.router_id.to_string(),
+                "helperSupport": if enabled { "Enabled" } else { "Disabled" },
+                "strictLsaCheck": "Enabled",
+                // FRR's spelling.
+                "restartSupoort": "Planned and Unplanned Restarts",
+                "supportedGracePeriod": LONGEST,
+                "activeRestarterCnt": helped.len(),
+                "neighbors": neighbours.collect::<Vec<_>>(),
+            })
+        };
+        self.render(text, value)
+    }
+
     pub(super) fn system(&self) -> String {
         let engine = self.engine;
         let last = engine.spf.last.map(|last| self.now.saturating_duration_since(last));

@@ -135,3 +135,38 @@ fn unknown_views_are_answered_with_the_known_ones() {
     let error = world.routers[0].show(world.now, &["ip", "ospf", "neigbor"]).unwrap_err();
     assert!(error.contains("`ip ospf neigbor`") && error.contains("ip ospf neighbor"), "{error}");
 }
+
+/// What a router's own LSAs are, who is helped, what is asked for wrongly.
+#[test]
+fn smaller_views() {
+    let mut world = World::row(2, 3);
+    assert!(world.run_until(Duration::from_secs(2), World::converged));
+    let show =
+        |world: &World, words: &str| world.routers[0].show(world.now, &words.split(' ').collect::<Vec<_>>());
+    let own = show(&world, "ip ospf database self-originate").unwrap();
+    assert!(own.contains("10.255.0.1     10.255.0.1 ") && !own.contains("10.255.0.2"), "{own}");
+    let all = show(&world, "ip ospf database").unwrap();
+    assert!(all.contains("10.255.0.2     10.255.0.2 "));
+    let helper = show(&world, "ip ospf graceful-restart helper").unwrap();
+    let wanted = "\n       OSPF Router with ID (10.255.0.1)\n\n Graceful restart helper support enabled.\n Strict LSA check \
+                  is enabled.\n Helper supported for Planned and Unplanned Restarts.\n Supported Graceful restart interval: \
+                  1800(in seconds).\n\n";
+    assert_eq!(helper, wanted);
+    let until = world.now + Duration::from_secs(60);
+    world.routers[0]
+        .interfaces
+        .get_mut(&10)
+        .unwrap()
+        .neighbours
+        .values_mut()
+        .for_each(|n| n.helped_until = Some(until));
+    let helper = show(&world, "ip ospf graceful-restart helper detail").unwrap();
+    assert!(
+        helper.contains("neighbours in graceful restart: 1\n   10.255.0.2(203.0.0.2) on gre0: 60 s left"),
+        "{helper}"
+    );
+    let none = show(&world, "ip ospf interface gre7").unwrap_err();
+    assert_eq!(none, "no interface `gre7` has OSPF; there are: em1, gre0");
+    let odd = show(&world, "ip ospf \u{1b}[31mred").unwrap_err();
+    assert!(odd.contains("`ip ospf \\u{1b}[31mred`"), "{odd}");
+}
