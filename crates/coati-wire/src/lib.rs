@@ -20,5 +20,6 @@ pub mod isakmp;
 pub mod ospf;
 pub mod pfkey;
 pub mod udp;
+pub mod xfrm;
 
 pub use error::WireError;

@@ -16,7 +16,7 @@ use coati_router::admin::AdminRequest;
 use coati_sim::{Conditions, World};
 use coati_wire::isakmp::{self, kind};
 use coati_wire::ospf::{Lsa, LsaBody, LsaKey, Packet};
-use coati_wire::{gre, icmp, ipv4, ipv6, udp};
+use coati_wire::{gre, icmp, ipv4, ipv6, udp, xfrm};
 
 const FILES: [&str; 5] = ["rc.conf", "racoon.conf", "psk.txt", "setkey.conf", "ospfd.conf"];
 
@@ -133,7 +133,51 @@ fn headers() -> io::Result<()> {
     let header = isakmp::Header { next_payload, ..header };
     write("isakmp", "made-all-payloads", &[&header.emit(body.len())[..], &body].concat())?;
     let many = [13u8, 0, 0, 4].repeat(65);
-    write("isakmp", "made-too-many", &[&header.emit(many.len())[..], &many].concat())
+    write("isakmp", "made-too-many", &[&header.emit(many.len())[..], &many].concat())?;
+    xfrm_messages()
+}
+
+/// What Linux says of an SA and a policy, and that keys are wanted.
+fn xfrm_messages() -> io::Result<()> {
+    use xfrm::{Algorithm, Attribute, Body, Message};
+    let write_all = |name: &str, list: Vec<(Body<'_>, Vec<Attribute<'_>>)>| {
+        let messages = list.into_iter().map(|(body, attributes)| Message::request(body, attributes).emit());
+        write("xfrm", name, &messages.collect::<Vec<_>>().concat())
+    };
+    let address = |last: u8| xfrm::Address::from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
+    let id = xfrm::Id { destination: address(1), spi: 0x1001, proto: 50 };
+    let info = xfrm::SaInfo { id, source: address(2), family: 2, reqid: 7, ..Default::default() };
+    let algorithm = |name, length, icv_bits| Algorithm { name, key: &[7; 36][..length], icv_bits };
+    let two = vec![
+        Attribute::Crypt(algorithm("cbc(aes)", 16, 0)),
+        Attribute::AuthTruncated(algorithm("hmac(sha256)", 32, 128)),
+        Attribute::Encap(xfrm::Encap {
+            kind: 2,
+            source_port: 4500,
+            destination_port: 4500,
+            ..Default::default()
+        }),
+        Attribute::Replay { sent: 1, received: 2, bitmap: 3 },
+    ];
+    let replay = xfrm::ReplayEsn { sent: 1 << 33, received: 5, window: 64, bitmap: vec![1, 2] };
+    let one = vec![Attribute::Aead(algorithm("rfc4106(gcm(aes))", 20, 128)), Attribute::ReplayEsn(replay)];
+    write_all(
+        "made-sas",
+        vec![(Body::NewSa(info), two), (Body::UpdateSa(info), one), (Body::Done(0), vec![])],
+    )?;
+    let template = xfrm::Template { id, source: address(2), family: 2, reqid: 7, ..Default::default() };
+    let policy = xfrm::PolicyInfo { index: 9, direction: 1, ..Default::default() };
+    let templates = || vec![Attribute::Templates(vec![template])];
+    write_all("made-policy", vec![(Body::NewPolicy(policy), templates())])?;
+    let acquire = xfrm::Acquire { id, source: address(2), policy, ..Default::default() };
+    write_all("made-acquire", vec![(Body::Acquire(acquire), templates())])?;
+    write_all("made-expire", vec![(Body::Expire(xfrm::Expire { info, hard: 1 }), vec![])])?;
+    let gone = xfrm::SaId { destination: address(1), spi: 0x1001, family: 2, proto: 50 };
+    let was = vec![Attribute::Sa(Box::new(info))];
+    write_all("made-gone", vec![(Body::DeleteSa(gone), was), (Body::FlushSas(50), vec![])])?;
+    let error = Body::Error { errno: 22, text: Some("Invalid mode") };
+    let flags = xfrm::flag::ACK_TLVS | xfrm::flag::CAPPED;
+    write("xfrm", "made-error", &Message { flags, sequence: 1, body: error, attributes: vec![] }.emit())
 }
 
 /// Steps of each kind; what they mean is said where the targets read them.

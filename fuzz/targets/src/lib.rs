@@ -23,7 +23,7 @@ pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
 pub use ipcomp::ipcomp;
 pub use ospf::{ospf_packets, ospf_session};
-pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp};
+pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp, xfrm};
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);
@@ -55,4 +55,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("setkey_conf", setkey_conf),
     ("site", site),
     ("udp", udp),
+    ("xfrm", xfrm),
 ];
