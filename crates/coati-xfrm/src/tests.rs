@@ -1,0 +1,557 @@
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use coati_sadb::{
+    Action, AuthAlgorithm, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification, Policy,
+    PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState,
+    Secret, Selector, Spi, Upper, Usage,
+};
+use coati_wire::xfrm::{self, Attribute, Body, Message, PolicyInfo, SaInfo};
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::{Kernel, Leftovers, OWN_INDEXES, OWN_SEQUENCE, Xfrm, policy, refusal_of, sa};
+
+const WALL: u64 = 1_700_000_000;
+
+/// As much of a kernel as a home can tell from the real one.
+#[derive(Default)]
+struct Tables {
+    /// Each as the message that it came with.
+    sas: Vec<(SaInfo, Vec<u8>)>,
+    policies: Vec<(PolicyInfo, Vec<u8>)>,
+    unasked: VecDeque<Vec<u8>>,
+    /// What it says to new SAs.
+    refuses: Option<i32>,
+    /// The next time it is listened to, something is lost.
+    overflows: bool,
+    /// After each request: whether there was an outbound policy.
+    protected: Vec<bool>,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Rc<RefCell<Tables>>);
+
+fn emit(body: Body<'_>) -> Vec<u8> {
+    Message { flags: 0, sequence: 0, body, attributes: Vec::new() }.emit()
+}
+
+impl Tables {
+    fn answer(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, i32> {
+        let (message, _) = Message::parse(bytes).unwrap();
+        match message.body {
+            Body::NewSa(info) | Body::UpdateSa(info) => {
+                if let Some(errno) = self.refuses {
+                    return Err(errno);
+                }
+                let there = self.sas.iter().position(|(old, _)| old.id == info.id);
+                match (message.body, there) {
+                    (Body::NewSa(_), Some(_)) => return Err(17),
+                    (Body::UpdateSa(_), None) => return Err(3),
+                    (_, Some(place)) => drop(self.sas.remove(place)),
+                    _ => {}
+                }
+                self.sas.push((info, bytes.to_vec()));
+                self.unasked.push_back(bytes.to_vec());
+            }
+            Body::AllocateSpi(mut range) => {
+                range.info.id.spi = 0xabcd;
+                let larval = emit(Body::NewSa(range.info));
+                self.sas.push((range.info, larval.clone()));
+                return Ok(vec![larval]);
+            }
+            Body::DeleteSa(id) => {
+                let before = self.sas.len();
+                self.sas.retain(|(info, _)| (info.id.destination, info.id.spi) != (id.destination, id.spi));
+                if self.sas.len() == before {
+                    return Err(3);
+                }
+                self.unasked.push_back(bytes.to_vec());
+            }
+            Body::GetSa(id) => {
+                let found = self.sas.iter().find(|(info, _)| info.id.spi == id.spi).ok_or(3)?;
+                return Ok(vec![shown(&found.1)]);
+            }
+            Body::DumpSas => return Ok(self.sas.iter().map(|(_, bytes)| shown(bytes)).collect()),
+            Body::FlushSas(_) => {
+                self.sas.clear();
+                self.unasked.push_back(bytes.to_vec());
+            }
+            Body::NewPolicy(mut info) | Body::UpdatePolicy(mut info) => {
+                let same = |(old, _): &(PolicyInfo, Vec<u8>)| {
+                    (old.selector, old.direction) == (info.selector, info.direction)
+                };
+                if let Some(place) = self.policies.iter().position(same) {
+                    if matches!(message.body, Body::NewPolicy(_)) {
+                        return Err(17);
+                    }
+                    info.index = self.policies.remove(place).0.index;
+                }
+                let body = Body::NewPolicy(info);
+                self.policies.push((info, Message { body, ..message }.emit()));
+                self.unasked.push_back(bytes.to_vec());
+            }
+            Body::DeletePolicy(id) => {
+                let before = self.policies.len();
+                let is_it = |info: &PolicyInfo| {
+                    info.direction == id.direction
+                        && if id.index == 0 { info.selector == id.selector } else { info.index == id.index }
+                };
+                self.policies.retain(|(info, _)| !is_it(info));
+                if self.policies.len() == before {
+                    return Err(2);
+                }
+                self.unasked.push_back(bytes.to_vec());
+            }
+            // The newest first.
+            Body::DumpPolicies => {
+                return Ok(self.policies.iter().rev().map(|(_, bytes)| bytes.clone()).collect());
+            }
+            _ => return Err(22),
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// As a dump has it.
+fn shown(bytes: &[u8]) -> Vec<u8> {
+    let (message, _) = Message::parse(bytes).unwrap();
+    let body = match message.body {
+        Body::UpdateSa(info) => Body::NewSa(info),
+        other => other,
+    };
+    Message { body, ..message }.emit()
+}
+
+impl Kernel for Fake {
+    fn ask(&mut self, request: &[u8]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
+        let mut tables = self.0.borrow_mut();
+        let (mut datagrams, errno) = match tables.answer(request) {
+            Ok(datagrams) => (datagrams, 0),
+            Err(errno) => (Vec::new(), errno),
+        };
+        let has_out = tables.policies.iter().any(|(info, _)| info.direction == 1);
+        tables.protected.push(has_out);
+        datagrams.push(emit(Body::Error { errno, text: None }));
+        Ok(datagrams.into_iter().map(Zeroizing::new).collect())
+    }
+
+    fn hear(&mut self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        let mut tables = self.0.borrow_mut();
+        if std::mem::take(&mut tables.overflows) {
+            tables.unasked.clear();
+            return Err(io::Error::from_raw_os_error(105));
+        }
+        Ok(tables.unasked.pop_front().map(Zeroizing::new))
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+
+fn address(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+fn gre(from: u8, to: u8) -> Selector {
+    Selector {
+        source: Prefix::host(address(from)),
+        source_port: Port::Any,
+        destination: Prefix::host(address(to)),
+        destination_port: Port::Any,
+        upper: Upper::GRE,
+    }
+}
+
+fn rule(level: Level) -> Rule {
+    Rule { proto: SaProto::Esp, mode: Mode::Transport, endpoints: None, level }
+}
+
+/// The seed's, of one direction.
+fn seeds(direction: Direction) -> Policy {
+    Policy {
+        id: PolicyId(0),
+        selector: if direction == Direction::Out { gre(1, 2) } else { gre(2, 1) },
+        direction,
+        priority: Priority::default(),
+        action: Action::Ipsec(vec![rule(Level::Unique(ReqId(0)))]),
+        usage: Usage::default(),
+    }
+}
+
+fn add(direction: Direction) -> Request {
+    Request::SpdAdd(Box::new(seeds(direction)))
+}
+
+fn esp(spi: u32, reqid: ReqId) -> Sa {
+    Sa {
+        id: SaId { source: address(1), destination: address(2), proto: SaProto::Esp, spi: Spi(spi) },
+        mode: Mode::Transport,
+        reqid,
+        enc: EncAlgorithm::AesCbc,
+        enc_key: Secret::new(vec![1; 16]),
+        auth: AuthAlgorithm::HmacSha256,
+        auth_key: Secret::new(vec![2; 32]),
+        replay_window: 64,
+        nat_t: None,
+        soft: Lifetime { add_seconds: 80, ..Lifetime::default() },
+        hard: Lifetime { add_seconds: 100, bytes: 1 << 40, ..Lifetime::default() },
+        state: SaState::Mature,
+        usage: Usage::default(),
+        sequence: 0,
+    }
+}
+
+fn home(kernel: &Fake) -> Xfrm<Fake> {
+    Xfrm::new(kernel.clone()).unwrap_or_else(|refusal| panic!("{refusal}")).0
+}
+
+fn one(home: &mut Xfrm<Fake>, request: Request) -> Reply {
+    home.requests(WALL, vec![request]).remove(0)
+}
+
+fn reqid_out(home: &Xfrm<Fake>) -> ReqId {
+    let out = home.policies().iter().find(|policy| policy.direction == Direction::Out).unwrap();
+    let Action::Ipsec(rules) = &out.action else { panic!("{out:?}") };
+    let Level::Unique(reqid) = rules[0].level else { panic!("{rules:?}") };
+    reqid
+}
+
+#[test]
+fn a_file_that_flushes_leaves_no_gap() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    let file = || vec![Request::Flush(None), Request::SpdFlush, add(Direction::Out), add(Direction::In)];
+    assert_eq!(home.requests(WALL, file()), [Reply::Done, Reply::Done, Reply::Done, Reply::Done]);
+    // One of somebody else, which the flush ends.
+    let other = Policy { selector: gre(7, 8), ..seeds(Direction::Out) };
+    let (mut info, attributes) = policy::message(&other).unwrap();
+    info.index = 9;
+    let bytes = Message::request(Body::NewPolicy(info), attributes).emit();
+    kernel.0.borrow_mut().policies.push((info, bytes));
+    kernel.0.borrow_mut().protected.clear();
+    assert_eq!(home.requests(WALL, file()), [Reply::Done, Reply::Done, Reply::Done, Reply::Done]);
+    assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
+    let directions: Vec<Direction> = home.policies().iter().map(|policy| policy.direction).collect();
+    assert_eq!(directions, [Direction::Out, Direction::In, Direction::Fwd]);
+    assert!(home.take_policies_changed());
+    // Without anything behind it, it ends all of them.
+    assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
+    assert_eq!(home.policies(), []);
+}
+
+#[test]
+fn a_policy_is_there_once() {
+    let mut home = home(&Fake::default());
+    assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
+    let again = Reply::Refused { refusal: Refusal::Exists };
+    assert_eq!(one(&mut home, add(Direction::Out)), again);
+    let flushed = vec![Request::SpdFlush, Request::SpdDelete(Box::new(gre(1, 2)), Direction::Out)];
+    assert_eq!(home.requests(WALL, flushed)[1], Reply::Refused { refusal: Refusal::NoPolicy });
+}
+
+#[test]
+fn an_in_policy_has_a_twin() {
+    let mut home = home(&Fake::default());
+    one(&mut home, add(Direction::In));
+    let [of_in, of_fwd] = home.policies() else { panic!() };
+    assert_eq!((of_fwd.direction, &of_fwd.action), (Direction::Fwd, &of_in.action));
+    let delete = Request::SpdDelete(Box::new(gre(2, 1)), Direction::In);
+    assert_eq!(one(&mut home, delete), Reply::Done);
+    assert_eq!(home.policies(), []);
+}
+
+#[test]
+fn an_sa_from_its_spi_to_its_end() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    home.requests(WALL, vec![add(Direction::Out)]);
+    let reqid = reqid_out(&home);
+    assert!(reqid.0 > ReqId::MANUAL_MAX);
+    assert!(!home.is_open(&gre(1, 2)));
+    let get = Request::GetSpi {
+        source: address(1),
+        destination: address(2),
+        proto: SaProto::Esp,
+        mode: Mode::Transport,
+        reqid,
+    };
+    assert_eq!(one(&mut home, get), Reply::Spi { spi: Spi(0xabcd) });
+    let Reply::Sas { sas } = one(&mut home, Request::Dump(None)) else { panic!() };
+    assert_eq!((sas[0].id.spi, sas[0].state, sas[0].reqid), (Spi(0xabcd), SaState::Larval, reqid));
+    assert!(!home.is_open(&gre(1, 2)));
+    let whole = esp(0xabcd, reqid);
+    assert_eq!(one(&mut home, Request::Update(Box::new(whole.clone()))), Reply::Done);
+    assert!(home.is_open(&gre(1, 2)));
+    assert!(!home.is_open(&gre(2, 1)));
+    assert_eq!(one(&mut home, Request::Get(whole.id)), Reply::Sas { sas: vec![whole.clone()] });
+    // The kernel says that it has come to its soft, then to its hard limit.
+    let info = kernel.0.borrow().sas[0].0;
+    for hard in [0, 1] {
+        kernel.0.borrow_mut().unasked.push_back(emit(Body::Expire(xfrm::Expire { info, hard })));
+        home.hear(WALL);
+        let Some(Notification::Expire(expire)) = home.poll_notification() else { panic!() };
+        assert_eq!((expire.id, expire.reqid, expire.hard), (whole.id, reqid, hard == 1));
+        assert_eq!(home.is_open(&gre(1, 2)), hard == 0);
+    }
+    // What it says of larval ones is nobody's business.
+    let larval = sa::larval(&SaId { spi: Spi(0), ..whole.id }, Mode::Transport, reqid);
+    kernel.0.borrow_mut().unasked.push_back(emit(Body::Expire(xfrm::Expire { info: larval, hard: 1 })));
+    home.hear(WALL);
+    assert_eq!(home.poll_notification(), None);
+}
+
+#[test]
+fn keys_are_wanted() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    home.requests(WALL, vec![add(Direction::Out)]);
+    let reqid = reqid_out(&home);
+    let (info, bytes) = kernel.0.borrow().policies[0].clone();
+    let (Message { attributes, .. }, _) = Message::parse(&bytes).unwrap();
+    let acquire = xfrm::Acquire {
+        id: xfrm::Id { destination: address(2).into(), spi: 0, proto: 50 },
+        source: address(1).into(),
+        packet: policy::selector(&gre(1, 2)),
+        policy: info,
+        ..xfrm::Acquire::default()
+    };
+    let message = Message { flags: 0, sequence: 0, body: Body::Acquire(acquire), attributes };
+    kernel.0.borrow_mut().unasked.push_back(message.emit());
+    home.hear(WALL);
+    let Some(Notification::Acquire(heard)) = home.poll_notification() else { panic!() };
+    assert_eq!((heard.source, heard.destination, heard.reqid), (address(1), address(2), reqid));
+    assert_eq!((heard.selector, heard.policy), (gre(1, 2), PolicyId(info.index)));
+    // When the kernel's word got lost, the larval SA that it waits for is found.
+    let larval = sa::larval(&SaId { spi: Spi(0), ..esp(0, reqid).id }, Mode::Transport, reqid);
+    kernel.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
+    kernel.0.borrow_mut().overflows = true;
+    home.hear(WALL);
+    assert_eq!(home.poll_notification(), Some(Notification::Acquire(heard)));
+    assert_eq!(home.poll_notification(), None);
+}
+
+#[test]
+fn a_crash_leaves_nothing_behind() {
+    let kernel = Fake::default();
+    let mut first = home(&kernel);
+    first.requests(WALL, vec![add(Direction::Out), add(Direction::In)]);
+    first.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
+    drop(first);
+    let (mut second, left) = Xfrm::new(kernel.clone()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    assert_eq!(left, Leftovers { sas: 1, policies: 3 });
+    assert!(kernel.0.borrow().sas.is_empty());
+    // The one that is wanted again is there all the time; its twin and the other go.
+    kernel.0.borrow_mut().protected.clear();
+    assert_eq!(second.requests(WALL, vec![add(Direction::Out)]), [Reply::Done]);
+    assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
+    assert_eq!(second.policies().len(), 1);
+}
+
+#[test]
+fn the_end_removes_what_was_made_here_alone() {
+    let kernel = Fake::default();
+    let foreign = policy::message(&Policy { selector: gre(7, 8), ..seeds(Direction::Out) }).unwrap().0;
+    kernel.0.borrow_mut().policies.push((foreign, emit(Body::NewPolicy(foreign))));
+    let theirs = esp(0x2002, ReqId(3));
+    let (info, attributes) = sa::message(&theirs).unwrap();
+    let bytes = Message::request(Body::NewSa(info), attributes).emit();
+    kernel.0.borrow_mut().sas.push((info, bytes));
+    let mut home = home(&kernel);
+    home.requests(WALL, vec![add(Direction::Out), add(Direction::In)]);
+    home.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
+    assert_eq!(kernel.0.borrow().sas[1].0.sequence, OWN_SEQUENCE);
+    assert!(kernel.0.borrow().policies[1..].iter().all(|(info, _)| OWN_INDEXES.contains(&info.index)));
+    home.clean_up();
+    let tables = kernel.0.borrow();
+    assert_eq!((tables.sas.len(), tables.policies.len()), (1, 1));
+    assert_eq!((tables.sas[0].0, tables.policies[0].0), (info, foreign));
+}
+
+#[test]
+fn what_the_kernel_lacks_has_a_name() {
+    let kernel = Fake::default();
+    kernel.0.borrow_mut().refuses = Some(93);
+    let refusal = Xfrm::new(kernel.clone()).err().unwrap();
+    assert_eq!(refusal.to_string(), "the kernel has no esp: load its module esp4");
+    kernel.0.borrow_mut().refuses = Some(2);
+    let refusal = Xfrm::new(kernel.clone()).err().unwrap().to_string();
+    assert!(refusal.contains("aes-cbc with hmac-sha1") && refusal.contains("echainiv"), "{refusal}");
+    kernel.0.borrow_mut().refuses = Some(1);
+    let refusal = Xfrm::new(kernel).err().unwrap().to_string();
+    assert!(refusal.contains("CAP_NET_ADMIN"), "{refusal}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_the_kernel_is_asked() {
+    let refused = |sa: Sa| refusal_of(&Request::Add(Box::new(sa))).map(|refusal| refusal.to_string());
+    let text = refused(Sa { enc_key: Secret::new(vec![1; 15]), ..esp(0x1001, ReqId(0)) });
+    assert_eq!(text.as_deref(), Some("aes-cbc has no keys of 120 bits"));
+    let text = refused(Sa { replay_window: 5000, ..esp(0x1001, ReqId(0)) });
+    assert_eq!(text.as_deref(), Some("a replay window of 5000 packets: the kernel has 4096 at the most"));
+    let text = refused(esp(255, ReqId(0)));
+    assert_eq!(text.as_deref(), Some("SPI 255 is reserved: 256 is the first to use"));
+    assert_eq!(refused(esp(256, ReqId(0))), None);
+}
+
+fn any_address() -> impl Strategy<Value = (bool, [u8; 16], [u8; 16])> {
+    (any::<bool>(), any::<[u8; 16]>(), any::<[u8; 16]>())
+}
+
+/// Two addresses of one family.
+fn ends((v6, a, b): (bool, [u8; 16], [u8; 16])) -> (IpAddr, IpAddr) {
+    let one = |bytes: [u8; 16]| match v6 {
+        true => IpAddr::from(bytes),
+        false => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+    };
+    (one(a), one(b))
+}
+
+prop_compose! {
+    fn any_sa()(
+        addresses in any_address(),
+        spi in 256u32..,
+        reqid in any::<u32>(),
+        tunnel in any::<bool>(),
+        algorithms in (0usize..4, 0usize..5),
+        key in any::<[u8; 64]>(),
+        replay_window in 0u32..=4096,
+        ports in proptest::option::of(any::<(u16, u16, bool)>()),
+        limits in any::<[u32; 8]>(),
+    ) -> Sa {
+        let (source, destination) = ends(addresses);
+        let enc = EncAlgorithm::ALL[algorithms.0];
+        let auth = if enc.is_aead() { AuthAlgorithm::None } else { AuthAlgorithm::ALL[algorithms.1] };
+        let lifetime = |l: &[u32]| Lifetime {
+            packets: l[0].into(),
+            bytes: l[1].into(),
+            add_seconds: l[2].into(),
+            use_seconds: l[3].into(),
+        };
+        Sa {
+            id: SaId { source, destination, proto: SaProto::Esp, spi: Spi(spi) },
+            mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
+            reqid: ReqId(reqid),
+            enc,
+            enc_key: Secret::new(key[..*enc.key_lengths().last().unwrap()].to_vec()),
+            auth,
+            auth_key: Secret::new(key[..auth.key_len()].to_vec()),
+            replay_window,
+            nat_t: ports.map(|(source_port, destination_port, non_ike_marker)| NatT {
+                source_port,
+                destination_port,
+                original: None,
+                non_ike_marker,
+            }),
+            soft: lifetime(&limits[..4]),
+            hard: lifetime(&limits[4..]),
+            state: SaState::Mature,
+            usage: Usage::default(),
+            sequence: 0,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_policy()(
+        addresses in any_address(),
+        lengths in (0u8..=32, 0u8..=32),
+        ports in any::<(Option<u16>, Option<u16>)>(),
+        upper in any::<u8>(),
+        direction in 0usize..3,
+        priority in any::<u32>(),
+        what in 0usize..3,
+        tunnels in proptest::collection::vec((any_address(), any::<bool>(), 0u32..3, 0usize..3), 1..6),
+    ) -> Policy {
+        let (source, destination) = ends(addresses);
+        let port = |port: Option<u16>| port.map_or(Port::Any, Port::Is);
+        let protos = [SaProto::Esp, SaProto::Ah, SaProto::Ipcomp];
+        let rules = tunnels.into_iter().map(|(addresses, tunnel, level, proto)| Rule {
+            proto: protos[proto],
+            mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
+            endpoints: tunnel.then(|| ends(addresses)),
+            level: [Level::Use, Level::Require, Level::Unique(ReqId(7))][level as usize],
+        });
+        Policy {
+            id: PolicyId(0),
+            selector: Selector {
+                source: Prefix::new(source, lengths.0).unwrap(),
+                source_port: port(ports.0),
+                destination: Prefix::new(destination, lengths.1).unwrap(),
+                destination_port: port(ports.1),
+                upper: if upper == 0 { Upper::Any } else { Upper::Proto(upper) },
+            },
+            direction: [Direction::In, Direction::Out, Direction::Fwd][direction],
+            priority: Priority(priority),
+            action: [Action::Discard, Action::None, Action::Ipsec(rules.collect())][what].clone(),
+            usage: Usage::default(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn sas_come_back_as_they_went(given in any_sa()) {
+        let Ok((info, attributes)) = sa::message(&given) else {
+            // Neither encryption nor integrity.
+            prop_assert_eq!((given.enc, given.auth), (EncAlgorithm::Null, AuthAlgorithm::None));
+            return Ok(());
+        };
+        let bytes = Message::request(Body::NewSa(info), attributes).emit();
+        let (message, _) = Message::parse(&bytes).unwrap();
+        let Body::NewSa(info) = message.body else { panic!() };
+        prop_assert_eq!(sa::sa_of(&info, &message.attributes, 0), Some(given));
+    }
+
+    #[test]
+    fn policies_come_back_as_they_went(given in any_policy()) {
+        let (info, attributes) = policy::message(&given).unwrap();
+        let bytes = Message::request(Body::NewPolicy(info), attributes).emit();
+        let (message, _) = Message::parse(&bytes).unwrap();
+        let Body::NewPolicy(info) = message.body else { panic!() };
+        prop_assert_eq!(policy::policy_of(&info, &message.attributes), Some(given));
+    }
+
+    #[test]
+    fn whatever_the_kernel_says_is_no_danger(datagrams in proptest::collection::vec(any_datagram(), 0..8)) {
+        let kernel = Fake::default();
+        let mut home = home(&kernel);
+        home.requests(WALL, vec![add(Direction::Out)]);
+        kernel.0.borrow_mut().unasked.extend(datagrams);
+        home.hear(WALL);
+        while home.poll_notification().is_some() {}
+    }
+}
+
+/// What is well-formed as a message, and otherwise any bytes.
+fn any_datagram() -> impl Strategy<Value = Vec<u8>> {
+    (0x10u16..0x20, any::<[u8; 280]>(), 0usize..=280).prop_map(|(kind, body, length)| {
+        let mut bytes = u32::try_from(16 + length).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend(&body[..length]);
+        bytes
+    })
+}
+
+#[test]
+fn a_peer_behind_a_nat_that_moves_is_followed() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    let nat_t = NatT { source_port: 4500, destination_port: 4500, ..NatT::default() };
+    let mut moving = Sa { nat_t: Some(nat_t), ..esp(0x1001, ReqId(1)) };
+    one(&mut home, Request::Add(Box::new(moving.clone())));
+    moving.nat_t = Some(NatT { destination_port: 1027, ..nat_t });
+    assert_eq!(one(&mut home, Request::Update(Box::new(moving.clone()))), Reply::Done);
+    assert_eq!(one(&mut home, Request::Get(moving.id)), Reply::Sas { sas: vec![moving] });
+    let bytes = kernel.0.borrow().sas[0].1.clone();
+    let (message, _) = Message::parse(&bytes).unwrap();
+    assert!(message.attributes.iter().any(|attribute| matches!(
+        attribute,
+        Attribute::Encap(encap) if (encap.kind, encap.destination_port) == (2, 1027)
+    )));
+}
