@@ -389,6 +389,9 @@ pub struct Status {
     pub pid: u32,
     /// When it started, Unix microseconds.
     pub started: u64,
+    /// Where SAs and policies live, and why there.
+    #[serde(default)]
+    pub dataplane: String,
     /// ISAKMP SAs.
     pub isakmp: Vec<IsakmpStatus>,
     /// Tunnels.

@@ -409,6 +409,12 @@ impl Control {
         &self.plane
     }
 
+    /// A kernel that has SPD and SAD may have said something.
+    pub fn handle_kernel(&mut self, now: Now) {
+        self.plane.hear(now.wall);
+        self.settle(now);
+    }
+
     /// A UDP datagram of IKE.
     pub fn handle_ike(&mut self, now: Now, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
         self.ike.handle_clock(now.at, now.wall);
@@ -544,9 +550,13 @@ impl Control {
                 self.events.push_back(ControlEvent::Tunnel { index, up });
                 self.tunnel_changed(now, index, up);
             }
+            PlaneEvent::Policies => self.ike.handle_policies(&self.plane.policies()),
             PlaneEvent::Notification(notification) => {
                 match &notification {
-                    Notification::Acquire(acquire) => self.ike.handle_acquire(now.at, acquire),
+                    Notification::Acquire(acquire) => {
+                        self.events.push_back(ControlEvent::Reached(Milestone::FirstPacket));
+                        self.ike.handle_acquire(now.at, acquire);
+                    }
                     Notification::Expire(expire) => self.ike.handle_expire(now.at, expire),
                     Notification::UnknownSpi { source, destination, spi } => {
                         self.ike.handle_unknown_spi(now.at, *source, *destination, *spi);
@@ -751,7 +761,7 @@ impl Control {
 
     /// Named counters that are not zero: packets of the data plane, then datagrams that IKE dropped.
     pub fn counters(&self) -> Vec<(String, u64)> {
-        let packets = self.plane.counters().all().into_iter().map(|(name, count)| (name.to_string(), count));
+        let packets = self.plane.counters().into_iter();
         let ike = self.ike.dropped().map(|(why, count)| (format!("ike: {why}"), count));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::dropped);
         let ospf = ospf.map(|(why, count)| (format!("ospf: {why}"), count));

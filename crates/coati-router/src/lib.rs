@@ -1,7 +1,7 @@
 //! One router, sans-IO: IKE, OSPF and routes composed as control, and the forwarder of packet batches.
 //!
 //! * [`Control`] is the control plane: the data plane's databases, IKE and OSPF, and what they tell each other.
-//! * [`Plane`] is the control side of the embedded data plane: SPD, SAD, tunnels, packets that wait for an SA.
+//! * [`Plane`] is the control side of the data plane: SPD, SAD, tunnels, packets that wait for an SA; or a kernel's.
 //! * [`Forwarder`] is its fast side: batches in, batches out, over an immutable snapshot.
 //!
 //! The daemon's threads and the simulator run the same ones; there is no second packet path.

@@ -1,4 +1,5 @@
-//! The control side of the embedded data plane: SPD, SAD and tunnels behind PF_KEY's vocabulary.
+//! SPD, SAD and tunnels behind PF_KEY's vocabulary: the control side of the embedded data plane, or a kernel's, which
+//! carries the packets then.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -9,9 +10,10 @@ use arc_swap::ArcSwap;
 use coati_config::site::Site;
 use coati_config::{Diagnostic, Severity};
 use coati_crypto::RandomSource;
-use coati_ipsec::{Counters, Packet, Sadb};
+use coati_ipsec::{Packet, Sadb};
 use coati_sadb::{
-    Notification, Policy, PolicyId, Port, Prefix, Refusal, Reply, Request, Selector, Spi, Upper,
+    Changes, Home, Notification, Policy, PolicyId, Port, Prefix, Refusal, Reply, Request, Selector, Spi,
+    Upper,
 };
 
 use crate::forwarder::{Forwarder, Tables, Tunnel};
@@ -28,17 +30,26 @@ pub enum PlaneEvent {
         /// Whether they can.
         up: bool,
     },
+    /// Policies are others, and nobody here may have asked for that.
+    Policies,
+}
+
+/// Where SPD and SAD are.
+enum Databases {
+    /// Here, with what sends packets that have waited for their SA.
+    Embedded(Box<(Sadb, Forwarder)>),
+    /// In a kernel.
+    Kernel(Box<dyn Home>),
 }
 
 /// SPD, SAD and tunnels, with a single owner.
 pub struct Plane {
-    sadb: Sadb,
+    databases: Databases,
     tables: Arc<ArcSwap<Tables>>,
     tunnels: Vec<(Tunnel, bool)>,
     has_inside: bool,
     /// Policies may have come or gone since [`Plane::take_policies_changed`].
     policies_changed: bool,
-    releasing: Forwarder,
     events: VecDeque<PlaneEvent>,
 }
 
@@ -48,13 +59,21 @@ impl Plane {
         let tables = Arc::new(ArcSwap::from_pointee(Tables::default()));
         let releasing = Forwarder::new(tables.clone(), randomness().as_mut());
         let sadb = Sadb::new(randomness());
+        Self::with(Databases::Embedded(Box::new((sadb, releasing))), tables)
+    }
+
+    /// The databases of a kernel, which carries the packets too.
+    pub fn in_kernel(home: Box<dyn Home>) -> Self {
+        Self::with(Databases::Kernel(home), Arc::default())
+    }
+
+    fn with(databases: Databases, tables: Arc<ArcSwap<Tables>>) -> Self {
         Self {
-            sadb,
+            databases,
             tables,
             tunnels: Vec::new(),
             has_inside: false,
             policies_changed: true,
-            releasing,
             events: VecDeque::new(),
         }
     }
@@ -82,14 +101,23 @@ impl Plane {
         self.tables.clone()
     }
 
-    /// The counters of all threads.
-    pub fn counters(&self) -> &Arc<Counters> {
-        self.sadb.counters()
+    /// Named counters of packets.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        match &self.databases {
+            Databases::Embedded(embedded) => {
+                let all = embedded.0.counters().all().into_iter();
+                all.map(|(name, count)| (name.to_string(), count)).collect()
+            }
+            Databases::Kernel(home) => home.counters(),
+        }
     }
 
     /// The policies in force.
     pub fn policies(&self) -> Vec<Policy> {
-        self.sadb.policies()
+        match &self.databases {
+            Databases::Embedded(embedded) => embedded.0.policies(),
+            Databases::Kernel(home) => home.policies().to_vec(),
+        }
     }
 
     /// Whether packets can leave through the tunnel of this index.
@@ -99,67 +127,113 @@ impl Plane {
 
     /// Carries a request out. `wall` is in Unix seconds.
     pub fn request(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
-        self.policies_changed |= changes_policies(&request);
-        let reply = self.sadb.request(now, wall, request);
-        self.publish();
-        reply
+        let none = || Reply::Refused { refusal: Refusal::Invalid("no answer".into()) };
+        self.requests(now, wall, vec![request]).pop().unwrap_or_else(none)
     }
 
-    /// Carries requests out as if at one moment; see [`Sadb::requests`].
+    /// Carries requests out as if at one moment; see [`Sadb::requests`] and [`Home::requests`].
     pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
         self.policies_changed |= requests.iter().any(changes_policies);
-        let replies = self.sadb.requests(now, wall, requests);
+        let replies = match &mut self.databases {
+            Databases::Embedded(embedded) => embedded.0.requests(now, wall, requests),
+            Databases::Kernel(home) => home.requests(wall, requests),
+        };
         self.publish();
         replies
     }
 
+    /// Takes what a kernel has said.
+    pub fn hear(&mut self, wall: u64) {
+        if let Databases::Kernel(home) = &mut self.databases {
+            home.hear(wall);
+        }
+        self.publish();
+    }
+
     /// Keeps a packet until its policy has an SA.
     pub fn hold(&mut self, now: Instant, policy: PolicyId, packet: Packet) {
-        self.sadb.hold(now, policy, packet);
+        if let Databases::Embedded(embedded) = &mut self.databases {
+            embedded.0.hold(now, policy, packet);
+        }
     }
 
     /// A packet thread met an SPI that nobody has.
     pub fn unknown_spi(&mut self, now: Instant, source: IpAddr, destination: IpAddr, spi: Spi) {
-        self.sadb.unknown_spi(now, source, destination, spi);
+        if let Databases::Embedded(embedded) = &mut self.databases {
+            embedded.0.unknown_spi(now, source, destination, spi);
+        }
     }
 
     /// Packets for the wire that have waited for their SA until now.
     pub fn take_released(&mut self, now: Instant, wall: u64) -> Vec<Packet> {
-        let mut batch = self.sadb.take_released();
+        let Databases::Embedded(embedded) = &mut self.databases else { return Vec::new() };
+        let (sadb, releasing) = embedded.as_mut();
+        let mut batch = sadb.take_released();
         let mut waiting = Vec::new();
-        self.releasing.release(&mut batch, &mut waiting, wall);
+        releasing.release(&mut batch, &mut waiting, wall);
         for (policy, packet) in waiting {
-            self.sadb.hold(now, policy, packet);
+            sadb.hold(now, policy, packet);
         }
         batch
     }
 
     /// The next thing to tell the control plane.
     pub fn poll_event(&mut self) -> Option<PlaneEvent> {
-        self.events.pop_front().or_else(|| self.sadb.poll_notification().map(PlaneEvent::Notification))
+        let databases = &mut self.databases;
+        self.events.pop_front().or_else(|| {
+            let notification = match databases {
+                Databases::Embedded(embedded) => embedded.0.poll_notification(),
+                Databases::Kernel(home) => home.poll_notification(),
+            };
+            notification.map(PlaneEvent::Notification)
+        })
     }
 
     /// When [`Plane::handle_timeout`] wants to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.sadb.next_timeout()
+        match &self.databases {
+            Databases::Embedded(embedded) => embedded.0.next_timeout(),
+            // A kernel has clocks of its own.
+            Databases::Kernel(_) => None,
+        }
     }
 
     /// Ends what has outlived its limits.
     pub fn handle_timeout(&mut self, now: Instant, wall: u64) {
-        self.sadb.handle_timeout(now, wall);
-        self.publish();
+        if let Databases::Embedded(embedded) = &mut self.databases {
+            embedded.0.handle_timeout(now, wall);
+            self.publish();
+        }
     }
 
     fn publish(&mut self) {
-        if !Arc::ptr_eq(self.sadb.snapshot(), &self.tables.load().ipsec) {
+        let stale = match &mut self.databases {
+            Databases::Embedded(embedded) => !Arc::ptr_eq(embedded.0.snapshot(), &self.tables.load().ipsec),
+            Databases::Kernel(home) => {
+                let Changes { sas, policies } = home.take_changes();
+                if policies {
+                    self.policies_changed = true;
+                    self.events.push_back(PlaneEvent::Policies);
+                }
+                sas || policies
+            }
+        };
+        if stale {
             self.publish_anew();
         }
     }
 
     fn publish_anew(&mut self) {
-        let snapshot = self.sadb.snapshot().clone();
+        let snapshot = match &self.databases {
+            Databases::Embedded(embedded) => embedded.0.snapshot().clone(),
+            Databases::Kernel(_) => Arc::default(),
+        };
         for (index, (tunnel, up)) in self.tunnels.iter_mut().enumerate() {
-            let now_up = snapshot.is_open(&outer_selector(tunnel));
+            let outer = outer_selector(tunnel);
+            let now_up = match &self.databases {
+                Databases::Embedded(_) => snapshot.is_open(&outer),
+                Databases::Kernel(home) => home.is_open(&outer),
+            };
             if now_up != *up {
                 *up = now_up;
                 self.events.push_back(PlaneEvent::Tunnel { index, up: now_up });

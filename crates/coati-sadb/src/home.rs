@@ -2,7 +2,8 @@
 
 use crate::{Notification, Policy, Reply, Request, Selector};
 
-/// The SPD and SAD of a kernel. The embedded data plane, which also carries packets, is driven directly.
+/// The SPD and SAD of a kernel. The embedded data plane, which also carries packets, is driven directly. Dropped, it
+/// removes the SAs and policies that were made through it, and no others.
 pub trait Home {
     /// Carries requests out, in their order, and as far as it can as if at one moment: policies that are flushed and
     /// added again are there all the time. `wall` is in Unix seconds.
@@ -14,8 +15,8 @@ pub trait Home {
     /// The next thing it has said.
     fn poll_notification(&mut self) -> Option<Notification>;
 
-    /// Whether policies may be others since the last call, whoever has changed them.
-    fn take_policies_changed(&mut self) -> bool;
+    /// What may be otherwise since the last call, whoever has changed it.
+    fn take_changes(&mut self) -> Changes;
 
     /// The policies in force, in the order they are looked at.
     fn policies(&self) -> &[Policy];
@@ -25,7 +26,13 @@ pub trait Home {
 
     /// Named counters.
     fn counters(&self) -> Vec<(String, u64)>;
+}
 
-    /// Removes the SAs and policies that were made through it, and no others.
-    fn clean_up(&mut self);
+/// What may be otherwise than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Which SAs can be used.
+    pub sas: bool,
+    /// Policies.
+    pub policies: bool,
 }

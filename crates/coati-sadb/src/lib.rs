@@ -15,7 +15,7 @@ mod secret;
 mod selector;
 
 pub use algorithm::{AuthAlgorithm, EncAlgorithm};
-pub use home::Home;
+pub use home::{Changes, Home};
 pub use message::{Acquire, Expire, Notification, Refusal, Reply, Request};
 pub use policy::{Action, Bundle, Direction, Level, Policy, PolicyId, Priority, Rule};
 pub use sa::{Lifetime, Mode, NatT, ReqId, Sa, SaId, SaProto, SaState, Spi, Usage};

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use coati_sadb::{
-    Acquire, Action, AuthAlgorithm, Direction, EncAlgorithm, Expire, Home, Level, Lifetime, Mode,
+    Acquire, Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Expire, Home, Level, Lifetime, Mode,
     Notification, Policy, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret, Selector,
     Spi, Usage,
 };
@@ -67,7 +67,7 @@ struct Known {
 }
 
 /// The kernel's databases, and what is known of them.
-pub struct Xfrm<K> {
+pub struct Xfrm<K: Kernel> {
     kernel: K,
     sas: BTreeMap<Name, Known>,
     /// In the order they are looked at.
@@ -76,7 +76,7 @@ pub struct Xfrm<K> {
     /// Policies that go when the requests under way are carried out.
     doomed: Vec<PolicyInfo>,
     policies_stale: bool,
-    policies_changed: bool,
+    changes: Changes,
     /// Whether the ACQUIREs that nobody has heard were looked for.
     has_begun: bool,
     next_reqid: u32,
@@ -104,7 +104,7 @@ impl<K: Kernel> Xfrm<K> {
             own_policies: HashSet::new(),
             doomed: Vec::new(),
             policies_stale: true,
-            policies_changed: true,
+            changes: Changes { sas: true, policies: true },
             has_begun: false,
             next_reqid: ReqId::MANUAL_MAX + 1,
             next_index: *OWN_INDEXES.start(),
@@ -188,6 +188,7 @@ impl<K: Kernel> Xfrm<K> {
     /// Learns which SAs there are; the names of those that were made here.
     fn look_at_sas(&mut self) -> Result<Vec<SaId>, Refusal> {
         self.sas.clear();
+        self.changes.sas = true;
         let mut own = Vec::new();
         for (info, found) in self.dump_sas(0)? {
             let Some(found) = found.filter(|found| found.state != SaState::Larval) else { continue };
@@ -204,6 +205,7 @@ impl<K: Kernel> Xfrm<K> {
         let is_own = info.sequence == OWN_SEQUENCE;
         let known = Known { source: id.source, reqid: ReqId(info.reqid), mode, is_own };
         self.sas.insert(what_tells(&id), known);
+        self.changes.sas = true;
     }
 
     fn dump_policies(&mut self) -> Result<Vec<(PolicyInfo, Option<Policy>)>, Refusal> {
@@ -375,12 +377,13 @@ impl<K: Kernel> Xfrm<K> {
                 if let (Some(destination), Some(proto)) =
                     (gone.destination.ip(gone.family), protocol(gone.proto))
                 {
-                    self.sas.remove(&(destination, proto, Spi(gone.spi)));
+                    self.changes.sas |= self.sas.remove(&(destination, proto, Spi(gone.spi))).is_some();
                 }
             }
             Body::FlushSas(number) => {
                 let proto = protocol(*number);
                 self.sas.retain(|(_, known, _), _| proto.is_some_and(|proto| proto != *known));
+                self.changes.sas = true;
             }
             Body::Expire(expire) => self.expired(&expire.info, expire.hard != 0, wall),
             Body::Acquire(acquire) => self.wanted(acquire, &message.attributes),
@@ -399,6 +402,7 @@ impl<K: Kernel> Xfrm<K> {
             false => self.sas.contains_key(&what_tells(&id)),
         };
         if is_known {
+            self.changes.sas = true;
             let current = sa::used(info, wall);
             let expire = Expire { id, reqid: ReqId(info.reqid), hard, current };
             self.notifications.push_back(Notification::Expire(expire));
@@ -463,7 +467,7 @@ impl<K: Kernel> Xfrm<K> {
     fn look_anew(&mut self) {
         let _ = self.look_at_sas();
         self.look_at_policies();
-        self.policies_changed = true;
+        self.changes.policies = true;
         self.hear_missed();
     }
 
@@ -509,7 +513,7 @@ impl<K: Kernel> Home for Xfrm<K> {
         }
         if self.policies_stale {
             self.look_at_policies();
-            self.policies_changed = true;
+            self.changes.policies = true;
         }
     }
 
@@ -517,8 +521,8 @@ impl<K: Kernel> Home for Xfrm<K> {
         self.notifications.pop_front()
     }
 
-    fn take_policies_changed(&mut self) -> bool {
-        std::mem::take(&mut self.policies_changed)
+    fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
     }
 
     fn policies(&self) -> &[Policy] {
@@ -547,8 +551,10 @@ impl<K: Kernel> Home for Xfrm<K> {
     fn counters(&self) -> Vec<(String, u64)> {
         self.kernel.counters()
     }
+}
 
-    fn clean_up(&mut self) {
+impl<K: Kernel> Drop for Xfrm<K> {
+    fn drop(&mut self) {
         let own: Vec<Name> =
             self.sas.iter().filter(|(_, known)| known.is_own).map(|(name, _)| *name).collect();
         for (destination, proto, spi) in own {

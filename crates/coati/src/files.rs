@@ -16,6 +16,8 @@ use coati_config::racoon::{Included, IncludedFiles, ModeCfg, RacoonConf};
 use coati_config::site::{LONGEST_BANNER, LONGEST_KEY_ID, Site, SiteFiles};
 use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
+use crate::dataplane::Dataplane;
+
 /// The files that a folder may hold, psk.txt aside.
 const NAMES: [&str; 5] = ["rc.conf", "racoon.conf", "setkey.conf", "ospfd.conf", "frr.conf"];
 
@@ -26,12 +28,14 @@ pub struct Place {
     pub dir: PathBuf,
     /// racoon.conf, when it is not the one in the folder: `racoon -f FILE`.
     pub racoon_conf: Option<PathBuf>,
+    /// Where what they say has to be possible.
+    pub dataplane: Dataplane,
 }
 
 impl Place {
     /// The site there, and the remarks on its files.
     pub fn read(&self, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
-        read_from(&self.dir, self.racoon_conf.as_deref(), purpose)
+        read_from(&self.dir, self.racoon_conf.as_deref(), purpose, self.dataplane)
     }
 }
 
@@ -46,26 +50,38 @@ pub enum Purpose {
 
 /// The site in `dir`, and the remarks on its files.
 pub fn read(dir: &Path, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
-    read_from(dir, None, purpose)
+    read_from(dir, None, purpose, Dataplane::default())
 }
 
 fn read_from(
     dir: &Path,
     racoon_conf: Option<&Path>,
     purpose: Purpose,
+    dataplane: Dataplane,
 ) -> io::Result<(Site, Vec<Diagnostic>)> {
     let (files, problems) = texts_from(dir, racoon_conf, purpose)?;
-    let (site, mut remarks) = understand(&files);
+    let (site, mut remarks) = understand_for(&files, dataplane);
     remarks.extend(problems);
     Ok((site, remarks))
 }
 
 /// What the files say, and what is wrong with them, certificates included.
 pub fn understand(files: &SiteFiles) -> (Site, Vec<Diagnostic>) {
+    understand_for(files, Dataplane::default())
+}
+
+fn understand_for(files: &SiteFiles, dataplane: Dataplane) -> (Site, Vec<Diagnostic>) {
     let (site, mut remarks) = Site::read(files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     remarks.extend(coati_router::credentials_remarks(&site, now));
-    remarks.extend(coati_router::statements_remarks(&site));
+    match dataplane {
+        Dataplane::Embedded => remarks.extend(coati_router::statements_remarks(&site)),
+        // The rest the kernel itself says.
+        Dataplane::Xfrm => remarks.extend(site.statements.iter().filter_map(|statement| {
+            let refusal = coati_xfrm::refusal_of(&statement.request)?;
+            Some(statement.origin.remark(Severity::Error, refusal.to_string()))
+        })),
+    }
     (site, remarks)
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod clock;
 mod daemon;
+mod dataplane;
 mod files;
 mod import;
 mod lab;

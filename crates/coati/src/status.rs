@@ -149,6 +149,9 @@ pub fn text(status: &Status) -> String {
     let mut line = |name: &str, what: String| {
         let _ = writeln!(out, "  {name:<11}{what}");
     };
+    if !status.dataplane.is_empty() {
+        line("dataplane", status.dataplane.clone());
+    }
     for sa in &status.isakmp {
         let state = if sa.state == 9 { "established" } else { "in negotiation" };
         line("IKE", format!("{} - {}  {state}", sa.local, sa.remote));

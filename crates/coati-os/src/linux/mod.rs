@@ -7,3 +7,4 @@ mod offload;
 pub mod process;
 pub mod raw;
 pub mod tun;
+pub mod xfrm;

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    GreIOFlags, InfoData, InfoGre, InfoGre6, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope,
@@ -36,6 +37,23 @@ pub struct Link {
     pub point_to_point: bool,
     /// Can multicast.
     pub multicast: bool,
+    /// What was written to it, see [`Netlink::set_alias`]; empty when nothing was.
+    pub alias: String,
+}
+
+/// A GRE tunnel of the kernel's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gre {
+    /// Name of its interface.
+    pub name: String,
+    /// Outer address of this side.
+    pub local: IpAddr,
+    /// Outer address of the other side, of the same family.
+    pub remote: IpAddr,
+    /// TTL of outer headers.
+    pub ttl: u8,
+    /// Key that both sides use, when there is one.
+    pub key: Option<u32>,
 }
 
 /// An address on an interface.
@@ -76,6 +94,10 @@ pub type Paths = Option<Vec<(Ipv4Addr, u32)>>;
 
 /// Routes that one call of the kernel changes: its answers, should all fail, fit into a socket's usual buffer.
 const BATCH: usize = 64;
+
+/// From linux/if_tunnel.h and linux/ip6_tunnel.h.
+const IFLA_GRE_FLAGS: u16 = 13;
+const IP6_TNL_F_IGN_ENCAP_LIMIT: u32 = 1;
 
 /// RTPROT_OSPF.
 pub const PROTOCOL_OSPF: u8 = 188;
@@ -164,6 +186,52 @@ impl Netlink {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
         ]));
         self.request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
+    }
+
+    /// Makes a GRE tunnel; it is down and has no address.
+    pub fn add_gre(&mut self, gre: &Gre) -> io::Result<()> {
+        let (kind, data) = match (gre.local, gre.remote) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                let mut list = vec![InfoGre::Local(local), InfoGre::Remote(remote), InfoGre::Ttl(gre.ttl)];
+                if let Some(key) = gre.key {
+                    list.extend([InfoGre::IFlags(GreIOFlags::Key), InfoGre::OFlags(GreIOFlags::Key)]);
+                    list.extend([InfoGre::IKey(key), InfoGre::OKey(key)]);
+                }
+                (InfoKind::GreTun, InfoData::GreTun(list))
+            }
+            (IpAddr::V6(local), IpAddr::V6(remote)) => {
+                // Without the option that limits nested tunnels: others do not know it.
+                let flags = DefaultNla::new(IFLA_GRE_FLAGS, IP6_TNL_F_IGN_ENCAP_LIMIT.to_ne_bytes().to_vec());
+                let mut list = vec![InfoGre6::Local(local), InfoGre6::Remote(remote), InfoGre6::Ttl(gre.ttl)];
+                list.push(InfoGre6::Other(flags));
+                if let Some(key) = gre.key {
+                    list.extend([InfoGre6::IFlags(GreIOFlags::Key), InfoGre6::OFlags(GreIOFlags::Key)]);
+                    list.extend([InfoGre6::IKey(key), InfoGre6::OKey(key)]);
+                }
+                (InfoKind::GreTun6, InfoData::GreTun6(list))
+            }
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(gre.name.clone()));
+        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
+        self.request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
+    }
+
+    /// Removes an interface; that it is gone already is no error.
+    pub fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        match self.request(RouteNetlinkMessage::DelLink(link), NLM_F_ACK) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Writes something to an interface that the kernel keeps for people and programs.
+    pub fn set_alias(&mut self, index: u32, alias: &str) -> io::Result<()> {
+        let attributes = vec![LinkAttribute::IfAlias(alias.to_owned())];
+        self.set_link(index, attributes, LinkFlags::empty(), LinkFlags::empty())
     }
 
     /// Moves an interface to the network namespace of process `pid`, under this name.
@@ -349,11 +417,13 @@ fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
         loopback: flags.contains(LinkFlags::Loopback),
         point_to_point: flags.contains(LinkFlags::Pointopoint),
         multicast: flags.contains(LinkFlags::Multicast),
+        alias: String::new(),
     };
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => found.name = name.clone(),
             LinkAttribute::Mtu(mtu) => found.mtu = *mtu,
+            LinkAttribute::IfAlias(alias) => found.alias = alias.clone(),
             _ => {}
         }
     }

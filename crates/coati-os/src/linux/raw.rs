@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
+use coati_wire::xfrm;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Packets that one system call carries at the most.
@@ -390,6 +391,44 @@ pub fn ike_socket(address: IpAddr, port: u16) -> io::Result<std::net::UdpSocket>
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     socket.bind(&SocketAddr::new(address, port).into())?;
     Ok(socket.into())
+}
+
+/// Lets the kernel take the ESP that comes to this socket (RFC 3948), and leave IKE to it.
+pub fn let_kernel_take_esp(socket: &std::net::UdpSocket) -> io::Result<()> {
+    const UDP_ENCAP: libc::c_int = 100;
+    let kind = libc::c_int::from(xfrm::encap::ESP_IN_UDP);
+    set_option(socket.as_fd(), libc::IPPROTO_UDP, UDP_ENCAP, &kind.to_ne_bytes())
+}
+
+/// Lets what this socket sends and receives pass the kernel's policies by: IKE has to come through before there are SAs.
+/// Needs CAP_NET_ADMIN.
+pub fn pass_policies_by(socket: &std::net::UdpSocket) -> io::Result<()> {
+    const IP_XFRM_POLICY: libc::c_int = 17;
+    const IPV6_XFRM_POLICY: libc::c_int = 35;
+    let (level, option, family) = match socket.local_addr()?.is_ipv4() {
+        true => (libc::IPPROTO_IP, IP_XFRM_POLICY, xfrm::family::INET),
+        false => (libc::IPPROTO_IPV6, IPV6_XFRM_POLICY, xfrm::family::INET6),
+    };
+    for direction in [xfrm::direction::IN, xfrm::direction::OUT] {
+        let selector = xfrm::Selector { family, ..xfrm::Selector::default() };
+        let action = xfrm::action::ALLOW;
+        let policy = xfrm::PolicyInfo { selector, direction, action, ..xfrm::PolicyInfo::default() };
+        set_option(socket.as_fd(), level, option, &policy.bytes())?;
+    }
+    Ok(())
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open, and the value is as long as is said and outlives the call, which only reads it.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), length) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// An AF_PACKET socket that sees every packet of one interface, both ways, Ethernet header included.

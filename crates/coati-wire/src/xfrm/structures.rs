@@ -327,3 +327,12 @@ structure! {
         hard: u8 = u8 pad 7,
     }
 }
+
+impl PolicyInfo {
+    /// Its bytes alone, as a socket takes them for a policy of its own (`IP_XFRM_POLICY`).
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append(&mut bytes);
+        bytes
+    }
+}

@@ -14,6 +14,7 @@ mod racoon;
 mod reload;
 mod run;
 mod threads;
+mod xfrm;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
@@ -42,6 +43,7 @@ pub use racoon::run as racoon;
 
 use crate::client::SOCKET_PATHS;
 use crate::clock::unix_seconds;
+use crate::dataplane::Dataplane;
 use crate::files::{self, Place, Purpose};
 use admin::{AdminServer, AdminSocket};
 use debug_keys::DebugKeys;
@@ -50,7 +52,7 @@ use kernel::Kernel;
 use log::{Level, Log, LogForm, LogTarget};
 use logins::Logins;
 use memory::MemoryFile;
-use run::{Daemon, EspOnIkePort, Parts};
+use run::{Carried, Daemon, EspOnIkePort, Parts};
 use threads::{Receivers, ToControl};
 
 /// Arguments of `coati up`.
@@ -77,6 +79,9 @@ pub struct UpArgs {
     /// reads them can read all traffic; log and status say so all the time.
     #[arg(long, value_name = "FOLDER")]
     debug_keys: Option<PathBuf>,
+    /// Where SAs, policies and tunnels live.
+    #[arg(long, value_enum, default_value_t, value_name = "HOME")]
+    dataplane: Dataplane,
 }
 
 /// What a start is told by the command line.
@@ -106,7 +111,7 @@ struct Start {
 pub fn up(args: &UpArgs) -> ExitCode {
     coati_os::process::forbid_core_dumps();
     let start = Start {
-        place: Place { dir: args.dir.clone(), racoon_conf: None },
+        place: Place { dir: args.dir.clone(), racoon_conf: None, dataplane: args.dataplane },
         sockets: args.sockets.clone(),
         state: args.state.clone().or_else(|| args.sockets.is_empty().then(|| memory::USUAL_PLACE.into())),
         log: args.log.clone().map(|path| LogTarget::File(path, false)),
@@ -266,45 +271,39 @@ impl Start {
             remote: tunnel.remote,
             key: tunnel.key,
         });
-        let mut plane = Plane::new(randomness);
+        let (mut plane, kernel_news) = match self.place.dataplane {
+            Dataplane::Embedded => (Plane::new(randomness), None),
+            Dataplane::Xfrm => xfrm::open(&mut log).map(|(plane, news)| (plane, Some(news)))?,
+        };
         apply_statements(&mut plane, &site)?;
         plane.add_tunnels(tunnels);
-        let raw = |protocol, name| {
-            RawSocket::new(protocol).map_err(while_doing(format!("a raw socket for {name}")))
+        let raw = match self.place.dataplane {
+            Dataplane::Embedded => Some(RawSockets::open(&site)?),
+            Dataplane::Xfrm => None,
         };
-        let esp = Arc::new(raw(50, "ESP (protocol 50)")?);
-        let gre = Arc::new(raw(47, "GRE (protocol 47)")?);
-        let v6 = raw_v6(&site)?;
-        let wire = Wire { v4: esp.clone(), v6: v6.first().map(|(_, _, socket)| socket.clone()) };
         let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
         let strict = site.racoon.as_ref().is_some_and(|racoon| racoon.listen.strict_address);
-        let (ike, natt) = ike_sockets(self.ike_addresses(&site), strict, &mut log)?;
-        let natt_receiving = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
-        let mut tuns = Vec::new();
-        for tunnel in &site.rc.tunnels {
-            tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel, &site.rc.addresses_v6)?));
-        }
-        let mut inside = None;
-        if coati_router::needs_inside(&site) {
-            let (tun, index) = make_inside(&mut netlink, &site)?;
-            tuns.push(Arc::new(tun));
-            plane.add_inside();
-            inside = Some(index);
-        }
-        if !tuns.is_empty() {
-            // gateway_enable's work; files::read said so when rc.conf does not have it.
-            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
-                .map_err(while_doing("net.ipv4.ip_forward=1"))?;
-            if site
-                .rc
-                .tunnels
-                .iter()
-                .any(|tunnel| site.rc.addresses_v6.iter().any(|(name, ..)| *name == tunnel.name))
-            {
-                // ipv6_gateway_enable's work.
-                std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
-                    .map_err(while_doing("net.ipv6.conf.all.forwarding=1"))?;
+        let (ike, natt) = self.ike_sockets(&site, strict, &mut log)?;
+        let (mut tuns, mut inside, mut gre) = (Vec::new(), None, None);
+        match self.place.dataplane {
+            Dataplane::Embedded => {
+                for tunnel in &site.rc.tunnels {
+                    tuns.push(Arc::new(make_tunnel(&mut netlink, tunnel, &site.rc.addresses_v6)?));
+                }
+                if coati_router::needs_inside(&site) {
+                    let (tun, index) = make_inside(&mut netlink, &site)?;
+                    tuns.push(Arc::new(tun));
+                    plane.add_inside();
+                    inside = Some(index);
+                }
             }
+            Dataplane::Xfrm => {
+                xfrm::check_protected(&site, &plane.policies())?;
+                gre = Some(xfrm::GreTunnels::make(&site, &mut log)?);
+            }
+        }
+        if !tuns.is_empty() || gre.is_some() && !site.rc.tunnels.is_empty() {
+            forward_packets(&site)?;
         }
         let (memory, unread) = MemoryFile::open(self.state.clone(), (user, group));
         if let Some(error) = unread {
@@ -326,12 +325,7 @@ impl Start {
         wake.set_nonblocking(true)?;
         let (stop, stop_reader) = UnixStream::pair()?;
         let to_control = ToControl { sender, wake };
-        let forwarder = || Forwarder::new(plane.tables(), randomness().as_mut());
         let mut joins = Vec::new();
-        for (index, tun) in tuns.iter().enumerate() {
-            let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
-            joins.push(threads::outgoing(index, tun.clone(), wire.clone(), forwarder(), control, stop)?);
-        }
         let (jobs, jobs_receiver) = channel();
         let jobs_receiver = Arc::new(Mutex::new(jobs_receiver));
         for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
@@ -339,17 +333,25 @@ impl Start {
         }
         let hooks = Hooks::start(&to_control, hooks::TIME_LIMIT)?;
         let logins = Logins::start(&to_control)?;
-        let sockets = Receivers { v4: [esp, gre], v6 };
-        joins.push(threads::incoming(
-            sockets,
-            natt_receiving,
-            tuns.clone(),
-            forwarder(),
-            to_control,
-            stop_reader,
-        )?);
-        let tuns = tuns.into_iter().map(TunWriter::new).collect();
-        let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
+        let carried = match raw {
+            Some(raw) => {
+                let forwarder = || Forwarder::new(plane.tables(), randomness().as_mut());
+                for (index, tun) in tuns.iter().enumerate() {
+                    let (control, stop) = (to_control.another()?, stop_reader.try_clone()?);
+                    let wire = raw.wire.clone();
+                    joins.push(threads::outgoing(index, tun.clone(), wire, forwarder(), control, stop)?);
+                }
+                let natt = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
+                let tuns_in = tuns.clone();
+                let incoming =
+                    threads::incoming(raw.receivers, natt, tuns_in, forwarder(), to_control, stop_reader)?;
+                joins.push(incoming);
+                let tuns = tuns.into_iter().map(TunWriter::new).collect();
+                let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
+                Some(Carried { wire: raw.wire, esp_on_ike_port })
+            }
+            None => None,
+        };
         let mut control = Control::new(&site, plane, randomness);
         let debug_keys = match &self.debug_keys {
             Some(dir) => {
@@ -367,10 +369,11 @@ impl Start {
             start: self,
             site,
             control,
-            wire,
+            carried,
+            gre,
+            kernel_news,
             ike,
             natt,
-            esp_on_ike_port,
             jobs,
             kernel,
             admin,
@@ -423,10 +426,42 @@ fn raw_v6(site: &Site) -> io::Result<Vec<(Ipv6Addr, u8, Arc<RawSocket>)>> {
     Ok(list)
 }
 
-/// Loads setkey.conf. What `setkey -f` goes on after was said when the files were read.
+/// The raw sockets of the embedded data plane.
+struct RawSockets {
+    wire: Wire,
+    receivers: Receivers,
+}
+
+impl RawSockets {
+    fn open(site: &Site) -> io::Result<Self> {
+        let raw = |protocol, name| {
+            RawSocket::new(protocol).map(Arc::new).map_err(while_doing(format!("a raw socket for {name}")))
+        };
+        let esp = raw(50, "ESP (protocol 50)")?;
+        let gre = raw(47, "GRE (protocol 47)")?;
+        let v6 = raw_v6(site)?;
+        let wire = Wire { v4: esp.clone(), v6: v6.first().map(|(_, _, socket)| socket.clone()) };
+        Ok(Self { wire, receivers: Receivers { v4: [esp, gre], v6 } })
+    }
+}
+
+/// gateway_enable's and ipv6_gateway_enable's work; files::read said so when rc.conf does not have them.
+fn forward_packets(site: &Site) -> io::Result<()> {
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(while_doing("net.ipv4.ip_forward=1"))?;
+    let has_v6 = |tunnel: &GreTunnel| site.rc.addresses_v6.iter().any(|(name, ..)| *name == tunnel.name);
+    if site.rc.tunnels.iter().any(has_v6) {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+            .map_err(while_doing("net.ipv6.conf.all.forwarding=1"))?;
+    }
+    Ok(())
+}
+
+/// Loads setkey.conf, as if at one moment. What `setkey -f` goes on after was said when the files were read.
 fn apply_statements(plane: &mut Plane, site: &Site) -> io::Result<()> {
-    for statement in &site.statements {
-        match plane.request(Instant::now(), unix_seconds(), statement.request.clone()) {
+    let requests = site.statements.iter().map(|statement| statement.request.clone()).collect();
+    let replies = plane.requests(Instant::now(), unix_seconds(), requests);
+    for (statement, reply) in site.statements.iter().zip(replies) {
+        match reply {
             Reply::Refused { refusal: Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy } => {}
             Reply::Refused { refusal } => {
                 return Err(io::Error::new(
@@ -453,18 +488,26 @@ fn make_tunnel(
     set_fallback_aside(netlink, &tunnel.name)?;
     let tun = Tun::create(&tunnel.name).map_err(doing())?;
     let link = netlink.link(&tunnel.name).map_err(doing())?;
-    netlink.set_mtu(link.index, tunnel.mtu.unwrap_or(1400)).map_err(doing())?;
+    dress_tunnel(netlink, link.index, tunnel, inside_v6).map_err(doing())?;
+    Ok(tun)
+}
+
+/// Gives a tunnel's interface its MTU and addresses, and takes it up.
+fn dress_tunnel(
+    netlink: &mut Netlink,
+    index: u32,
+    tunnel: &GreTunnel,
+    inside_v6: &[(String, Ipv6Addr, u8)],
+) -> io::Result<()> {
+    netlink.set_mtu(index, tunnel.mtu.unwrap_or(1400))?;
     let (local, peer) = (IpAddr::V4(tunnel.address), Some(IpAddr::V4(tunnel.peer)));
-    let address = Address { index: link.index, local, peer, prefix_len: tunnel.prefix_len };
-    netlink.add_address(&address).map_err(doing())?;
+    netlink.add_address(&Address { index, local, peer, prefix_len: tunnel.prefix_len })?;
     for (_, local, prefix_len) in inside_v6.iter().filter(|(name, _, _)| *name == tunnel.name) {
         let local = IpAddr::V6(*local);
-        let address = Address { index: link.index, local, peer: None, prefix_len: *prefix_len };
-        netlink.add_address(&address).map_err(doing())?;
+        netlink.add_address(&Address { index, local, peer: None, prefix_len: *prefix_len })?;
     }
-    netlink.set_multicast(link.index).map_err(doing())?;
-    netlink.set_up(link.index, true).map_err(doing())?;
-    Ok(tun)
+    netlink.set_multicast(index)?;
+    netlink.set_up(index, true)
 }
 
 /// The interface for policies in tunnel mode, and its index. Its MTU is what fits through every tunnel, so that the kernel
@@ -546,8 +589,18 @@ fn near_end(policy: &Policy) -> Option<IpAddr> {
     tunnel.map(|(near, _)| near).or(host)
 }
 
-fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<UdpSocket> {
-    coati_os::raw::ike_socket(address, port).map_err(|error| {
+/// IKE's socket. Where the kernel has policies, those are not for it.
+fn ike_socket((address, port): (IpAddr, u16), dataplane: Dataplane) -> io::Result<UdpSocket> {
+    let socket = coati_os::raw::ike_socket(address, port).and_then(|socket| {
+        if dataplane == Dataplane::Xfrm {
+            coati_os::raw::pass_policies_by(&socket)?;
+            if port == NATT_PORT {
+                coati_os::raw::let_kernel_take_esp(&socket)?;
+            }
+        }
+        Ok(socket)
+    });
+    socket.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "another IKE daemon has it: stop racoon, charon or pluto first",
             io::ErrorKind::AddrNotAvailable => "no interface has this address",
@@ -560,11 +613,16 @@ fn ike_socket((address, port): (IpAddr, u16)) -> io::Result<UdpSocket> {
 
 /// Sockets for these addresses. Without `strict_address` one that no interface has is passed over, as long as there are
 /// others.
-fn open_all(addresses: &[(IpAddr, u16)], strict: bool, log: &mut Log) -> io::Result<Vec<UdpSocket>> {
+fn open_all(
+    addresses: &[(IpAddr, u16)],
+    strict: bool,
+    dataplane: Dataplane,
+    log: &mut Log,
+) -> io::Result<Vec<UdpSocket>> {
     let mut sockets = Vec::new();
     let mut last = None;
     for (address, port) in addresses {
-        match ike_socket((*address, *port)) {
+        match ike_socket((*address, *port), dataplane) {
             Ok(socket) => {
                 log.line(Level::Info, &format!("{address}[{port}] used as isakmp port"));
                 sockets.push(socket);
@@ -582,28 +640,32 @@ fn open_all(addresses: &[(IpAddr, u16)], strict: bool, log: &mut Log) -> io::Res
     }
 }
 
-/// The sockets for IKE alone, and those it shares with ESP.
-fn ike_sockets(
-    addresses: Vec<(IpAddr, u16)>,
-    strict: bool,
-    log: &mut Log,
-) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
-    let (shared, mut alone): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|(_, port)| *port == NATT_PORT);
-    let ike = open_all(&alone, strict, log)?;
-    let has = |(address, _): &(IpAddr, u16)| {
-        ike.iter().any(|socket| socket.local_addr().is_ok_and(|found| found.ip() == *address))
-    };
-    alone.retain(has);
-    let mut natt = open_all(&shared, strict, log)?;
-    for (address, _) in alone.iter().filter(|_| shared.is_empty()) {
-        match ike_socket((*address, NATT_PORT)) {
-            Ok(socket) => natt.push(socket),
-            // Nobody asked for it by name: without it there is no way through a NAT, and everything else works.
-            Err(error) => {
-                log.line(Level::Warning, &format!("no NAT traversal on {address}: {error}"));
+impl Start {
+    /// The sockets for IKE alone, and those it shares with ESP.
+    fn ike_sockets(
+        &self,
+        site: &Site,
+        strict: bool,
+        log: &mut Log,
+    ) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
+        let dataplane = self.place.dataplane;
+        let (shared, mut alone): (Vec<_>, Vec<_>) =
+            self.ike_addresses(site).into_iter().partition(|(_, port)| *port == NATT_PORT);
+        let ike = open_all(&alone, strict, dataplane, log)?;
+        let has = |(address, _): &(IpAddr, u16)| {
+            ike.iter().any(|socket| socket.local_addr().is_ok_and(|found| found.ip() == *address))
+        };
+        alone.retain(has);
+        let mut natt = open_all(&shared, strict, dataplane, log)?;
+        for (address, _) in alone.iter().filter(|_| shared.is_empty()) {
+            match ike_socket((*address, NATT_PORT), dataplane) {
+                Ok(socket) => natt.push(socket),
+                // Nobody asked for it by name: without it there is no way through a NAT, and everything else works.
+                Err(error) => {
+                    log.line(Level::Warning, &format!("no NAT traversal on {address}: {error}"));
+                }
             }
         }
+        Ok((ike, natt))
     }
-    Ok((ike, natt))
 }

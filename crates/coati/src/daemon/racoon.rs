@@ -14,6 +14,7 @@ use coati_config::site::Site;
 use super::log::{LogForm, LogTarget};
 use super::run::Daemon;
 use super::{NATT_PORT, Start, fail};
+use crate::dataplane::Dataplane;
 use crate::files::{self, Place, Purpose};
 
 /// Where racoon.conf is when -f does not say it: of FreeBSD's port, of Linux's packages.
@@ -115,7 +116,7 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
         })?,
     };
     let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
-    let place = Place { dir, racoon_conf: Some(file) };
+    let place = Place { dir, racoon_conf: Some(file), dataplane: Dataplane::default() };
     if flags.test {
         return test(&place);
     }

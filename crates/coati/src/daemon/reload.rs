@@ -115,7 +115,8 @@ impl Daemon {
         let address = |socket: &UdpSocket| socket.local_addr().ok().map(|a| (a.ip(), a.port()));
         let have: Vec<_> = self.ike.iter().filter_map(address).collect();
         let new = wanted.iter().filter(|wanted| !have.contains(wanted));
-        let new = new.map(|wanted| ike_socket(*wanted)).collect::<io::Result<Vec<_>>>()?;
+        let dataplane = self.start.place.dataplane;
+        let new = new.map(|wanted| ike_socket(*wanted, dataplane)).collect::<io::Result<Vec<_>>>()?;
         self.ike.extend(new);
         Ok(())
     }

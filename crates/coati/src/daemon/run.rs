@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
@@ -34,6 +34,7 @@ use super::logins::{Logins, Verdict};
 use super::memory::MemoryFile;
 use super::reload::PidFile;
 use super::threads::{FromThreads, IkeDatagram};
+use super::xfrm::GreTunnels;
 use crate::clock::{unix_micros, unix_seconds};
 
 /// A message is too long for the interface (Linux, FreeBSD: 40).
@@ -71,13 +72,16 @@ pub struct Daemon {
     pub(super) start: Start,
     pub(super) site: Site,
     pub(super) control: Control,
-    wire: Wire,
+    /// What carries packets, when this program does that.
+    carried: Option<Carried>,
+    /// Else the kernel's tunnels, and a descriptor that tells when it has said something.
+    gre: Option<GreTunnels>,
+    kernel_news: Option<OwnedFd>,
     pub(super) ike: Vec<UdpSocket>,
     /// For what comes to those.
     buffer: Vec<u8>,
-    /// For sending only: the packet thread receives, since ESP comes there too.
+    /// For sending only where this program carries packets: their thread receives, since ESP comes there too.
     natt: Vec<UdpSocket>,
-    esp_on_ike_port: EspOnIkePort,
     jobs: Sender<Job>,
     kernel: Kernel,
     /// Whether the kernel's routes may be others than what OSPF was last asked for.
@@ -106,6 +110,12 @@ pub struct Daemon {
     mute: BTreeSet<u32>,
 }
 
+/// The control thread's part in carrying packets.
+pub(super) struct Carried {
+    pub(super) wire: Wire,
+    pub(super) esp_on_ike_port: EspOnIkePort,
+}
+
 /// The way of the drafts 00 and 01 before RFC 3947, which have no port of their own for ESP.
 pub(super) struct EspOnIkePort {
     pub(super) forwarder: Forwarder,
@@ -130,10 +140,11 @@ pub(super) struct Parts {
     pub(super) start: Start,
     pub(super) site: Site,
     pub(super) control: Control,
-    pub(super) wire: Wire,
+    pub(super) carried: Option<Carried>,
+    pub(super) gre: Option<GreTunnels>,
+    pub(super) kernel_news: Option<OwnedFd>,
     pub(super) ike: Vec<UdpSocket>,
     pub(super) natt: Vec<UdpSocket>,
-    pub(super) esp_on_ike_port: EspOnIkePort,
     pub(super) jobs: Sender<Job>,
     pub(super) kernel: Kernel,
     pub(super) admin: AdminServer,
@@ -180,11 +191,12 @@ impl Daemon {
             start: parts.start,
             site: parts.site,
             control: parts.control,
-            wire: parts.wire,
+            carried: parts.carried,
+            gre: parts.gre,
+            kernel_news: parts.kernel_news,
             ike: parts.ike,
             buffer: vec![0; MAX_DATAGRAM],
             natt: parts.natt,
-            esp_on_ike_port: parts.esp_on_ike_port,
             jobs: parts.jobs,
             kernel: parts.kernel,
             routes_unsure: true,
@@ -225,7 +237,8 @@ impl Daemon {
             };
             let mut descriptors: Vec<BorrowedFd<'_>> =
                 vec![signals.end.as_fd(), signals.reload.as_fd(), signals.user.as_fd(), self.wake.as_fd()];
-            descriptors.extend(self.ike.iter().map(AsFd::as_fd));
+            descriptors.extend(self.heard_sockets().map(AsFd::as_fd));
+            descriptors.extend(self.kernel_news.iter().map(AsFd::as_fd));
             let kernels = descriptors.len();
             descriptors.extend(self.kernel.descriptors());
             descriptors.extend(self.admin.descriptors());
@@ -269,6 +282,8 @@ impl Daemon {
             why: "the daemon was told to end".to_owned(),
         });
         self.log.line(Level::Info, "racoon process shutdown");
+        // The kernel's tunnels go before SAs and policies do, with `control`.
+        self.gre = None;
         // Ends the packet threads and the computing one.
         self.stop = None;
         drop(self.jobs);
@@ -331,6 +346,9 @@ impl Daemon {
             self.handle_thread(message);
         }
         let has_more = !turn.goes_on(heard);
+        if self.kernel_news.is_some() {
+            self.control.handle_kernel(now());
+        }
         self.control.handle_timeout(now());
         self.receive_ike();
         // Before interfaces are looked at, which may open and close sockets.
@@ -390,9 +408,16 @@ impl Daemon {
         self.control.handle_login(now(), verdict.id, verdict.outcome.is_ok());
     }
 
+    /// The sockets of IKE that this thread listens to.
+    fn heard_sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+        let natt: &[UdpSocket] = if self.carried.is_some() { &[] } else { &self.natt };
+        self.ike.iter().chain(natt)
+    }
+
     /// A bounded number of datagrams of each socket, so that a flood keeps nobody else waiting.
     fn receive_ike(&mut self) {
-        for socket in &self.ike {
+        let natt: &[UdpSocket] = if self.carried.is_some() { &[] } else { &self.natt };
+        for socket in self.ike.iter().chain(natt) {
             let Ok(local) = socket.local_addr() else { continue };
             let turn = Turn::begin();
             let mut heard = 0;
@@ -401,8 +426,10 @@ impl Daemon {
             {
                 heard += 1;
                 let Some(datagram) = self.buffer.get(..length) else { continue };
-                match datagram.strip_prefix(&NON_IKE_MARKER) {
-                    Some(esp) if !esp.is_empty() => self.esp_on_ike_port.take(local, remote, esp),
+                match (&mut self.carried, datagram.strip_prefix(&NON_IKE_MARKER)) {
+                    (Some(carried), Some(esp)) if !esp.is_empty() => {
+                        carried.esp_on_ike_port.take(local, remote, esp);
+                    }
                     _ => self.control.handle_ike(now(), local, remote, datagram),
                 }
             }
@@ -437,12 +464,13 @@ impl Daemon {
                 }
             }
         }
-        if self.control.take_policies_changed() {
+        // A kernel does tunnel mode without an interface for it.
+        if self.control.take_policies_changed() && self.carried.is_some() {
             self.set_inside_routes();
         }
         let released = self.control.take_released(now());
-        if !released.is_empty() {
-            let (_, failed) = self.wire.send_batch(released.iter().map(Packet::bytes));
+        if let Some(carried) = self.carried.as_ref().filter(|_| !released.is_empty()) {
+            let (_, failed) = carried.wire.send_batch(released.iter().map(Packet::bytes));
             if let Some(error) = failed {
                 self.log.line(Level::Warning, &format!("sending to the internet failed: {error}"));
             }
@@ -717,13 +745,14 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Status {
-        let Self { control, site, started, milestones, .. } = self;
+        let Self { start, control, site, started, milestones, .. } = self;
         let mut problems = control.problems();
         problems.extend(self.debug_keys.as_ref().map(DebugKeys::warning));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: started.1,
+            dataplane: start.place.dataplane.explanation().to_owned(),
             isakmp: control.isakmp(now()),
             tunnels: control.tunnels(now(), site),
             milestones: milestones.clone(),

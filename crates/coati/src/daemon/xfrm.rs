@@ -1,0 +1,184 @@
+//! The Linux kernel as data plane: its SPD and SAD over XFRM netlink, its GRE tunnels.
+//!
+//! What is made here ends with the daemon, in the order that lets nothing out in clear: tunnels, SAs, policies. What a
+//! crash leaves over is recognised by marks that the kernel keeps (`coati_xfrm`, and the alias of an interface).
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use coati_config::rc_conf::GreTunnel;
+use coati_config::site::Site;
+use coati_os::netlink::{Gre, Netlink};
+use coati_os::xfrm::XfrmSockets;
+use coati_router::Plane;
+use coati_sadb::{Direction, Policy, Refusal};
+use coati_xfrm::{Kernel, Xfrm};
+use zeroize::Zeroizing;
+
+use super::log::{Level, Log};
+use super::{dress_tunnel, set_fallback_aside, while_doing};
+
+/// What is written to the interfaces that are made here.
+const ALIAS: &str = "made by coati, ends with it";
+/// TTL of outer headers. It is never inherited: OSPF's inner TTL of 1 would die at the first router.
+const OUTER_TTL: u8 = 64;
+/// Whether the kernel drops packets that wait for an SA; without that it keeps up to a hundred for each policy.
+const LARVAL_DROP: &str = "/proc/sys/net/core/xfrm_larval_drop";
+/// Counters of packets that met something wrong.
+const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
+
+struct Sockets(XfrmSockets);
+
+impl Kernel for Sockets {
+    fn ask(&mut self, request: &[u8]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
+        self.0.ask(request)
+    }
+
+    fn hear(&mut self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        self.0.hear()
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        // Kernels may be built without.
+        let text = fs::read_to_string(STATISTICS).unwrap_or_default();
+        let counter = |line: &str| {
+            let (name, count) = line.split_once(char::is_whitespace)?;
+            Some((format!("kernel: {name}"), count.trim().parse().ok()?))
+        };
+        text.lines().filter_map(counter).collect()
+    }
+}
+
+/// The kernel's databases, and a descriptor that can be read when it has said something.
+pub(super) fn open(log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
+    let sockets = XfrmSockets::new().map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "run it as root",
+            _ => "load the kernel's module xfrm_user",
+        };
+        io::Error::new(error.kind(), format!("--dataplane xfrm: netlink for XFRM: {error} ({advice})"))
+    })?;
+    let news = sockets.news()?;
+    let (home, left) = Xfrm::new(Sockets(sockets)).map_err(refused)?;
+    if left.sas + left.policies > 0 {
+        let text = format!(
+            "a predecessor did not end in order: its SAs are removed ({}), its policies stay until ours are there ({})",
+            left.sas, left.policies
+        );
+        log.line(Level::Warning, &text);
+    }
+    Ok((Plane::in_kernel(Box::new(home)), news))
+}
+
+fn refused(refusal: Refusal) -> io::Error {
+    let kind = match refusal {
+        Refusal::Unsupported(_) => io::ErrorKind::Unsupported,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, format!("--dataplane xfrm: {refusal} (or use --dataplane embedded)"))
+}
+
+/// Tunnels that the kernel would send in clear, since no policy is about them.
+pub(super) fn check_protected(site: &Site, policies: &[Policy]) -> io::Result<()> {
+    const GRE: u8 = 47;
+    let is_about = |policy: &&Policy, tunnel: &GreTunnel| {
+        policy.direction == Direction::Out && policy.selector.matches(tunnel.local, tunnel.remote, GRE, None)
+    };
+    let bare = |tunnel: &&GreTunnel| !policies.iter().any(|policy| is_about(&policy, tunnel));
+    match site.rc.tunnels.iter().find(bare) {
+        None => Ok(()),
+        Some(GreTunnel { name, local, remote, .. }) => {
+            let text = format!(
+                "{name}: no policy is about its packets, and the kernel would send them in clear; in setkey.conf: \
+                 spdadd {local} {remote} gre -P out ipsec esp/transport//unique;"
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+    }
+}
+
+/// GRE tunnels of the kernel; dropped, they go.
+pub(super) struct GreTunnels {
+    netlink: Netlink,
+    made: Vec<u32>,
+    _held_packets: Option<Setting>,
+}
+
+impl GreTunnels {
+    /// Makes those of rc.conf and takes them up. The policies have to be there already.
+    pub(super) fn make(site: &Site, log: &mut Log) -> io::Result<Self> {
+        let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
+        for link in netlink.links()?.iter().filter(|link| link.alias == ALIAS) {
+            log.line(Level::Warning, &format!("{}: a predecessor has left it over: removed", link.name));
+            netlink.delete_link(link.index)?;
+        }
+        // The first packet waits for its SA rather than be lost, where the kernel lets us say so.
+        let held = Setting::set(Path::new(LARVAL_DROP), "0").ok();
+        let mut tunnels = Self { netlink, made: Vec::new(), _held_packets: held };
+        for tunnel in &site.rc.tunnels {
+            tunnels.make_one(tunnel, site)?;
+        }
+        Ok(tunnels)
+    }
+
+    fn make_one(&mut self, tunnel: &GreTunnel, site: &Site) -> io::Result<()> {
+        let Self { netlink, made, .. } = self;
+        let doing = || while_doing(format!("tunnel interface {} (GRE)", tunnel.name));
+        set_fallback_aside(netlink, &tunnel.name)?;
+        let gre = Gre {
+            name: tunnel.name.clone(),
+            local: tunnel.local,
+            remote: tunnel.remote,
+            ttl: OUTER_TTL,
+            key: tunnel.key,
+        };
+        netlink.add_gre(&gre).map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::Unsupported if tunnel.local.is_ipv4() => {
+                    "the kernel has no GRE: load its module ip_gre"
+                }
+                io::ErrorKind::Unsupported => "the kernel has no GRE over IPv6: load its module ip6_gre",
+                io::ErrorKind::AlreadyExists => {
+                    "an interface of this name, or a tunnel between these addresses, is there already"
+                }
+                _ => "making it failed",
+            };
+            io::Error::new(error.kind(), format!("tunnel interface {}: {error} ({advice})", tunnel.name))
+        })?;
+        let link = netlink.link(&tunnel.name).map_err(doing())?;
+        made.push(link.index);
+        netlink.set_alias(link.index, ALIAS).map_err(doing())?;
+        dress_tunnel(netlink, link.index, tunnel, &site.rc.addresses_v6).map_err(doing())
+    }
+}
+
+impl Drop for GreTunnels {
+    fn drop(&mut self) {
+        for index in self.made.drain(..) {
+            // There is nobody to tell; the next start looks for what is left.
+            let _ = self.netlink.delete_link(index);
+        }
+    }
+}
+
+/// A setting of the kernel that gets its old value back when this is dropped.
+struct Setting {
+    path: &'static Path,
+    before: String,
+}
+
+impl Setting {
+    fn set(path: &'static Path, value: &str) -> io::Result<Self> {
+        let before = fs::read_to_string(path)?;
+        fs::write(path, value)?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = fs::write(self.path, &self.before);
+    }
+}
