@@ -70,6 +70,8 @@ struct Known {
 pub struct Xfrm<K: Kernel> {
     kernel: K,
     sas: BTreeMap<Name, Known>,
+    /// Those that have come where there was none before.
+    first_sas: Vec<Name>,
     /// In the order they are looked at.
     policies: Vec<Policy>,
     own_policies: HashSet<(Direction, Selector)>,
@@ -100,6 +102,7 @@ impl<K: Kernel> Xfrm<K> {
         let mut home = Self {
             kernel,
             sas: BTreeMap::new(),
+            first_sas: Vec::new(),
             policies: Vec::new(),
             own_policies: HashSet::new(),
             doomed: Vec::new(),
@@ -123,6 +126,7 @@ impl<K: Kernel> Xfrm<K> {
             }
         }
         left.policies = home.doomed.len();
+        home.first_sas.clear();
         home.look_at_policies();
         let reqids = home.policies.iter().flat_map(|policy| rules(policy).iter().map(reqid_of));
         let highest = reqids.chain(home.sas.values().map(|known| known.reqid)).map(|reqid| reqid.0).max();
@@ -134,10 +138,15 @@ impl<K: Kernel> Xfrm<K> {
     fn probe(&mut self) -> Result<(), Refusal> {
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let id = SaId { source: loopback, destination: loopback, proto: SaProto::Esp, spi: Spi(Spi::FIRST) };
-        let probe = Sa {
-            id,
-            mode: Mode::Transport,
-            reqid: ReqId(0),
+        self.put_stillborn(&id, Mode::Transport, ReqId(0))
+    }
+
+    /// Makes an SA and removes it. Should a packet meet it meanwhile: it has come to its limit before the first one.
+    fn put_stillborn(&mut self, id: &SaId, mode: Mode, reqid: ReqId) -> Result<(), Refusal> {
+        let stillborn = Sa {
+            id: *id,
+            mode,
+            reqid,
             enc: EncAlgorithm::AesCbc,
             enc_key: Secret::new(vec![0x55; 16]),
             auth: AuthAlgorithm::HmacSha1,
@@ -145,18 +154,34 @@ impl<K: Kernel> Xfrm<K> {
             replay_window: 0,
             nat_t: None,
             soft: Lifetime::default(),
-            // Should it be left over.
             hard: Lifetime { add_seconds: 1, ..Lifetime::default() },
             state: SaState::Mature,
             usage: Usage::default(),
             sequence: 0,
         };
-        match self.put_sa(&probe, false) {
+        let (mut info, attributes) = sa::message(&stillborn)?;
+        info.limits.hard_packets = 0;
+        match self.ask(Body::NewSa(info), attributes).map_err(|problem| problem.of_new_sa(&stillborn)) {
             Ok(_) | Err(Refusal::Exists) => {}
             Err(refusal) => return Err(refusal),
         }
-        let _ = self.ask(Body::DeleteSa(sa::name(&id)), Vec::new());
+        let _ = self.ask(Body::DeleteSa(sa::name(id)), Vec::new());
         Ok(())
+    }
+
+    /// Ends the larval SAs of these policies. One without an SPI has no name by which it could be removed: an SA that
+    /// takes its place can.
+    fn end_larval(&mut self, policies: &[Policy]) {
+        let Ok(list) = self.dump_sas(0) else { return };
+        let larval = list.into_iter().filter_map(|(_, sa)| sa).filter(|sa| sa.state == SaState::Larval);
+        for found in larval.filter(|sa| policies.iter().any(|policy| is_for(policy, sa))) {
+            if found.id.spi == Spi(0) {
+                let id = SaId { spi: Spi(Spi::FIRST), ..found.id };
+                let _ = self.put_stillborn(&id, found.mode, found.reqid);
+            } else {
+                let _ = self.ask(Body::DeleteSa(sa::name(&found.id)), Vec::new());
+            }
+        }
     }
 
     /// Asks, and gives what was answered.
@@ -204,6 +229,11 @@ impl<K: Kernel> Xfrm<K> {
         let (Some(id), Some(mode)) = (sa::id_of(info), sa::mode_of(info.mode)) else { return };
         let is_own = info.sequence == OWN_SEQUENCE;
         let known = Known { source: id.source, reqid: ReqId(info.reqid), mode, is_own };
+        let between = |spi| (id.destination, id.proto, Spi(spi));
+        let is_like = |other: &Known| (other.source, other.reqid) == (known.source, known.reqid);
+        if !self.sas.range(between(0)..=between(u32::MAX)).any(|(_, other)| is_like(other)) {
+            self.first_sas.push(what_tells(&id));
+        }
         self.sas.insert(what_tells(&id), known);
         self.changes.sas = true;
     }
@@ -463,6 +493,27 @@ impl<K: Kernel> Xfrm<K> {
         }
     }
 
+    /// Lets the packets go that have waited for these SAs. The kernel would look for them from time to time, and whoever
+    /// remembers the way into its queue, as GRE tunnels do, would go on sending there. A policy put anew ends both.
+    fn let_go(&mut self) {
+        for name in std::mem::take(&mut self.first_sas) {
+            let Some(known) = self.sas.get(&name) else { continue };
+            let (source, reqid, (destination, proto, _)) = (known.source, known.reqid, name);
+            let waits = |policy: &&Policy| {
+                policy.direction == Direction::Out
+                    && self.own_policies.contains(&(Direction::Out, policy.selector))
+                    && rules(policy).iter().any(|rule| {
+                        (rule.proto, reqid_of(rule)) == (proto, reqid)
+                            && ends(policy, rule) == Some((source, destination))
+                    })
+            };
+            let found: Vec<Policy> = self.policies.iter().filter(waits).cloned().collect();
+            for policy in found {
+                let _ = self.put_one_policy(&policy, true);
+            }
+        }
+    }
+
     /// Some of what the kernel has said is lost: it is looked at anew.
     fn look_anew(&mut self) {
         let _ = self.look_at_sas();
@@ -511,6 +562,7 @@ impl<K: Kernel> Home for Xfrm<K> {
                 }
             }
         }
+        self.let_go();
         if self.policies_stale {
             self.look_at_policies();
             self.changes.policies = true;
@@ -561,12 +613,16 @@ impl<K: Kernel> Drop for Xfrm<K> {
             let id = SaId { source: destination, destination, proto, spi };
             let _ = self.ask(Body::DeleteSa(sa::name(&id)), Vec::new());
         }
-        for (direction, selector) in std::mem::take(&mut self.own_policies) {
-            let selector = policy::selector(&selector);
-            let direction = policy::direction_number(direction);
+        let is_own = |policy: &Policy| self.own_policies.contains(&(policy.direction, policy.selector));
+        let own: Vec<Policy> = self.policies.iter().filter(|policy| is_own(policy)).cloned().collect();
+        for policy in &own {
+            let selector = policy::selector(&policy.selector);
+            let direction = policy::direction_number(policy.direction);
             let _ =
                 self.ask(Body::DeletePolicy(xfrm::PolicyId { selector, index: 0, direction }), Vec::new());
         }
+        // Now that nobody asks for more.
+        self.end_larval(&own);
     }
 }
 
@@ -609,6 +665,14 @@ fn ends(policy: &Policy, rule: &Rule) -> Option<(IpAddr, IpAddr)> {
     let Selector { source, destination, .. } = policy.selector;
     let hosts = (source.is_host() && destination.is_host()).then_some((source.address, destination.address));
     rule.endpoints.or(hosts)
+}
+
+/// Whether the policy wants this SA.
+fn is_for(policy: &Policy, sa: &Sa) -> bool {
+    rules(policy).iter().any(|rule| {
+        (rule.proto, reqid_of(rule)) == (sa.id.proto, sa.reqid)
+            && ends(policy, rule) == Some((sa.id.source, sa.id.destination))
+    })
 }
 
 /// Why the kernel did not do it.

@@ -30,6 +30,8 @@ struct Tables {
     overflows: bool,
     /// After each request: whether there was an outbound policy.
     protected: Vec<bool>,
+    /// How often a policy was made or replaced.
+    policy_puts: usize,
 }
 
 #[derive(Clone, Default)]
@@ -47,6 +49,10 @@ impl Tables {
                 if let Some(errno) = self.refuses {
                     return Err(errno);
                 }
+                // One that takes the place of a larval one without an SPI.
+                self.sas.retain(|(old, _)| {
+                    old.id.spi != 0 || (old.reqid, old.id.destination) != (info.reqid, info.id.destination)
+                });
                 let there = self.sas.iter().position(|(old, _)| old.id == info.id);
                 match (message.body, there) {
                     (Body::NewSa(_), Some(_)) => return Err(17),
@@ -81,6 +87,7 @@ impl Tables {
                 self.unasked.push_back(bytes.to_vec());
             }
             Body::NewPolicy(mut info) | Body::UpdatePolicy(mut info) => {
+                self.policy_puts += 1;
                 let same = |(old, _): &(PolicyInfo, Vec<u8>)| {
                     (old.selector, old.direction) == (info.selector, info.direction)
                 };
@@ -215,7 +222,7 @@ fn one(home: &mut Xfrm<Fake>, request: Request) -> Reply {
 }
 
 fn reqid_out(home: &Xfrm<Fake>) -> ReqId {
-    let out = home.policies().iter().find(|policy| policy.direction == Direction::Out).unwrap();
+    let out = home.policies().iter().find(|policy| policy.selector == gre(1, 2)).unwrap();
     let Action::Ipsec(rules) = &out.action else { panic!("{out:?}") };
     let Level::Unique(reqid) = rules[0].level else { panic!("{rules:?}") };
     reqid
@@ -305,6 +312,25 @@ fn an_sa_from_its_spi_to_its_end() {
     assert_eq!(home.poll_notification(), None);
 }
 
+/// Packets that wait in the kernel's queue, and ways into it, end with the policy that made it.
+#[test]
+fn the_first_sa_lets_packets_go() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    home.requests(WALL, vec![add(Direction::Out)]);
+    let reqid = reqid_out(&home);
+    let mut puts = |spi, reqid| {
+        let before = kernel.0.borrow().policy_puts;
+        one(&mut home, Request::Add(Box::new(esp(spi, reqid))));
+        kernel.0.borrow().policy_puts - before
+    };
+    assert_eq!(puts(0x1001, ReqId(1)), 0);
+    assert_eq!(puts(0x1002, reqid), 1);
+    // A renewal is nothing that anybody waits for.
+    assert_eq!(puts(0x1003, reqid), 0);
+    assert_eq!(reqid_out(&home), reqid);
+}
+
 #[test]
 fn keys_are_wanted() {
     let kernel = Fake::default();
@@ -367,6 +393,13 @@ fn the_end_removes_what_was_made_here_alone() {
     home.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
     assert_eq!(kernel.0.borrow().sas[1].0.sequence, OWN_SEQUENCE);
     assert!(kernel.0.borrow().policies[1..].iter().all(|(info, _)| OWN_INDEXES.contains(&info.index)));
+    // A negotiation is under way, and a packet waits for another.
+    let reqid = reqid_out(&home);
+    let (source, destination) = (address(1), address(2));
+    let (proto, mode) = (SaProto::Esp, Mode::Transport);
+    one(&mut home, Request::GetSpi { source, destination, proto, mode, reqid });
+    let larval = sa::larval(&SaId { spi: Spi(0), ..esp(0, reqid).id }, mode, reqid);
+    kernel.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
     drop(home);
     let tables = kernel.0.borrow();
     assert_eq!((tables.sas.len(), tables.policies.len()), (1, 1));

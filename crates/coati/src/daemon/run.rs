@@ -270,6 +270,8 @@ impl Daemon {
         self.control.shutdown(now());
         self.carry_out();
         self.drain_tunnels();
+        // The kernel's tunnels go first: nothing asks for keys any more. SAs and policies go with `control`.
+        self.gre = None;
         self.control.shutdown_ike(now());
         self.carry_out();
         self.admin.tell_event(&EventStatus {
@@ -282,8 +284,6 @@ impl Daemon {
             why: "the daemon was told to end".to_owned(),
         });
         self.log.line(Level::Info, "racoon process shutdown");
-        // The kernel's tunnels go before SAs and policies do, with `control`.
-        self.gre = None;
         // Ends the packet threads and the computing one.
         self.stop = None;
         drop(self.jobs);

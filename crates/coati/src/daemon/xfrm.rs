@@ -110,12 +110,18 @@ impl GreTunnels {
     /// Makes those of rc.conf and takes them up. The policies have to be there already.
     pub(super) fn make(site: &Site, log: &mut Log) -> io::Result<Self> {
         let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
+        let mut crashed = false;
         for link in netlink.links()?.iter().filter(|link| link.alias == ALIAS) {
+            crashed = true;
             log.line(Level::Warning, &format!("{}: a predecessor has left it over: removed", link.name));
             netlink.delete_link(link.index)?;
         }
         // The first packet waits for its SA rather than be lost, where the kernel lets us say so.
-        let held = Setting::set(Path::new(LARVAL_DROP), "0").ok();
+        let mut held = Setting::set(Path::new(LARVAL_DROP), "0").ok();
+        if let Some(setting) = held.as_mut().filter(|_| crashed) {
+            // What is found is the predecessor's, and what was before that is most likely what is usual.
+            setting.before = "1".to_owned();
+        }
         let mut tunnels = Self { netlink, made: Vec::new(), _held_packets: held };
         for tunnel in &site.rc.tunnels {
             tunnels.make_one(tunnel, site)?;
