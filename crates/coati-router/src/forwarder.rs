@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use coati_crypto::{FastRandom, RandomSource};
 use coati_ipsec::{Counters, Drop, Inbound, Outbound, Packet, Snapshot};
-use coati_sadb::{Direction, PolicyId, Spi};
+use coati_sadb::{Direction, PolicyId, Port, Prefix, Selector, Spi, Upper};
 use coati_wire::ipv4::protocol;
 use coati_wire::{esp, gre, ip};
 
@@ -27,6 +27,19 @@ pub struct Tunnel {
     pub remote: IpAddr,
     /// Key that both sides must use, when there is one.
     pub key: Option<u32>,
+}
+
+impl Tunnel {
+    /// The packets that it makes.
+    pub fn packets(&self) -> Selector {
+        Selector {
+            source: Prefix::host(self.local),
+            source_port: Port::Any,
+            destination: Prefix::host(self.remote),
+            destination_port: Port::Any,
+            upper: Upper::GRE,
+        }
+    }
 }
 
 /// What every packet thread looks things up in; never changed, only replaced.

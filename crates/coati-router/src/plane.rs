@@ -11,10 +11,7 @@ use coati_config::site::Site;
 use coati_config::{Diagnostic, Severity};
 use coati_crypto::RandomSource;
 use coati_ipsec::{Packet, Sadb};
-use coati_sadb::{
-    Changes, Home, Notification, Policy, PolicyId, Port, Prefix, Refusal, Reply, Request, Selector, Spi,
-    Upper,
-};
+use coati_sadb::{Changes, Home, Notification, Policy, PolicyId, Refusal, Reply, Request, Spi};
 
 use crate::forwarder::{Forwarder, Tables, Tunnel};
 
@@ -229,7 +226,7 @@ impl Plane {
             Databases::Kernel(_) => Arc::default(),
         };
         for (index, (tunnel, up)) in self.tunnels.iter_mut().enumerate() {
-            let outer = outer_selector(tunnel);
+            let outer = tunnel.packets();
             let now_up = match &self.databases {
                 Databases::Embedded(_) => snapshot.is_open(&outer),
                 Databases::Kernel(home) => home.is_open(&outer),
@@ -249,16 +246,6 @@ fn changes_policies(request: &Request) -> bool {
     matches!(request, SpdAdd(_) | SpdUpdate(_) | SpdDelete(..) | SpdFlush)
 }
 
-/// The packets that the tunnel makes.
-fn outer_selector(tunnel: &Tunnel) -> Selector {
-    Selector {
-        source: Prefix::host(tunnel.local),
-        source_port: Port::Any,
-        destination: Prefix::host(tunnel.remote),
-        destination_port: Port::Any,
-        upper: Upper::GRE,
-    }
-}
 /// What the embedded data plane will refuse of setkey.conf, at its place, found by doing all of it on empty databases;
 /// a warning where `setkey -f` goes on too.
 pub fn statements_remarks(site: &Site) -> Vec<Diagnostic> {

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Expire, Home, Level, Lifetime, Mode,
-    Notification, Policy, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret, Selector,
-    Spi, Usage,
+    Notification, Policy, PolicyId, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
+    SaState, Secret, Selector, Spi, Usage,
 };
 use coati_wire::xfrm::{self, Attribute, Body, Message, PolicyInfo, SaInfo, SpiRange, messages};
 use zeroize::Zeroizing;
@@ -75,6 +75,10 @@ pub struct Xfrm<K: Kernel> {
     /// In the order they are looked at.
     policies: Vec<Policy>,
     own_policies: HashSet<(Direction, Selector)>,
+    /// Packets that never leave unless a policy says how.
+    guarded: Vec<Selector>,
+    /// Those of them that a policy of ours blocks, since there is no other.
+    blocked: HashSet<Selector>,
     /// Policies that go when the requests under way are carried out.
     doomed: Vec<PolicyInfo>,
     policies_stale: bool,
@@ -97,14 +101,17 @@ pub fn refusal_of(request: &Request) -> Option<Refusal> {
 
 impl<K: Kernel> Xfrm<K> {
     /// Looks what is there. The SAs of a predecessor that has crashed go at once; its policies stay until
-    /// [`Home::requests`] is called first.
-    pub fn new(kernel: K) -> Result<(Self, Leftovers), Refusal> {
+    /// [`Home::requests`] is called first. From then on packets that match one of `guarded` are dropped where no policy
+    /// says otherwise: a kernel would send them in clear.
+    pub fn new(kernel: K, guarded: Vec<Selector>) -> Result<(Self, Leftovers), Refusal> {
         let mut home = Self {
             kernel,
             sas: BTreeMap::new(),
             first_sas: Vec::new(),
             policies: Vec::new(),
             own_policies: HashSet::new(),
+            guarded,
+            blocked: HashSet::new(),
             doomed: Vec::new(),
             policies_stale: true,
             changes: Changes { sas: true, policies: true },
@@ -265,6 +272,13 @@ impl<K: Kernel> Xfrm<K> {
         }
     }
 
+    fn look_again(&mut self) {
+        if self.policies_stale {
+            self.look_at_policies();
+            self.changes.policies = true;
+        }
+    }
+
     fn carry_out(&mut self, wall: u64, request: Request) -> Result<Reply, Refusal> {
         match request {
             Request::GetSpi { source, destination, proto, mode, reqid } => {
@@ -345,7 +359,11 @@ impl<K: Kernel> Xfrm<K> {
                 }
             }
         }
-        self.put_one_policy(&new, replaces)?;
+        let is_blocked = new.direction == Direction::Out && self.blocked.contains(&new.selector);
+        self.put_one_policy(&new, replaces || is_blocked)?;
+        if new.direction == Direction::Out {
+            self.blocked.remove(&new.selector);
+        }
         if new.direction == Direction::In {
             self.put_one_policy(&Policy { direction: Direction::Fwd, ..new }, true)?;
         }
@@ -379,8 +397,13 @@ impl<K: Kernel> Xfrm<K> {
             doomed.selector == policy::selector(selector)
                 && doomed.direction == policy::direction_number(direction)
         };
-        if self.doomed.iter().any(is_doomed) {
+        let is_guarded = direction == Direction::Out && self.guarded.contains(selector);
+        if self.doomed.iter().any(is_doomed) || is_guarded && self.blocked.contains(selector) {
             return Err(Refusal::NoPolicy);
+        }
+        if is_guarded && self.has_policy(selector) {
+            self.block(selector)?;
+            return Ok(Reply::Done);
         }
         self.ask(Body::DeletePolicy(id(direction)), Vec::new()).map_err(Problem::of_policy)?;
         self.own_policies.remove(&(direction, *selector));
@@ -391,10 +414,45 @@ impl<K: Kernel> Xfrm<K> {
         Ok(Reply::Done)
     }
 
+    fn has_policy(&self, selector: &Selector) -> bool {
+        let mut out = self.policies.iter().filter(|policy| policy.direction == Direction::Out);
+        out.any(|policy| policy.selector == *selector)
+    }
+
+    /// Drops what matches, instead of what the policy with this selector says.
+    fn block(&mut self, selector: &Selector) -> Result<(), Refusal> {
+        let blocks = Policy {
+            id: PolicyId(0),
+            selector: *selector,
+            direction: Direction::Out,
+            priority: Priority(u32::MAX),
+            action: Action::Discard,
+            usage: Usage::default(),
+        };
+        self.put_one_policy(&blocks, true)?;
+        self.blocked.insert(*selector);
+        Ok(())
+    }
+
+    /// Blocks what is guarded and has no policy.
+    fn guard(&mut self) {
+        let bare: Vec<Selector> =
+            self.guarded.iter().filter(|selector| !self.has_policy(selector)).copied().collect();
+        for selector in bare {
+            let _ = self.block(&selector);
+        }
+    }
+
     /// Removes the policies whose place nobody has taken.
     fn end_doomed(&mut self) {
         for doomed in std::mem::take(&mut self.doomed) {
             let PolicyInfo { selector, index, direction, .. } = doomed;
+            let guarded = policy::selector_of(&selector)
+                .filter(|selector| direction == xfrm::direction::OUT && self.guarded.contains(selector));
+            if let Some(selector) = guarded {
+                let _ = self.block(&selector);
+                continue;
+            }
             let _ = self.ask(Body::DeletePolicy(xfrm::PolicyId { selector, index, direction }), Vec::new());
             self.policies_stale = true;
         }
@@ -540,8 +598,9 @@ impl<K: Kernel> Home for Xfrm<K> {
             replies.push(reply.unwrap_or_else(|refusal| Reply::Refused { refusal }));
         }
         self.end_doomed();
+        let begins = !std::mem::replace(&mut self.has_begun, true);
         self.hear(wall);
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if begins {
             self.hear_missed();
         }
         replies
@@ -563,9 +622,11 @@ impl<K: Kernel> Home for Xfrm<K> {
             }
         }
         self.let_go();
-        if self.policies_stale {
-            self.look_at_policies();
-            self.changes.policies = true;
+        self.look_again();
+        // The policies of the first requests have to be there.
+        if self.has_begun {
+            self.guard();
+            self.look_again();
         }
     }
 

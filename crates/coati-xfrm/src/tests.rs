@@ -214,7 +214,7 @@ fn esp(spi: u32, reqid: ReqId) -> Sa {
 }
 
 fn home(kernel: &Fake) -> Xfrm<Fake> {
-    Xfrm::new(kernel.clone()).unwrap_or_else(|refusal| panic!("{refusal}")).0
+    Xfrm::new(kernel.clone(), Vec::new()).unwrap_or_else(|refusal| panic!("{refusal}")).0
 }
 
 fn one(home: &mut Xfrm<Fake>, request: Request) -> Reply {
@@ -249,6 +249,40 @@ fn a_file_that_flushes_leaves_no_gap() {
     // Without anything behind it, it ends all of them.
     assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
     assert_eq!(home.policies(), []);
+}
+
+/// What a tunnel sends without a policy is dropped, as in the embedded data plane.
+#[test]
+fn a_tunnel_is_never_bare() {
+    let kernel = Fake::default();
+    let guarded = vec![gre(1, 2)];
+    let mut home = Xfrm::new(kernel.clone(), guarded).unwrap_or_else(|refusal| panic!("{refusal}")).0;
+    let action =
+        |home: &Xfrm<Fake>| home.policies().iter().find(|p| p.selector == gre(1, 2)).unwrap().action.clone();
+    home.requests(WALL, Vec::new());
+    assert_eq!(action(&home), Action::Discard);
+    kernel.0.borrow_mut().protected.clear();
+    let nobody = Reply::Refused { refusal: Refusal::NoPolicy };
+    let delete = || Request::SpdDelete(Box::new(gre(1, 2)), Direction::Out);
+    assert_eq!(one(&mut home, delete()), nobody);
+    for _ in 0..2 {
+        assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
+        assert!(matches!(action(&home), Action::Ipsec(_)));
+        assert_eq!(one(&mut home, delete()), Reply::Done);
+        assert_eq!(action(&home), Action::Discard);
+    }
+    assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
+    assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
+    assert_eq!(action(&home), Action::Discard);
+    assert_eq!(home.requests(WALL, vec![Request::SpdFlush, add(Direction::Out)]), [Reply::Done, Reply::Done]);
+    assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
+    // Somebody else flushes.
+    kernel.0.borrow_mut().policies.clear();
+    kernel.0.borrow_mut().unasked.push_back(emit(Body::FlushPolicies));
+    home.hear(WALL);
+    assert_eq!(action(&home), Action::Discard);
+    drop(home);
+    assert!(kernel.0.borrow().policies.is_empty());
 }
 
 #[test]
@@ -369,7 +403,8 @@ fn a_crash_leaves_nothing_behind() {
     first.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
     // Nobody cleans up.
     std::mem::forget(first);
-    let (mut second, left) = Xfrm::new(kernel.clone()).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let (mut second, left) =
+        Xfrm::new(kernel.clone(), Vec::new()).unwrap_or_else(|refusal| panic!("{refusal}"));
     assert_eq!(left, Leftovers { sas: 1, policies: 3 });
     assert!(kernel.0.borrow().sas.is_empty());
     // The one that is wanted again is there all the time; its twin and the other go.
@@ -410,13 +445,13 @@ fn the_end_removes_what_was_made_here_alone() {
 fn what_the_kernel_lacks_has_a_name() {
     let kernel = Fake::default();
     kernel.0.borrow_mut().refuses = Some(93);
-    let refusal = Xfrm::new(kernel.clone()).err().unwrap();
+    let refusal = Xfrm::new(kernel.clone(), Vec::new()).err().unwrap();
     assert_eq!(refusal.to_string(), "the kernel has no esp: load its module esp4");
     kernel.0.borrow_mut().refuses = Some(2);
-    let refusal = Xfrm::new(kernel.clone()).err().unwrap().to_string();
+    let refusal = Xfrm::new(kernel.clone(), Vec::new()).err().unwrap().to_string();
     assert!(refusal.contains("aes-cbc with hmac-sha1") && refusal.contains("echainiv"), "{refusal}");
     kernel.0.borrow_mut().refuses = Some(1);
-    let refusal = Xfrm::new(kernel).err().unwrap().to_string();
+    let refusal = Xfrm::new(kernel, Vec::new()).err().unwrap().to_string();
     assert!(refusal.contains("CAP_NET_ADMIN"), "{refusal}");
 }
 

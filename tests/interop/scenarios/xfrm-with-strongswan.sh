@@ -67,6 +67,17 @@ must "IPsec SAs established: 3 pairs or more" log_has 6 IPsec-SA.established
 within 5 "SAs: Coati and the kernel agree" agree sas 2
 within 10 "strongSwan holds no more than two children" children_at_most 2
 
+# What classic setkey.conf files do, while packets go: the policies have no gap, so that nothing leaves in clear.
+in_b ping -q -n -i 0.02 -w 4 $A2 > /run/meanwhile &
+in_a ping -q -n -i 0.02 -w 4 $B2 > /run/meanwhile-a &
+for i in 1 2 3; do in_a /run/setkey -s /run/coati.sock -f /run/site/setkey.conf; done
+within 5 "policies are put anew: pings are answered" in_a ping -n -c 1 -W 1 $B2
+within 5 "policies: Coati and the kernel agree" agree policies 3
+in_a /run/setkey -s /run/coati.sock -FP
+must "without policies nobody answers" sh -c "! ip netns exec a ping -q -n -i 0.1 -c 3 -W 1 $B2 > /run/bare"
+in_a /run/setkey -s /run/coati.sock -f /run/site/setkey.conf
+within 5 "with them they do" in_a ping -n -c 1 -W 1 $B2
+
 # A second start with its tunnel there; pings go on meanwhile, and none leaves in clear.
 in_b ping -q -n -i 0.02 -w 8 $A2 > /run/meanwhile &
 kill -9 $COATI_PID

@@ -265,15 +265,16 @@ impl Start {
                 log.line(Level::Warning, &format!("not listened at: {error}"));
             }
         }
-        let tunnels = site.rc.tunnels.iter().map(|tunnel| Tunnel {
+        let tunnel = |tunnel: &GreTunnel| Tunnel {
             name: tunnel.name.clone(),
             local: tunnel.local,
             remote: tunnel.remote,
             key: tunnel.key,
-        });
+        };
+        let tunnels: Vec<Tunnel> = site.rc.tunnels.iter().map(tunnel).collect();
         let (mut plane, kernel_news) = match self.place.dataplane {
             Dataplane::Embedded => (Plane::new(randomness), None),
-            Dataplane::Xfrm => xfrm::open(&mut log).map(|(plane, news)| (plane, Some(news)))?,
+            Dataplane::Xfrm => xfrm::open(&tunnels, &mut log).map(|(plane, news)| (plane, Some(news)))?,
         };
         apply_statements(&mut plane, &site)?;
         plane.add_tunnels(tunnels);
@@ -298,7 +299,6 @@ impl Start {
                 }
             }
             Dataplane::Xfrm => {
-                xfrm::check_protected(&site, &plane.policies())?;
                 gre = Some(xfrm::GreTunnels::make(&site, &mut log)?);
             }
         }

@@ -12,8 +12,8 @@ use coati_config::rc_conf::GreTunnel;
 use coati_config::site::Site;
 use coati_os::netlink::{Gre, Netlink};
 use coati_os::xfrm::XfrmSockets;
-use coati_router::Plane;
-use coati_sadb::{Direction, Policy, Refusal};
+use coati_router::{Plane, Tunnel};
+use coati_sadb::Refusal;
 use coati_xfrm::{Kernel, Xfrm};
 use zeroize::Zeroizing;
 
@@ -52,7 +52,7 @@ impl Kernel for Sockets {
 }
 
 /// The kernel's databases, and a descriptor that can be read when it has said something.
-pub(super) fn open(log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
+pub(super) fn open(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
     let sockets = XfrmSockets::new().map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "run it as root",
@@ -61,7 +61,8 @@ pub(super) fn open(log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
         io::Error::new(error.kind(), format!("--dataplane xfrm: netlink for XFRM: {error} ({advice})"))
     })?;
     let news = sockets.news()?;
-    let (home, left) = Xfrm::new(Sockets(sockets)).map_err(refused)?;
+    let (home, left) =
+        Xfrm::new(Sockets(sockets), tunnels.iter().map(Tunnel::packets).collect()).map_err(refused)?;
     if left.sas + left.policies > 0 {
         let text = format!(
             "a predecessor did not end in order: its SAs are removed ({}), its policies stay until ours are there ({})",
@@ -78,25 +79,6 @@ fn refused(refusal: Refusal) -> io::Error {
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, format!("--dataplane xfrm: {refusal} (or use --dataplane embedded)"))
-}
-
-/// Tunnels that the kernel would send in clear, since no policy is about them.
-pub(super) fn check_protected(site: &Site, policies: &[Policy]) -> io::Result<()> {
-    const GRE: u8 = 47;
-    let is_about = |policy: &&Policy, tunnel: &GreTunnel| {
-        policy.direction == Direction::Out && policy.selector.matches(tunnel.local, tunnel.remote, GRE, None)
-    };
-    let bare = |tunnel: &&GreTunnel| !policies.iter().any(|policy| is_about(&policy, tunnel));
-    match site.rc.tunnels.iter().find(bare) {
-        None => Ok(()),
-        Some(GreTunnel { name, local, remote, .. }) => {
-            let text = format!(
-                "{name}: no policy is about its packets, and the kernel would send them in clear; in setkey.conf: \
-                 spdadd {local} {remote} gre -P out ipsec esp/transport//unique;"
-            );
-            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-        }
-    }
 }
 
 /// GRE tunnels of the kernel; dropped, they go.
