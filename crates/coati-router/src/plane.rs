@@ -257,7 +257,11 @@ pub fn statements_remarks(site: &Site) -> Vec<Diagnostic> {
             Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy => Severity::Warning,
             Refusal::Invalid(_) | Refusal::Unsupported(_) | Refusal::NoRoom(_) => Severity::Error,
         };
-        Some(statement.origin.remark(severity, refusal.to_string()))
+        let remark = statement.origin.remark(severity, refusal.to_string());
+        Some(match refusal {
+            Refusal::Unsupported(_) => remark.help("the Linux kernel may do it: `coati up --dataplane xfrm`"),
+            _ => remark,
+        })
     });
     refused.collect()
 }

@@ -8,7 +8,8 @@ use clap::Args;
 use coati_config::site::Site;
 use coati_config::{Diagnostic, Severity, sides};
 
-use crate::files::{self, Purpose};
+use crate::dataplane::Dataplane;
+use crate::files::{self, Place, Purpose};
 
 /// Arguments of `coati check`.
 #[derive(Debug, Args)]
@@ -20,13 +21,16 @@ pub struct CheckArgs {
     /// Machine-readable output.
     #[arg(long)]
     json: bool,
+    /// Where SAs, policies and tunnels are to live.
+    #[arg(long, value_enum, default_value_t, value_name = "HOME")]
+    dataplane: Dataplane,
 }
 
 /// Exit code 0 when the router could start.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let checked = match ends(&args.dir) {
-        Some([a, b]) => both(&a, &b),
-        None => one(&args.dir),
+        Some([a, b]) => both(&a, &b, args.dataplane),
+        None => one(&args.dir, args.dataplane),
     };
     let (sites, remarks) = match checked {
         Ok(checked) => checked,
@@ -54,16 +58,17 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 
 type Checked = (Vec<(PathBuf, Site)>, Vec<Diagnostic>);
 
-fn one(dir: &Path) -> io::Result<Checked> {
-    let (site, remarks) = files::read(dir, Purpose::Check)?;
+fn one(dir: &Path, dataplane: Dataplane) -> io::Result<Checked> {
+    let place = Place { dir: dir.to_owned(), racoon_conf: None, dataplane };
+    let (site, remarks) = place.read(Purpose::Check)?;
     Ok((vec![(dir.to_owned(), site)], remarks))
 }
 
-fn both(a: &Path, b: &Path) -> io::Result<Checked> {
+fn both(a: &Path, b: &Path, dataplane: Dataplane) -> io::Result<Checked> {
     let (files_a, problems_a) = files::texts(a, Purpose::Check)?;
     let (files_b, problems_b) = files::texts(b, Purpose::Check)?;
-    let (site_a, mut remarks) = files::understand(&files_a);
-    let (site_b, remarks_b) = files::understand(&files_b);
+    let (site_a, mut remarks) = files::understand(&files_a, dataplane);
+    let (site_b, remarks_b) = files::understand(&files_b, dataplane);
     remarks.extend(remarks_b);
     remarks.extend(problems_a.into_iter().chain(problems_b));
     remarks.extend(sides::compare((&files_a, &site_a), (&files_b, &site_b)));

@@ -35,7 +35,10 @@ pub struct Place {
 impl Place {
     /// The site there, and the remarks on its files.
     pub fn read(&self, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
-        read_from(&self.dir, self.racoon_conf.as_deref(), purpose, self.dataplane)
+        let (files, problems) = texts_from(&self.dir, self.racoon_conf.as_deref(), purpose)?;
+        let (site, mut remarks) = understand(&files, self.dataplane);
+        remarks.extend(problems);
+        Ok((site, remarks))
     }
 }
 
@@ -48,29 +51,8 @@ pub enum Purpose {
     Check,
 }
 
-/// The site in `dir`, and the remarks on its files.
-pub fn read(dir: &Path, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
-    read_from(dir, None, purpose, Dataplane::default())
-}
-
-fn read_from(
-    dir: &Path,
-    racoon_conf: Option<&Path>,
-    purpose: Purpose,
-    dataplane: Dataplane,
-) -> io::Result<(Site, Vec<Diagnostic>)> {
-    let (files, problems) = texts_from(dir, racoon_conf, purpose)?;
-    let (site, mut remarks) = understand_for(&files, dataplane);
-    remarks.extend(problems);
-    Ok((site, remarks))
-}
-
-/// What the files say, and what is wrong with them, certificates included.
-pub fn understand(files: &SiteFiles) -> (Site, Vec<Diagnostic>) {
-    understand_for(files, Dataplane::default())
-}
-
-fn understand_for(files: &SiteFiles, dataplane: Dataplane) -> (Site, Vec<Diagnostic>) {
+/// What the files say, and what is wrong with them there, certificates included.
+pub fn understand(files: &SiteFiles, dataplane: Dataplane) -> (Site, Vec<Diagnostic>) {
     let (site, mut remarks) = Site::read(files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     remarks.extend(coati_router::credentials_remarks(&site, now));

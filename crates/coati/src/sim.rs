@@ -16,6 +16,8 @@ use coati_config::site::{Site, SiteFiles};
 use coati_sim::trial::Trial;
 use coati_sim::{Conditions, World};
 
+use crate::dataplane::Dataplane;
+
 /// How long the chain may take, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -107,7 +109,7 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
             setkey_conf: read("setkey.conf"),
             ospfd_conf: read("ospfd.conf").or_else(|| read("frr.conf")),
         };
-        let (site, remarks) = crate::files::understand(&files);
+        let (site, remarks) = crate::files::understand(&files, Dataplane::Embedded);
         let errors = remarks.into_iter().filter(|remark| remark.severity == coati_config::Severity::Error);
         if crate::files::report(&errors.collect::<Vec<_>>()) {
             return Err(io::Error::new(

@@ -16,6 +16,7 @@ mod ospf;
 mod reader;
 mod seed;
 mod wire;
+mod xfrm;
 
 pub use bfd::bfd;
 pub use config::{bird_conf, ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
@@ -23,7 +24,8 @@ pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
 pub use ipcomp::ipcomp;
 pub use ospf::{ospf_packets, ospf_session};
-pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp, xfrm};
+pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp};
+pub use xfrm::xfrm;
 
 /// A function that takes any bytes.
 pub type Target = fn(&[u8]);

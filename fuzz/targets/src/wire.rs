@@ -7,7 +7,7 @@ use coati_wire::adminport::{Abi, Request, is_classic, reply};
 use coati_wire::isakmp::{self, Delete, Fragment, Identity, Notification, SecurityAssociation};
 use coati_wire::ospf::{self, LSA_HEADER_LEN, Lsa, LsaHeader};
 use coati_wire::{checksum, esp as esp_wire, gre as gre_wire, icmp as icmp_wire, ipv4 as ipv4_wire};
-use coati_wire::{ipv6 as ipv6_wire, pfkey, udp as udp_wire, xfrm as xfrm_wire};
+use coati_wire::{ipv6 as ipv6_wire, pfkey, udp as udp_wire};
 
 /// The IPv4 header.
 pub fn ipv4(data: &[u8]) {
@@ -249,14 +249,6 @@ pub fn adminport(data: &[u8]) {
         let again = sa.emit();
         assert_eq!(pfkey::Repr::parse(&again), Ok((sa, &[][..])));
         rest = following;
-    }
-}
-
-/// What the kernel says over XFRM netlink.
-pub fn xfrm(data: &[u8]) {
-    for message in xfrm_wire::messages(data).map_while(Result::ok) {
-        let again = message.emit();
-        assert_eq!(xfrm_wire::Message::parse(&again), Ok((message, &[][..])));
     }
 }
 
