@@ -272,11 +272,14 @@ impl<K: Kernel> Xfrm<K> {
         }
     }
 
-    fn look_again(&mut self) {
-        if self.policies_stale {
+    /// Learns the policies anew where they may be others; whether they may.
+    fn look_again(&mut self) -> bool {
+        let stale = self.policies_stale;
+        if stale {
             self.look_at_policies();
             self.changes.policies = true;
         }
+        stale
     }
 
     fn carry_out(&mut self, wall: u64, request: Request) -> Result<Reply, Refusal> {
@@ -599,6 +602,7 @@ impl<K: Kernel> Home for Xfrm<K> {
         }
         self.end_doomed();
         let begins = !std::mem::replace(&mut self.has_begun, true);
+        self.policies_stale |= begins;
         self.hear(wall);
         if begins {
             self.hear_missed();
@@ -622,9 +626,8 @@ impl<K: Kernel> Home for Xfrm<K> {
             }
         }
         self.let_go();
-        self.look_again();
         // The policies of the first requests have to be there.
-        if self.has_begun {
+        if self.look_again() && self.has_begun {
             self.guard();
             self.look_again();
         }

@@ -20,7 +20,7 @@ what_is_left() {
     ip -n $1 xfrm state
     ip -n $1 xfrm policy
     ip -n $1 route show proto ospf
-    ip -n $1 -br link | grep gre0@
+    ip -n $1 -br link | grep '^gre0@'
 }
 nothing_is_left() {
     what_is_left $1 > $WORK/left-$1
@@ -34,6 +34,8 @@ for side in a b; do
     chmod 755 /run/site-$side
     chmod 600 /run/site-$side/*
 done
+# Once begun it has fewer rights, which have to do for the end too.
+printf 'privsep { user "nobody"; group "nogroup"; }\n' >> /run/site-b/racoon.conf
 # Two that begin at once are the usual case after a power cut.
 up_in a xfrm
 up_in b embedded

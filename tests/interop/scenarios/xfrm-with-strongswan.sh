@@ -37,7 +37,7 @@ what_is_left() {
     ip -n a xfrm state
     ip -n a xfrm policy
     ip -n a route show proto ospf
-    ip -n a -br link | grep gre0@
+    ip -n a -br link | grep '^gre0@'
     in_a cat /proc/sys/net/core/xfrm_larval_drop
 }
 only_1_is_left() {
@@ -49,20 +49,25 @@ only_1_is_left() {
 network
 ln -s "$COATI" /run/setkey
 coati_files "$SITES/seed/freebsd-a"
-busybox rmmod esp4
-in_a "$COATI" up /run/site --socket /run/coati.sock $COATI_FLAGS > /run/lacking 2>&1
-must "a missing module has its name" grep -q 'the kernel has no esp: load its module esp4' /run/lacking
-busybox insmod "$(grep -o '^[^:]*/esp4[.]ko[^:]*' modules.dep)"
+without() { # module what is said
+    busybox rmmod $1
+    in_a "$COATI" up /run/site --socket /run/coati.sock $COATI_FLAGS > /run/lacking 2>&1
+    must "a missing module has its name: $1" grep -q "$2" /run/lacking
+    busybox insmod "$(grep -o "^[^:]*/$1[.]ko[^:]*" modules.dep)"
+}
+without esp4 'the kernel has no esp: load its module esp4'
+without ip_gre 'the kernel has no GRE: load its module ip_gre'
+must "what did not start has left nothing behind" only_1_is_left
 
 gre_in_b
 strongswan_up "$PEERS/swanctl.conf"
-sed -i 's/^lifetime time 8 hour;/lifetime time 15 sec;/; s/^lifetime time 4 hour;/lifetime time 8 sec;/' /run/site/racoon.conf
+sed -i 's/^lifetime time 8 hour;/lifetime time 15 sec;/; s/^lifetime time 4 hour;/lifetime time 6 sec;/' /run/site/racoon.conf
 coati_up
 pings a $A2 $B2 1
 must "status says where SAs live" sh -c "'$COATI' status --socket /run/coati.sock | grep -q 'dataplane *xfrm: the Linux kernel'"
 within 5 "SAs: Coati and the kernel agree" agree sas 2
 within 5 "policies: Coati and the kernel agree" agree policies 3
-stream_of_pings 15
+stream_of_pings 10
 must "IPsec SAs established: 3 pairs or more" log_has 6 IPsec-SA.established
 within 5 "SAs: Coati and the kernel agree" agree sas 2
 within 10 "strongSwan holds no more than two children" children_at_most 2
@@ -91,5 +96,4 @@ within 5 "policies: Coati and the kernel agree" agree policies 3
 kill $COATI_PID
 wait $COATI_PID
 must "it has left nothing behind" only_1_is_left
-coati_up
-within 5 "pings are answered again" in_a ping -n -c 1 -W 1 $B2
+COATI_PID=

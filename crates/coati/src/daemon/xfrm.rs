@@ -24,6 +24,9 @@ use super::{dress_tunnel, set_fallback_aside, while_doing};
 const ALIAS: &str = "made by coati, ends with it";
 /// TTL of outer headers. It is never inherited: OSPF's inner TTL of 1 would die at the first router.
 const OUTER_TTL: u8 = 64;
+/// The kernel knows no such kind of interface; there is one already.
+const EOPNOTSUPP: i32 = 95;
+const EEXIST: i32 = 17;
 /// Whether the kernel drops packets that wait for an SA; without that it keeps up to a hundred for each policy.
 const LARVAL_DROP: &str = "/proc/sys/net/core/xfrm_larval_drop";
 /// Counters of packets that met something wrong.
@@ -123,12 +126,10 @@ impl GreTunnels {
             key: tunnel.key,
         };
         netlink.add_gre(&gre).map_err(|error| {
-            let advice = match error.kind() {
-                io::ErrorKind::Unsupported if tunnel.local.is_ipv4() => {
-                    "the kernel has no GRE: load its module ip_gre"
-                }
-                io::ErrorKind::Unsupported => "the kernel has no GRE over IPv6: load its module ip6_gre",
-                io::ErrorKind::AlreadyExists => {
+            let advice = match error.raw_os_error() {
+                Some(EOPNOTSUPP) if tunnel.local.is_ipv4() => "the kernel has no GRE: load its module ip_gre",
+                Some(EOPNOTSUPP) => "the kernel has no GRE over IPv6: load its module ip6_gre",
+                Some(EEXIST) => {
                     "an interface of this name, or a tunnel between these addresses, is there already"
                 }
                 _ => "making it failed",
