@@ -478,9 +478,12 @@ impl<K: Kernel> Xfrm<K> {
             }
             Body::Expire(expire) => self.expired(&expire.info, expire.hard != 0, wall),
             Body::Acquire(acquire) => self.wanted(acquire, &message.attributes),
-            Body::NewPolicy(_) | Body::UpdatePolicy(_) | Body::DeletePolicy(_) | Body::FlushPolicies => {
-                self.policies_stale = true;
+            Body::NewPolicy(info) | Body::UpdatePolicy(info) => {
+                // The echo of one that was put anew is no news.
+                let is_known = |found: Policy| self.policies.iter().any(|known| says_the_same(known, &found));
+                self.policies_stale |= !policy::policy_of(info, &message.attributes).is_some_and(is_known);
             }
+            Body::DeletePolicy(_) | Body::FlushPolicies => self.policies_stale = true,
             _ => {}
         }
     }
@@ -570,7 +573,9 @@ impl<K: Kernel> Xfrm<K> {
             };
             let found: Vec<Policy> = self.policies.iter().filter(waits).cloned().collect();
             for policy in found {
+                let stale = self.policies_stale;
                 let _ = self.put_one_policy(&policy, true);
+                self.policies_stale = stale;
             }
         }
     }
@@ -729,6 +734,12 @@ fn ends(policy: &Policy, rule: &Rule) -> Option<(IpAddr, IpAddr)> {
     let Selector { source, destination, .. } = policy.selector;
     let hosts = (source.is_host() && destination.is_host()).then_some((source.address, destination.address));
     rule.endpoints.or(hosts)
+}
+
+/// But for number and usage.
+fn says_the_same(a: &Policy, b: &Policy) -> bool {
+    let what = |policy: &Policy| (policy.direction, policy.selector, policy.priority);
+    what(a) == what(b) && a.action == b.action
 }
 
 /// Whether the policy wants this SA.

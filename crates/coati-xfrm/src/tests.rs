@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use coati_sadb::{
-    Action, AuthAlgorithm, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification, Policy,
-    PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState,
-    Secret, Selector, Spi, Upper, Usage,
+    Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification,
+    Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
+    SaState, Secret, Selector, Spi, Upper, Usage,
 };
 use coati_wire::xfrm::{self, Attribute, Body, Message, PolicyInfo, SaInfo};
 use proptest::prelude::*;
@@ -363,6 +363,10 @@ fn the_first_sa_lets_packets_go() {
     // A renewal is nothing that anybody waits for.
     assert_eq!(puts(0x1003, reqid), 0);
     assert_eq!(reqid_out(&home), reqid);
+    // The kernel tells of it, and it is the same policy.
+    home.take_changes();
+    one(&mut home, Request::Add(Box::new(esp(0x1004, ReqId(1)))));
+    assert_eq!(home.take_changes(), Changes { sas: true, policies: false });
 }
 
 #[test]
@@ -623,4 +627,102 @@ fn a_peer_behind_a_nat_that_moves_is_followed() {
         attribute,
         Attribute::Encap(encap) if (encap.kind, encap.destination_port) == (2, 1027)
     )));
+}
+
+/// What a kernel 6.1 has said while the seed's router ran on it with strongSwan at the other end: a dump of its SAs, one of
+/// its policies, and what it has told unasked.
+fn recorded(text: &str) -> Vec<Vec<u8>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    text.lines().map(|line| line.as_bytes().chunks(2).map(byte).collect()).collect()
+}
+
+fn all_messages(datagrams: &[Vec<u8>]) -> Vec<Message<'_>> {
+    datagrams.iter().flat_map(|datagram| xfrm::messages(datagram)).map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_recorded_dump_of_sas() {
+    let datagrams = recorded(include_str!("recorded/sas.hex"));
+    let messages = all_messages(&datagrams);
+    let [outbound, inbound] = [0, 1].map(|index: usize| {
+        let Body::NewSa(info) = messages[index].body else { panic!("{:?}", messages[index]) };
+        assert_eq!(
+            (info.sequence, messages[index].flags & xfrm::flag::MULTI),
+            (OWN_SEQUENCE, xfrm::flag::MULTI)
+        );
+        sa::sa_of(&info, &messages[index].attributes, info.used.added).unwrap()
+    });
+    assert!(matches!(messages[2].body, Body::Done(0)), "{:?}", messages[2]);
+    let (ours, theirs): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+    for (sa, source, destination, reqid) in
+        [(&outbound, ours, theirs, 16384), (&inbound, theirs, ours, 16385)]
+    {
+        assert_eq!((sa.id.source, sa.id.destination, sa.reqid), (source, destination, ReqId(reqid)));
+        assert_eq!((sa.enc, sa.enc_key.len()), (EncAlgorithm::AesCbc, 16));
+        assert_eq!((sa.auth, sa.auth_key.len()), (AuthAlgorithm::HmacSha1, 20));
+        assert_eq!((sa.mode, sa.state, sa.replay_window), (Mode::Transport, SaState::Mature, 64));
+        assert_eq!((sa.hard.add_seconds, sa.hard.bytes), (6, 0));
+        assert!(sa.sequence == sa.usage.packets && sa.usage.packets > 0, "{sa:?}");
+    }
+    assert_eq!([outbound.id.spi, inbound.id.spi], [Spi(0xca64_4f5f), Spi(0x7856_47ef)]);
+    assert_eq!([outbound.sequence, inbound.sequence], [15, 10]);
+}
+
+#[test]
+fn a_recorded_dump_of_policies() {
+    let datagrams = recorded(include_str!("recorded/policies.hex"));
+    let messages = all_messages(&datagrams);
+    let policies: Vec<Policy> = messages
+        .iter()
+        .filter_map(|message| match message.body {
+            Body::NewPolicy(info) => policy::policy_of(&info, &message.attributes),
+            _ => None,
+        })
+        .collect();
+    // Four more are those of IKE's sockets.
+    assert_eq!((messages.len(), policies.len()), (8, 3));
+    for found in &policies {
+        let reqid = if found.direction == Direction::Out { 16384 } else { 16385 };
+        assert_eq!(found.action, Action::Ipsec(vec![rule(Level::Unique(ReqId(reqid)))]));
+        assert_eq!((found.selector.upper, found.priority), (Upper::GRE, Priority::default()));
+        assert!(OWN_INDEXES.contains(&found.id.0));
+    }
+}
+
+/// All of it, told to a home in the order in which it was said.
+#[test]
+fn a_recorded_life_of_a_tunnel() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    home.requests(WALL, Vec::new());
+    let (mut acquired, mut soft, mut hard, mut opened) = (0, 0, 0, 0);
+    let datagrams = recorded(include_str!("recorded/events.hex"));
+    for datagram in datagrams {
+        // Its policies are those of the fake, which is asked for them.
+        if let Ok((message, _)) = Message::parse(&datagram)
+            && matches!(message.body, Body::NewPolicy(_) | Body::UpdatePolicy(_))
+        {
+            kernel.0.borrow_mut().answer(&datagram).unwrap();
+            kernel.0.borrow_mut().unasked.clear();
+        }
+        kernel.0.borrow_mut().unasked.push_back(datagram);
+        home.hear(WALL);
+        let is_open =
+            home.policies().iter().any(|p| p.direction == Direction::Out && home.is_open(&p.selector));
+        opened += usize::from(is_open);
+        while let Some(notification) = home.poll_notification() {
+            match notification {
+                Notification::Acquire(acquire) => {
+                    assert_eq!((acquire.reqid, acquire.mode), (ReqId(16384), Mode::Transport));
+                    assert_eq!(acquire.selector.upper, Upper::GRE);
+                    acquired += 1;
+                }
+                Notification::Expire(expire) if expire.hard => hard += 1,
+                Notification::Expire(_) => soft += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // Open from the first SA on, but for the time between an end and a renewal that came late.
+    assert_eq!((acquired, soft, hard, opened), (1, 3, 3, 11));
 }
