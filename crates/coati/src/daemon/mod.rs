@@ -302,7 +302,7 @@ impl Start {
                 gre = Some(xfrm::GreTunnels::make(&site, &mut log)?);
             }
         }
-        if !tuns.is_empty() || gre.is_some() && !site.rc.tunnels.is_empty() {
+        if !site.rc.tunnels.is_empty() || coati_router::needs_inside(&site) {
             forward_packets(&site)?;
         }
         let (memory, unread) = MemoryFile::open(self.state.clone(), (user, group));
@@ -353,6 +353,8 @@ impl Start {
             None => None,
         };
         let mut control = Control::new(&site, plane, randomness);
+        // What is declared last goes first, should something below fail: tunnels before policies.
+        let gre = gre;
         let debug_keys = match &self.debug_keys {
             Some(dir) => {
                 let keys = DebugKeys::begin(dir).map_err(while_doing("--debug-keys"))?;

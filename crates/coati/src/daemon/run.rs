@@ -69,13 +69,14 @@ impl Turn {
 
 /// A running router.
 pub struct Daemon {
+    /// The kernel's tunnels, where that carries packets. First, so that they go before the policies in `control` do.
+    gre: Option<GreTunnels>,
     pub(super) start: Start,
     pub(super) site: Site,
     pub(super) control: Control,
     /// What carries packets, when this program does that.
     carried: Option<Carried>,
-    /// Else the kernel's tunnels, and a descriptor that tells when it has said something.
-    gre: Option<GreTunnels>,
+    /// Else a descriptor that tells when the kernel has said something.
     kernel_news: Option<OwnedFd>,
     pub(super) ike: Vec<UdpSocket>,
     /// For what comes to those.
@@ -188,11 +189,11 @@ impl SignalPipes {
 impl Daemon {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
+            gre: parts.gre,
             start: parts.start,
             site: parts.site,
             control: parts.control,
             carried: parts.carried,
-            gre: parts.gre,
             kernel_news: parts.kernel_news,
             ike: parts.ike,
             buffer: vec![0; MAX_DATAGRAM],
