@@ -1,4 +1,4 @@
-# A NAT between Coati and strongSwan: ESP in UDP, keepalives, and another port of the NAT while pings run.
+# A NAT between Coati and strongSwan: ESP in UDP, keepalives, and another port of the NAT while pings run; then the same with the kernel as data plane.
 
 NAT=198.51.100.254
 # nat PORT OLD: the NAT has this port for Coati's port 4500; the one that it had goes. Nothing passes untranslated meanwhile.
@@ -51,3 +51,14 @@ must "strongSwan renews through it" swanctl --rekey --child gre
 pings b $B2 $A2 20
 pings a $A2 $B2 20
 within 10 "strongSwan has the new child" children_at_least 2
+
+kill $COATI_PID
+wait $COATI_PID
+COATI_FLAGS="--dataplane xfrm"
+coati_up
+within 20 "with xfrm: pings are answered" in_a ping -n -c 1 -W 1 $B2
+must "with xfrm: the kernel puts ESP in UDP, both ways" test "$(ip -n a xfrm state | grep -c 'type espinudp sport 4500 dport 4500')" -ge 2
+nat 20003 20001
+within 10 "with xfrm: strongSwan follows to the NAT's other port" in_a ping -n -c 1 -W 1 $B2
+pings a $A2 $B2 20
+pings b $B2 $A2 20

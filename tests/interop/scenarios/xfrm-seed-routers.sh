@@ -21,6 +21,7 @@ what_is_left() {
     ip -n $1 xfrm policy
     ip -n $1 route show proto ospf
     ip -n $1 -br link | grep '^gre0@'
+    ip netns exec $1 grep -v 1 /proc/sys/net/core/xfrm_larval_drop
 }
 nothing_is_left() {
     what_is_left $1 > $WORK/left-$1
