@@ -94,10 +94,12 @@ impl Site {
             remarks.extend(list);
         }
         if let Some(source) = &files.setkey_conf {
-            match setkey::parse(source) {
-                Ok(statements) => site.statements = statements,
-                Err(error) => remarks.push(error),
+            let script = setkey::read(source, &setkey::Reading::default());
+            // Nothing of it is done when a part of it cannot be.
+            if script.error().is_none() {
+                site.statements = script.statements;
             }
+            remarks.extend(script.remarks);
         }
         if let Some(source) = &files.ospfd_conf {
             let (conf, list) = ospfd::parse(source);

@@ -122,8 +122,14 @@ impl Sadb {
     }
 
     /// Carries them all out, in their order. The packet threads see what was before and what comes after, and nothing
-    /// between: policies that are flushed and added again are there all the time.
+    /// between: policies that are flushed and added again are there all the time. When something can never be done here,
+    /// whatever is in the tables, nothing is done.
     pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
+        let objections: Vec<Option<Refusal>> = requests.iter().map(|it| objection(now, wall, it)).collect();
+        if objections.iter().any(Option::is_some) {
+            let refused = |refusal: Option<Refusal>| refusal.unwrap_or(Refusal::Withheld);
+            return objections.into_iter().map(|it| Reply::Refused { refusal: refused(it) }).collect();
+        }
         let replies = requests.into_iter().map(|request| self.carry_out(now, wall, request)).collect();
         self.set_tick(now);
         replies
@@ -131,12 +137,22 @@ impl Sadb {
 
     fn carry_out(&mut self, now: Instant, wall: u64, request: Request) -> Reply {
         let result = match request {
-            Request::GetSpi { source, destination, proto, mode, reqid } => {
-                self.get_spi(now, wall, source, destination, proto, mode, reqid)
+            Request::GetSpi { source, destination, proto, mode, reqid, spi } => {
+                self.get_spi(now, wall, SaId { source, destination, proto, spi }, mode, reqid)
             }
             Request::Add(sa) => self.add(now, wall, *sa),
             Request::Update(sa) => self.update(now, wall, *sa),
             Request::Delete(id) => self.delete(id),
+            Request::DeleteAll { source, destination, proto } => {
+                let all = self.sas.values().map(|entry| entry.sa.id);
+                let doomed: Vec<SaId> = all
+                    .filter(|id| (id.source, id.destination, id.proto) == (source, destination, proto))
+                    .collect();
+                doomed.iter().for_each(|id| {
+                    self.kill(id);
+                });
+                if doomed.is_empty() { Err(Refusal::NoSa) } else { Ok(Reply::Done) }
+            }
             Request::Get(id) => match self.number_of(&id).and_then(|number| self.sas.get(&number)) {
                 Some(entry) => Ok(Reply::Sas { sas: vec![entry.now()] }),
                 None => Err(Refusal::NoSa),
@@ -173,33 +189,26 @@ impl Sadb {
         result.unwrap_or_else(|refusal| Reply::Refused { refusal })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of SADB_GETSPI and two clocks")]
+    /// Reserves the SPI of `id`, or when that is 0 one that is free.
     fn get_spi(
         &mut self,
         now: Instant,
         wall: u64,
-        source: IpAddr,
-        destination: IpAddr,
-        proto: SaProto,
+        id: SaId,
         mode: Mode,
         reqid: ReqId,
     ) -> Result<Reply, Refusal> {
         self.room_for_sa()?;
-        let spi = loop {
-            let spi = match proto {
-                SaProto::Ipcomp => {
-                    let (first, last) = Spi::NEGOTIATED_CPI.into_inner();
-                    Spi(first + self.random.below(last - first + 1))
-                }
-                _ => Spi(self.random.number()),
-            };
-            let taken = self.numbers.contains_key(&(destination, proto, spi));
-            if !spi.is_reserved() && !taken {
-                break spi;
+        let id = match id.spi {
+            Spi(0) => SaId { spi: self.free_spi(id.destination, id.proto), ..id },
+            _ if self.number_of(&id).is_some() => return Err(Refusal::Exists),
+            _ => {
+                check_spi(&id)?;
+                id
             }
         };
         let sa = Sa {
-            id: SaId { source, destination, proto, spi },
+            id,
             mode,
             reqid,
             enc: EncAlgorithm::Null,
@@ -215,7 +224,23 @@ impl Sadb {
             sequence: 0,
         };
         self.put(Entry { sa, live: None, added: now, soft_done: false });
-        Ok(Reply::Spi { spi })
+        Ok(Reply::Spi { spi: id.spi })
+    }
+
+    fn free_spi(&mut self, destination: IpAddr, proto: SaProto) -> Spi {
+        loop {
+            let spi = match proto {
+                SaProto::Ipcomp => {
+                    let (first, last) = Spi::NEGOTIATED_CPI.into_inner();
+                    Spi(first + self.random.below(last - first + 1))
+                }
+                _ => Spi(self.random.number()),
+            };
+            let taken = self.numbers.contains_key(&(destination, proto, spi));
+            if !spi.is_reserved() && !taken {
+                return spi;
+            }
+        }
     }
 
     fn add(&mut self, now: Instant, wall: u64, sa: Sa) -> Result<Reply, Refusal> {
@@ -489,23 +514,9 @@ impl Sadb {
 impl Entry {
     fn new(now: Instant, wall: u64, mut sa: Sa) -> Result<Self, Refusal> {
         let has_keys = !sa.enc_key.is_empty() || !sa.auth_key.is_empty();
-        if sa.id.proto == SaProto::Ipcomp {
-            let negotiated = Spi::FIRST..=u32::from(u16::MAX);
-            if sa.id.spi != Spi::DEFLATE && !negotiated.contains(&sa.id.spi.0) {
-                let text = format!(
-                    "{} is no index of ipcomp: it has 16 bits, and 256 is the first to use",
-                    sa.id.spi.0
-                );
-                return Err(Refusal::Invalid(text));
-            }
-            if has_keys {
-                return Err(Refusal::Invalid("ipcomp has no keys: give -C deflate alone".into()));
-            }
-        } else if sa.id.spi.is_reserved() {
-            return Err(Refusal::Invalid(format!(
-                "SPI {} is reserved: 256 is the first to use",
-                sa.id.spi.0
-            )));
+        check_spi(&sa.id)?;
+        if sa.id.proto == SaProto::Ipcomp && has_keys {
+            return Err(Refusal::Invalid("ipcomp has no keys: give -C deflate alone".into()));
         }
         if !is_supported(sa.id.proto, sa.mode) {
             return Err(Refusal::Unsupported(format!(
@@ -604,10 +615,41 @@ fn policy_now(policy: &Policy, usage: &LiveUsage) -> Policy {
     policy
 }
 
+/// Why a request can never be carried out, whatever there is already.
+fn objection(now: Instant, wall: u64, request: &Request) -> Option<Refusal> {
+    match request {
+        Request::Add(sa) | Request::Update(sa) => Entry::new(now, wall, (**sa).clone()).err(),
+        Request::SpdAdd(policy) | Request::SpdUpdate(policy) => check_policy(policy).err(),
+        Request::GetSpi { source, destination, proto, spi, .. } if *spi != Spi(0) => {
+            let id = SaId { source: *source, destination: *destination, proto: *proto, spi: *spi };
+            check_spi(&id).err()
+        }
+        _ => None,
+    }
+}
+
+/// Indices that nobody may give an SA.
+fn check_spi(id: &SaId) -> Result<(), Refusal> {
+    if id.proto == SaProto::Ipcomp {
+        let negotiated = Spi::FIRST..=u32::from(u16::MAX);
+        if id.spi != Spi::DEFLATE && !negotiated.contains(&id.spi.0) {
+            return Err(Refusal::Invalid(format!(
+                "{} is no index of ipcomp: it has 16 bits, and 256 is the first to use",
+                id.spi.0
+            )));
+        }
+    } else if id.spi.is_reserved() {
+        return Err(Refusal::Invalid(format!("SPI {} is reserved: 256 is the first to use", id.spi.0)));
+    }
+    Ok(())
+}
+
 /// What this data plane cannot honour is refused with a sentence, not accepted and ignored.
 fn check_policy(policy: &Policy) -> Result<(), Refusal> {
     if policy.direction == Direction::Fwd {
-        return Err(Refusal::Unsupported("fwd policies exist on Linux kernels only; use in".into()));
+        return Err(Refusal::Unsupported(
+            "fwd policies are for the Linux kernel; here `in` is for what is forwarded too".into(),
+        ));
     }
     let Action::Ipsec(rules) = &policy.action else { return Ok(()) };
     let Some(bundle) = Bundle::of(rules) else {
@@ -630,6 +672,12 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
     if bundle.esp.endpoints.is_none_or(|(source, destination)| source.is_ipv4() != destination.is_ipv4()) {
         return Err(Refusal::Invalid(
             "esp/tunnel needs two addresses of one family: esp/tunnel/A-B/require".into(),
+        ));
+    }
+    if bundle.esp.endpoints.is_some_and(|(near, far)| near.is_unspecified() || far.is_unspecified()) {
+        return Err(Refusal::Unsupported(
+            "the embedded data plane looks for no end of a tunnel: name both addresses, esp/tunnel/A-B/require"
+                .into(),
         ));
     }
     Ok(())

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{
-    Action, Bundle, Direction, Level, Mode, Policy, PolicyId, Priority, ReqId, Rule, SaProto, Selector, Spi,
+    Action, Bundle, Direction, Level, Mode, Policy, PolicyId, Port, Priority, ReqId, Rule, SaProto, Selector,
+    Spi,
 };
 use coati_wire::ipv4::protocol;
-use coati_wire::{WireError, checksum, esp, ip, udp};
+use coati_wire::{WireError, checksum, esp, gre, ip, udp};
 
 use crate::counters::{Counters, Drop};
 use crate::esp::LazyTransform;
@@ -379,6 +380,10 @@ impl Snapshot {
 
     /// Whether packets that match `selector` could leave now: sealed, or in clear where a policy says so.
     pub fn is_open(&self, selector: &Selector) -> bool {
+        let ports = match (selector.source_port, selector.destination_port) {
+            (Port::Is(source), Port::Is(destination)) => Some((source, destination)),
+            _ => None,
+        };
         let facts = Facts {
             source: selector.source.address,
             destination: selector.destination.address,
@@ -386,7 +391,7 @@ impl Snapshot {
                 coati_sadb::Upper::Proto(number) => number,
                 coati_sadb::Upper::Any => 0,
             },
-            ports: None,
+            ports,
             header_len: 0,
             protocol_at: 0,
             is_fragment: false,
@@ -575,6 +580,10 @@ impl Facts {
             }
             (protocol::ICMP | protocol::ICMPV6, [kind, code, ..]) => {
                 Some((u16::from(*kind), u16::from(*code)))
+            }
+            (protocol::GRE, payload) => {
+                let key = gre::Repr::key_of(payload).map(u32::to_be_bytes);
+                key.map(|[a, b, c, d]| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
             }
             _ => None,
         };

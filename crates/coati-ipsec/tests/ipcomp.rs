@@ -70,6 +70,7 @@ fn sa(source: Ipv4Addr, destination: Ipv4Addr, proto: SaProto) -> Sa {
         },
         mode: Mode::Transport,
         reqid: ReqId(0),
+        spi: Spi(0),
         enc: if esp { EncAlgorithm::AesCbc } else { EncAlgorithm::Null },
         enc_key: key(16),
         auth: if esp { AuthAlgorithm::HmacSha1 } else { AuthAlgorithm::None },

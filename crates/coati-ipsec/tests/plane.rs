@@ -319,6 +319,7 @@ fn getspi_then_update() {
         proto: SaProto::Esp,
         mode: Mode::Transport,
         reqid: ReqId(5),
+        spi: Spi(0),
     }) else {
         panic!("no SPI")
     };

@@ -32,11 +32,16 @@ pub struct Tunnel {
 impl Tunnel {
     /// The packets that it makes.
     pub fn packets(&self) -> Selector {
+        let (source_port, destination_port) = match self.key.map(u32::to_be_bytes) {
+            // As setkey(8) has the key of GRE in a selector.
+            Some([a, b, c, d]) => (Port::Is(u16::from_be_bytes([a, b])), Port::Is(u16::from_be_bytes([c, d]))),
+            None => (Port::Any, Port::Any),
+        };
         Selector {
             source: Prefix::host(self.local),
-            source_port: Port::Any,
+            source_port,
             destination: Prefix::host(self.remote),
-            destination_port: Port::Any,
+            destination_port,
             upper: Upper::GRE,
         }
     }

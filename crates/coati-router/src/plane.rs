@@ -254,7 +254,7 @@ pub fn statements_remarks(site: &Site) -> Vec<Diagnostic> {
     let refused = site.statements.iter().filter_map(|statement| {
         let Reply::Refused { refusal } = sadb.request(now, 0, statement.request.clone()) else { return None };
         let severity = match refusal {
-            Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy => Severity::Warning,
+            Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy | Refusal::Withheld => Severity::Warning,
             Refusal::Invalid(_) | Refusal::Unsupported(_) | Refusal::NoRoom(_) => Severity::Error,
         };
         let remark = statement.origin.remark(severity, refusal.to_string());

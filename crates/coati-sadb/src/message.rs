@@ -23,6 +23,9 @@ pub enum Request {
         mode: Mode,
         /// The policy it is for.
         reqid: ReqId,
+        /// This index and no other; 0 leaves the choice to whoever holds the SAD.
+        #[serde(default)]
+        spi: Spi,
     },
     /// Install an SA with keys (SADB_ADD).
     Add(Box<Sa>),
@@ -30,6 +33,15 @@ pub enum Request {
     Update(Box<Sa>),
     /// Remove an SA (SADB_DELETE).
     Delete(SaId),
+    /// Remove all SAs of a protocol from one address to another (SADB_DELETE without an SA).
+    DeleteAll {
+        /// Outer source.
+        source: IpAddr,
+        /// Outer destination.
+        destination: IpAddr,
+        /// Protocol.
+        proto: SaProto,
+    },
     /// Look an SA up (SADB_GET).
     Get(SaId),
     /// Remove all SAs, or all of a protocol (SADB_FLUSH).
@@ -98,6 +110,9 @@ pub enum Refusal {
     /// ENOBUFS: the table is full.
     #[error("{0}")]
     NoRoom(String),
+    /// ECANCELED: nothing is wrong with it, but with another request that had to be carried out with it.
+    #[error("not done, since something else of the same file cannot be done")]
+    Withheld,
 }
 
 /// Keys are wanted: a packet met a policy that has no SA (SADB_ACQUIRE).

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AuthAlgorithm, EncAlgorithm, Secret};
 
 /// Security parameters index; host order. 0 to 255 are reserved (RFC 4303 section 2.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Spi(pub u32);
 

@@ -162,7 +162,8 @@ impl Upper {
     }
 }
 
-/// A port of a selector, host order. For ICMP the source carries the type and the destination the code.
+/// A port of a selector, host order. For ICMP the source carries the type and the destination the code, for GRE the
+/// source carries the upper half of the key and the destination the lower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Port {
     /// Any port.

@@ -85,6 +85,14 @@ impl Repr {
         Ok((Self { protocol, checksum: sum.is_some(), key, sequence }, payload))
     }
 
+    /// The key of a packet that begins with a GRE header, whatever else is in it: what policies look at.
+    pub fn key_of(bytes: &[u8]) -> Option<u32> {
+        const WHAT: &str = "GRE header";
+        let flags = u16_at(WHAT, bytes, 0).ok()?;
+        let at = HEADER_LEN + if flags & CHECKSUM != 0 { 4 } else { 0 };
+        if flags & KEY == 0 { None } else { u32_at(WHAT, bytes, at).ok() }
+    }
+
     /// Writes the header into the first [`Repr::header_len`] bytes of `packet`, whose rest is the payload already.
     pub fn emit(&self, packet: &mut [u8]) -> Result<(), WireError> {
         let needed = self.header_len();

@@ -207,6 +207,7 @@ fn reserve(core: &mut Core, sa: &Phase1, quick: &Quick) {
             proto,
             mode: quick.want.mode,
             reqid,
+            spi: Spi(0),
         };
         let purpose = Purpose::QuickSpi { phase1: sa.id, message_id: quick.message_id, proto };
         core.ask(request, Some(purpose));
