@@ -121,15 +121,20 @@ impl Sadb {
         reply
     }
 
-    /// Carries them all out, in their order. The packet threads see what was before and what comes after, and nothing
-    /// between: policies that are flushed and added again are there all the time. When something can never be done here,
-    /// whatever is in the tables, nothing is done.
-    pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
+    /// Whether there is something among them that can never be done here, whatever is in the tables: then what to answer
+    /// to each of them, and nothing should be done.
+    pub fn check(&self, now: Instant, wall: u64, requests: &[Request]) -> Result<(), Vec<Reply>> {
         let objections: Vec<Option<Refusal>> = requests.iter().map(|it| objection(now, wall, it)).collect();
-        if objections.iter().any(Option::is_some) {
-            let refused = |refusal: Option<Refusal>| refusal.unwrap_or(Refusal::Withheld);
-            return objections.into_iter().map(|it| Reply::Refused { refusal: refused(it) }).collect();
+        if objections.iter().all(Option::is_none) {
+            return Ok(());
         }
+        let refused = |it: Option<Refusal>| Reply::Refused { refusal: it.unwrap_or(Refusal::Withheld) };
+        Err(objections.into_iter().map(refused).collect())
+    }
+
+    /// Carries them all out, in their order. The packet threads see what was before and what comes after, and nothing
+    /// between: policies that are flushed and added again are there all the time.
+    pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
         let replies = requests.into_iter().map(|request| self.carry_out(now, wall, request)).collect();
         self.set_tick(now);
         replies

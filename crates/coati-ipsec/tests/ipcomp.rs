@@ -70,7 +70,6 @@ fn sa(source: Ipv4Addr, destination: Ipv4Addr, proto: SaProto) -> Sa {
         },
         mode: Mode::Transport,
         reqid: ReqId(0),
-        spi: Spi(0),
         enc: if esp { EncAlgorithm::AesCbc } else { EncAlgorithm::Null },
         enc_key: key(16),
         auth: if esp { AuthAlgorithm::HmacSha1 } else { AuthAlgorithm::None },
@@ -246,6 +245,7 @@ fn indices_are_16_bits_and_names_are_by_protocol() {
         proto,
         mode: Mode::Transport,
         reqid: ReqId(0),
+        spi: Spi(0),
     };
     for _ in 0..100 {
         let Reply::Spi { spi } = a.sadb.request(Instant::now(), 0, reserve(SaProto::Ipcomp)) else {

@@ -1,6 +1,6 @@
 //! Two hosts with the how-to's policies, packet by packet: sealing, opening, replay, forgery, waiting, expiry.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use coati_crypto::SeededRandom;
@@ -352,4 +352,47 @@ fn what_makes_no_sense_is_refused_with_a_sentence() {
     assert!(refusal(&mut a, |sa| sa.id.proto = SaProto::Ah).contains("not ah in transport mode"));
     assert_eq!(a.ask(policy(A, B, Direction::Out, 9)), Reply::Refused { refusal: Refusal::Exists });
     assert_eq!(a.ask(Request::Delete(good.id)), Reply::Refused { refusal: Refusal::NoSa });
+}
+
+/// `getspi` with an index of one's own choice, and `deleteall`.
+#[test]
+fn an_spi_of_ones_choice_and_all_sas_between_two_hosts() {
+    let mut a = Host::new(A, B);
+    let get_spi = |spi| Request::GetSpi {
+        source: B.into(),
+        destination: A.into(),
+        proto: SaProto::Esp,
+        mode: Mode::Transport,
+        reqid: ReqId(0),
+        spi: Spi(spi),
+    };
+    assert_eq!(a.ask(get_spi(0x7777)), Reply::Spi { spi: Spi(0x7777) });
+    assert_eq!(a.ask(get_spi(0x7777)), Reply::Refused { refusal: Refusal::Exists });
+    assert!(matches!(a.ask(get_spi(5)), Reply::Refused { refusal: Refusal::Invalid(_) }));
+    a.ok(Request::Add(Box::new(sa(A, B, 0x1000, 1, EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha1))));
+    let all = Request::DeleteAll { source: B.into(), destination: A.into(), proto: SaProto::Esp };
+    a.ok(all.clone());
+    let Reply::Sas { sas } = a.ask(Request::Dump(None)) else { panic!() };
+    assert!(sas.iter().all(|sa| sa.id.source == IpAddr::from(A)) && !sas.is_empty());
+    assert_eq!(a.ask(all), Reply::Refused { refusal: Refusal::NoSa });
+}
+
+/// What can never be done is found before anything is; what depends on the tables is not.
+#[test]
+fn a_list_of_requests_is_checked_before() {
+    let a = Host::new(A, B);
+    let (now, ah) = (a.now, {
+        let mut ah = sa(A, B, 0x1000, 1, EncAlgorithm::Null, AuthAlgorithm::HmacSha1);
+        ah.id.proto = SaProto::Ah;
+        ah
+    });
+    let exists = policy(A, B, Direction::Out, 9);
+    let gone = Request::Delete(ah.id);
+    assert_eq!(a.sadb.check(now, 0, &[Request::SpdFlush, exists.clone(), gone.clone()]), Ok(()));
+    let list = [Request::SpdFlush, exists, Request::Add(Box::new(ah)), gone];
+    let replies = a.sadb.check(now, 0, &list).unwrap_err();
+    let withheld = Reply::Refused { refusal: Refusal::Withheld };
+    assert_eq!((&replies[0], &replies[1], &replies[3]), (&withheld, &withheld, &withheld));
+    let Reply::Refused { refusal: Refusal::Unsupported(text) } = &replies[2] else { panic!("{replies:?}") };
+    assert!(text.contains("not ah"), "{text}");
 }

@@ -448,8 +448,11 @@ impl Control {
         self.requests(now, vec![request]).pop().unwrap_or_else(none)
     }
 
-    /// Requests from outside, as `setkey` makes them, carried out as if at one moment.
+    /// Requests from outside, as `setkey` makes them, carried out as if at one moment; none of them when one can never be.
     pub fn requests(&mut self, now: Now, requests: Vec<Request>) -> Vec<Reply> {
+        if let Err(refused) = self.plane.check(now.at, now.wall, &requests) {
+            return refused;
+        }
         let changes_policies = |request: &Request| {
             matches!(
                 request,
@@ -462,6 +465,13 @@ impl Control {
             match request {
                 Request::Flush(None | Some(SaProto::Esp)) => self.ike.flush_pairs(),
                 Request::Delete(id) => self.ike.delete_pair_of(id),
+                Request::DeleteAll { source, destination, proto } => {
+                    let pairs = self.ike.pairs().into_iter().flat_map(|pair| [pair.inbound, pair.outbound]);
+                    let doomed = pairs.filter(|id| {
+                        (id.source, id.destination, id.proto) == (*source, *destination, *proto)
+                    });
+                    doomed.collect::<Vec<_>>().iter().for_each(|id| self.ike.delete_pair_of(id));
+                }
                 _ => {}
             }
         }

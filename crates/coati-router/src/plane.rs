@@ -128,6 +128,14 @@ impl Plane {
         self.requests(now, wall, vec![request]).pop().unwrap_or_else(none)
     }
 
+    /// Whether all of these may be tried; see [`Sadb::check`]. What a kernel refuses, it refuses one by one.
+    pub fn check(&self, now: Instant, wall: u64, requests: &[Request]) -> Result<(), Vec<Reply>> {
+        match &self.databases {
+            Databases::Embedded(embedded) => embedded.0.check(now, wall, requests),
+            Databases::Kernel(_) => Ok(()),
+        }
+    }
+
     /// Carries requests out as if at one moment; see [`Sadb::requests`] and [`Home::requests`].
     pub fn requests(&mut self, now: Instant, wall: u64, requests: Vec<Request>) -> Vec<Reply> {
         self.policies_changed |= requests.iter().any(changes_policies);

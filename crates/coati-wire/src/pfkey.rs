@@ -1,5 +1,5 @@
-//! PF_KEY messages that show an SA: the answers to SADB_DUMP (RFC 2367 section 3.1.10), in Linux's layout with KAME's
-//! extensions, which `racoonctl show-sa esp` gets over the admin socket.
+//! PF_KEY messages (RFC 2367), in Linux's layout with KAME's extensions: header and extensions of any of them, and those
+//! that show an SA, the answers to SADB_DUMP (section 3.1.10), which `racoonctl show-sa esp` gets over the admin socket.
 //!
 //! ```text
 //!  0 version  1 type  2 errno  3 SA type  4..6 length  6..8 reserved  8..12 sequence  12..16 process
@@ -17,8 +17,6 @@ use crate::error::{array, u16_at};
 pub const HEADER_LEN: usize = 16;
 /// `PF_KEY_V2`.
 pub const VERSION: u8 = 2;
-/// `SADB_DUMP`.
-pub const DUMP: u8 = 10;
 
 /// SA types (`SADB_SATYPE_*`).
 pub mod sa_type {
@@ -68,20 +66,48 @@ pub mod compress {
     pub const DEFLATE: u8 = 2;
 }
 
-/// Extension types (`SADB_EXT_*`).
-mod extension {
-    pub(super) const SA: u16 = 1;
-    pub(super) const LIFETIME_CURRENT: u16 = 2;
-    pub(super) const LIFETIME_HARD: u16 = 3;
-    pub(super) const LIFETIME_SOFT: u16 = 4;
-    pub(super) const ADDRESS_SOURCE: u16 = 5;
-    pub(super) const ADDRESS_DESTINATION: u16 = 6;
-    pub(super) const KEY_AUTH: u16 = 8;
-    pub(super) const KEY_ENCRYPT: u16 = 9;
-    pub(super) const SA2: u16 = 19;
-    pub(super) const NAT_T_TYPE: u16 = 20;
-    pub(super) const NAT_T_SOURCE_PORT: u16 = 21;
-    pub(super) const NAT_T_DESTINATION_PORT: u16 = 22;
+/// Types of messages (`SADB_*`, RFC 2367 section 3.1 and KAME's).
+#[expect(missing_docs, reason = "the names of the RFC")]
+pub mod message {
+    pub const GETSPI: u8 = 1;
+    pub const UPDATE: u8 = 2;
+    pub const ADD: u8 = 3;
+    pub const DELETE: u8 = 4;
+    pub const GET: u8 = 5;
+    pub const ACQUIRE: u8 = 6;
+    pub const EXPIRE: u8 = 8;
+    pub const FLUSH: u8 = 9;
+    pub const DUMP: u8 = 10;
+    pub const SPDUPDATE: u8 = 13;
+    pub const SPDADD: u8 = 14;
+    pub const SPDDELETE: u8 = 15;
+    pub const SPDGET: u8 = 16;
+    pub const SPDDUMP: u8 = 18;
+    pub const SPDFLUSH: u8 = 19;
+}
+
+/// Types of extensions (`SADB_EXT_*`, RFC 2367 section 3.2 and KAME's).
+#[expect(missing_docs, reason = "the names of the RFC")]
+pub mod extension {
+    pub const SA: u16 = 1;
+    pub const LIFETIME_CURRENT: u16 = 2;
+    pub const LIFETIME_HARD: u16 = 3;
+    pub const LIFETIME_SOFT: u16 = 4;
+    pub const ADDRESS_SOURCE: u16 = 5;
+    pub const ADDRESS_DESTINATION: u16 = 6;
+    pub const ADDRESS_PROXY: u16 = 7;
+    pub const KEY_AUTH: u16 = 8;
+    pub const KEY_ENCRYPT: u16 = 9;
+    pub const PROPOSAL: u16 = 13;
+    pub const SUPPORTED_AUTH: u16 = 14;
+    pub const SUPPORTED_ENCRYPT: u16 = 15;
+    pub const SPI_RANGE: u16 = 16;
+    pub const POLICY: u16 = 18;
+    pub const SA2: u16 = 19;
+    pub const NAT_T_TYPE: u16 = 20;
+    pub const NAT_T_SOURCE_PORT: u16 = 21;
+    pub const NAT_T_DESTINATION_PORT: u16 = 22;
+    pub const NAT_T_ORIGINAL: u16 = 23;
 }
 
 /// Extensions of one message that are looked at.
@@ -95,7 +121,7 @@ const AF_INET6: u16 = 10;
 /// The beginning of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What it is about, [`DUMP`] for one.
+    /// What it is about, one of [`message`].
     pub kind: u8,
     /// What went wrong, 0 for nothing.
     pub errno: u8,
@@ -103,6 +129,8 @@ pub struct Header {
     pub sa_type: u8,
     /// Length of the message with this header, in bytes.
     pub length: usize,
+    /// Nothing, or what a kernel uses it for: the references to an SA or policy.
+    pub reserved: u16,
     /// In a dump the number of messages that still follow.
     pub sequence: u32,
     /// The process it is for.
@@ -124,6 +152,7 @@ impl Header {
             errno,
             sa_type,
             length,
+            reserved: host_u16(WHAT, bytes, 6)?,
             sequence: host_u32(WHAT, bytes, 8)?,
             pid: host_u32(WHAT, bytes, 12)?,
         };
@@ -139,6 +168,90 @@ impl Header {
         bytes[4..6].copy_from_slice(&2u16.to_ne_bytes());
         bytes[12..].copy_from_slice(&pid.to_ne_bytes());
         bytes
+    }
+}
+
+/// One extension of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extension<'a> {
+    /// One of [`extension`], or another.
+    pub kind: u16,
+    /// All of it, with the 4 bytes of length and type, padded to 8 bytes.
+    pub bytes: &'a [u8],
+}
+
+/// The extensions behind a [`Header`], 64 at the most. What comes behind one whose length is wrong is not looked at.
+pub fn extensions(bytes: &[u8]) -> impl Iterator<Item = Result<Extension<'_>, WireError>> {
+    let mut rest = bytes;
+    let mut count = 0;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        count += 1;
+        let next = next_extension(rest, count);
+        rest = next.as_ref().ok().and_then(|it| rest.get(it.bytes.len()..)).unwrap_or(&[]);
+        Some(next)
+    })
+}
+
+fn next_extension(rest: &[u8], count: usize) -> Result<Extension<'_>, WireError> {
+    if count > MAX_EXTENSIONS {
+        return Err(WireError::TooMany { what: "PF_KEY extensions", limit: MAX_EXTENSIONS });
+    }
+    const WHAT: &str = "PF_KEY extension";
+    let length = usize::from(host_u16(WHAT, rest, 0)?) * 8;
+    let wrong = WireError::Length { what: WHAT, found: length };
+    let bytes = rest.get(..length).filter(|bytes| bytes.len() >= 8).ok_or(wrong)?;
+    Ok(Extension { kind: host_u16(WHAT, bytes, 2)?, bytes })
+}
+
+/// Appends an extension to a message, padded to 8 bytes; `body` begins behind length and type.
+pub fn push_extension(message: &mut Vec<u8>, kind: u16, body: &[u8]) {
+    let padded = (4 + body.len()).next_multiple_of(8);
+    let units = u16::try_from(padded / 8).unwrap_or(u16::MAX);
+    let end = message.len() + padded;
+    message.extend_from_slice(&units.to_ne_bytes());
+    message.extend_from_slice(&kind.to_ne_bytes());
+    message.extend_from_slice(body);
+    message.resize(end, 0);
+}
+
+/// Writes the length of a message into its header, when all extensions are there.
+pub fn finish(message: &mut [u8]) {
+    let units = u16::try_from(message.len() / 8).unwrap_or(u16::MAX);
+    if let Some(field) = message.get_mut(4..6) {
+        field.copy_from_slice(&units.to_ne_bytes());
+    }
+}
+
+/// A `sockaddr_in` or `sockaddr_in6`: family in host order, port and address in network order.
+pub fn emit_sockaddr(address: IpAddr, port: u16) -> Vec<u8> {
+    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    let mut bytes = family.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&port.to_be_bytes());
+    match address {
+        IpAddr::V4(address) => {
+            bytes.extend_from_slice(&address.octets());
+            bytes.resize(16, 0);
+        }
+        IpAddr::V6(address) => {
+            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(&address.octets());
+            bytes.resize(28, 0);
+        }
+    }
+    bytes
+}
+
+/// The address and port that `bytes` begin with, and its length.
+pub fn parse_sockaddr(bytes: &[u8]) -> Result<(IpAddr, u16, usize), WireError> {
+    const WHAT: &str = "sockaddr";
+    let port = u16_at(WHAT, bytes, 2)?;
+    match host_u16(WHAT, bytes, 0)? {
+        AF_INET => Ok((Ipv4Addr::from(array::<4>(WHAT, bytes, 4)?).into(), port, 16)),
+        AF_INET6 => Ok((Ipv6Addr::from(array::<16>(WHAT, bytes, 8)?).into(), port, 28)),
+        family => Err(WireError::Value { what: "sockaddr family", found: family.into() }),
     }
 }
 
@@ -202,8 +315,7 @@ pub struct Repr<'a> {
 impl<'a> Repr<'a> {
     /// Reads the message that `bytes` begin with, and returns what follows it.
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
-        const WHAT: &str = "SADB_DUMP message";
-        let (header, mut rest, following) = Header::parse(bytes)?;
+        let (header, rest, following) = Header::parse(bytes)?;
         let missing = |what| WireError::Truncated { what, needed: 1, found: 0 };
         let mut repr = Self {
             sa_type: header.sa_type,
@@ -227,14 +339,9 @@ impl<'a> Repr<'a> {
             nat_t: None,
         };
         let (mut sa, mut ends, mut ports) = (false, [false; 2], [None; 2]);
-        for _ in 0..MAX_EXTENSIONS {
-            if rest.is_empty() {
-                break;
-            }
-            let length = usize::from(host_u16(WHAT, rest, 0)?) * 8;
-            let wrong = WireError::Length { what: "PF_KEY extension", found: length };
-            let body = rest.get(..length).filter(|body| body.len() >= 8).ok_or(wrong)?;
-            match host_u16(WHAT, body, 2)? {
+        for found in extensions(rest) {
+            let Extension { kind, bytes: body } = found?;
+            match kind {
                 extension::SA => {
                     sa = true;
                     repr.spi = u32::from_be_bytes(array("sadb_sa", body, 4)?);
@@ -257,10 +364,6 @@ impl<'a> Repr<'a> {
                 extension::NAT_T_DESTINATION_PORT => ports[1] = Some(u16_at("sadb_x_nat_t_port", body, 4)?),
                 _ => {}
             }
-            rest = rest.get(length..).unwrap_or(&[]);
-        }
-        if !rest.is_empty() {
-            return Err(WireError::TooMany { what: "PF_KEY extensions", limit: MAX_EXTENSIONS });
         }
         if !sa {
             return Err(missing("sadb_sa"));
@@ -276,40 +379,39 @@ impl<'a> Repr<'a> {
 
     /// Its bytes. Keys are cut at 8 KiB, far beyond any algorithm.
     pub fn emit(&self) -> Vec<u8> {
-        let mut bytes = Header::emit_alone(DUMP, 0, self.sa_type, self.pid).to_vec();
+        let mut bytes = Header::emit_alone(message::DUMP, 0, self.sa_type, self.pid).to_vec();
         bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
         let mut sa = self.spi.to_be_bytes().to_vec();
         sa.extend_from_slice(&[self.replay, self.state, self.auth, self.encrypt, 0, 0, 0, 0]);
-        extend(&mut bytes, extension::SA, &sa);
-        extend(&mut bytes, extension::LIFETIME_HARD, &self.hard.emit());
-        extend(&mut bytes, extension::LIFETIME_SOFT, &self.soft.emit());
-        extend(&mut bytes, extension::LIFETIME_CURRENT, &self.current.emit());
-        extend(&mut bytes, extension::ADDRESS_SOURCE, &emit_address(self.source));
-        extend(&mut bytes, extension::ADDRESS_DESTINATION, &emit_address(self.destination));
+        push_extension(&mut bytes, extension::SA, &sa);
+        push_extension(&mut bytes, extension::LIFETIME_HARD, &self.hard.emit());
+        push_extension(&mut bytes, extension::LIFETIME_SOFT, &self.soft.emit());
+        push_extension(&mut bytes, extension::LIFETIME_CURRENT, &self.current.emit());
+        push_extension(&mut bytes, extension::ADDRESS_SOURCE, &emit_host(self.source));
+        push_extension(&mut bytes, extension::ADDRESS_DESTINATION, &emit_host(self.destination));
         for (kind, key) in [(extension::KEY_AUTH, self.auth_key), (extension::KEY_ENCRYPT, self.encrypt_key)]
         {
             let key = key.get(..MAX_KEY).unwrap_or(key);
             if let Ok(bits) = u16::try_from(key.len() * 8)
                 && bits > 0
             {
-                extend(&mut bytes, kind, &[&bits.to_ne_bytes(), &[0, 0][..], key].concat());
+                push_extension(&mut bytes, kind, &[&bits.to_ne_bytes(), &[0, 0][..], key].concat());
             }
         }
         let mut sa2 = vec![self.mode, 0, 0, 0];
         sa2.extend_from_slice(&self.packet_sequence.to_ne_bytes());
         sa2.extend_from_slice(&self.reqid.to_ne_bytes());
-        extend(&mut bytes, extension::SA2, &sa2);
+        push_extension(&mut bytes, extension::SA2, &sa2);
         if let Some((source, destination)) = self.nat_t {
-            extend(&mut bytes, extension::NAT_T_TYPE, &[NAT_T_ESP_IN_UDP, 0, 0, 0]);
+            push_extension(&mut bytes, extension::NAT_T_TYPE, &[NAT_T_ESP_IN_UDP, 0, 0, 0]);
             for (kind, port) in
                 [(extension::NAT_T_SOURCE_PORT, source), (extension::NAT_T_DESTINATION_PORT, destination)]
             {
                 let [high, low] = port.to_be_bytes();
-                extend(&mut bytes, kind, &[high, low, 0, 0]);
+                push_extension(&mut bytes, kind, &[high, low, 0, 0]);
             }
         }
-        let units = u16::try_from(bytes.len() / 8).unwrap_or(u16::MAX);
-        bytes[4..6].copy_from_slice(&units.to_ne_bytes());
+        finish(&mut bytes);
         bytes
     }
 }
@@ -338,46 +440,19 @@ impl Lifetime {
     }
 }
 
-/// Appends an extension, padded to 8 bytes.
-fn extend(bytes: &mut Vec<u8>, kind: u16, body: &[u8]) {
-    let padded = (4 + body.len()).next_multiple_of(8);
-    let units = u16::try_from(padded / 8).unwrap_or(u16::MAX);
-    let end = bytes.len() + padded;
-    bytes.extend_from_slice(&units.to_ne_bytes());
-    bytes.extend_from_slice(&kind.to_ne_bytes());
-    bytes.extend_from_slice(body);
-    bytes.resize(end, 0);
+/// `sadb_address` behind length and type: protocol, prefix length, then the address.
+pub fn emit_address(address: IpAddr, prefix_len: u8, protocol: u8, port: u16) -> Vec<u8> {
+    let mut body = vec![protocol, prefix_len, 0, 0];
+    body.extend_from_slice(&emit_sockaddr(address, port));
+    body
 }
 
-/// `sadb_address`: protocol, prefix length, then a `sockaddr_in` or `sockaddr_in6`.
-fn emit_address(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => {
-            let mut body = vec![0, 32, 0, 0];
-            body.extend_from_slice(&AF_INET.to_ne_bytes());
-            body.extend_from_slice(&[0, 0]);
-            body.extend_from_slice(&address.octets());
-            body.resize(4 + 16, 0);
-            body
-        }
-        IpAddr::V6(address) => {
-            let mut body = vec![0, 128, 0, 0];
-            body.extend_from_slice(&AF_INET6.to_ne_bytes());
-            body.extend_from_slice(&[0; 6]);
-            body.extend_from_slice(&address.octets());
-            body.extend_from_slice(&[0; 4]);
-            body
-        }
-    }
+fn emit_host(address: IpAddr) -> Vec<u8> {
+    emit_address(address, if address.is_ipv4() { 32 } else { 128 }, 0, 0)
 }
 
 fn parse_address(body: &[u8]) -> Result<IpAddr, WireError> {
-    const WHAT: &str = "sadb_address";
-    match host_u16(WHAT, body, 8)? {
-        AF_INET => Ok(Ipv4Addr::from(array::<4>(WHAT, body, 12)?).into()),
-        AF_INET6 => Ok(Ipv6Addr::from(array::<16>(WHAT, body, 16)?).into()),
-        family => Err(WireError::Value { what: "sadb_address family", found: family.into() }),
-    }
+    parse_sockaddr(body.get(8..).unwrap_or(&[])).map(|(address, ..)| address)
 }
 
 fn parse_key(body: &[u8]) -> Result<&[u8], WireError> {
@@ -458,9 +533,9 @@ mod tests {
 
     #[test]
     fn nothing_to_show() {
-        let bytes = Header::emit_alone(DUMP, 2, sa_type::ESP, 7);
+        let bytes = Header::emit_alone(message::DUMP, 2, sa_type::ESP, 7);
         let (header, extensions, rest) = Header::parse(&bytes).unwrap();
-        assert_eq!((header.kind, header.errno, header.pid, header.length), (DUMP, 2, 7, 16));
+        assert_eq!((header.kind, header.errno, header.pid, header.length), (message::DUMP, 2, 7, 16));
         assert!(extensions.is_empty() && rest.is_empty());
         assert!(Repr::parse(&bytes).is_err());
     }
@@ -500,6 +575,8 @@ mod tests {
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Header::parse(&bytes);
             let _ = Repr::parse(&bytes);
+            let _ = extensions(&bytes).count();
+            let _ = parse_sockaddr(&bytes);
         }
 
         #[test]

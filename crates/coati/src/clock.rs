@@ -29,3 +29,9 @@ pub fn local(seconds: u64, format: &str) -> String {
 pub fn of_day() -> String {
     Local::now().format("%H:%M:%S%.6f").to_string()
 }
+
+/// Seconds since 1970, to the microsecond.
+pub fn since_1970() -> String {
+    let micros = unix_micros();
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}

@@ -13,6 +13,7 @@ mod dataplane;
 mod files;
 mod import;
 mod lab;
+mod pfkey;
 mod racoonctl;
 mod setkey;
 mod sim;

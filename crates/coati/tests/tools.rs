@@ -3,7 +3,6 @@
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod support;
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -132,53 +131,4 @@ fn racoon_reads_its_flags_and_files() {
     assert!(ran.code == 0 && ran.out.contains("ipsec-tools"));
     assert_eq!(called(&dir, "racoon", &["-Z"]).code, 1);
     assert!(called(&dir, "racoon", &["--help"]).out.contains("-l /var/log/racoon.log"));
-}
-
-#[test]
-fn setkey_reads_before_it_acts() {
-    let dir = Dir::seed("setkey");
-    let file = dir.path.join("setkey.conf").display().to_string();
-    // Without a daemon, a file can still be checked.
-    assert_eq!(called(&dir, "setkey", &["-n", "-f", &file]).code, 0);
-    dir.edit("setkey.conf", "gre -P in", "gre -P inn");
-    for args in [vec!["-n", "-f", &file], vec!["-f", &file]] {
-        let ran = called(&dir, "setkey", &args);
-        assert_eq!(ran.code, 1);
-        ran.says(&["setkey.conf:4:", "error: unknown direction `inn`"]);
-        ran.says(&["did you mean `in`?"]);
-        ran.says(&["nothing was changed"]);
-    }
-    let ran = coati(&["setkey", "-f", "/nonexistent/setkey.conf"]);
-    assert_eq!(ran.code, 1);
-    ran.says(&["setkey: /nonexistent/setkey.conf: No such file"]);
-    let ran = coati(&["setkey", "-Z"]);
-    assert_eq!(ran.code, 1);
-    ran.says(&["unknown option -Z"]);
-    assert_eq!(coati(&["setkey"]).code, 1);
-    let help = coati(&["setkey", "-h"]);
-    assert!(help.code == 0 && help.out.contains("spdadd") && help.out.contains("Examples:"));
-}
-
-#[test]
-fn a_refused_command_is_named_with_its_place_and_the_rest_is_done() {
-    let dir = Dir::new("refused");
-    let (file, socket) = (dir.path.join("keys.conf"), dir.path.join("coati.sock"));
-    fs::write(&file, "flush;\n  delete 192.0.2.1 192.0.2.2 esp 0x1000;\nspdflush;\n").unwrap();
-    let listener = UnixListener::bind(&socket).unwrap();
-    let daemon = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut line = String::new();
-        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
-        let replies = r#"{"sadb-file":["done",{"refused":{"refusal":"no-sa"}},"done"]}"#;
-        stream.write_all(format!("{replies}\n").as_bytes()).unwrap();
-        line
-    });
-    let socket = socket.display().to_string();
-    let ran = called(&dir, "setkey", &["-s", &socket, "-f", &file.display().to_string()]);
-    let asked = daemon.join().unwrap();
-    assert!(
-        asked.starts_with(r#"{"sadb-file":["#) && asked.contains("delete") && asked.contains("spd-flush")
-    );
-    assert_eq!(ran.code, 1);
-    ran.says(&["keys.conf:2:3: no such SA", "setkey -D lists"]);
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use coati_sadb::{Action, Direction, Level, Policy, Request, Rule};
 
 use crate::diagnostic::{Diagnostic, Origin, Severity, Source, Span};
-use crate::lexer::{Cursor, Kind};
+use crate::lexer::{Cursor, Kind, tokens};
 
 pub use dialect::Dialect;
 pub use names::{Names, upper_name, upper_name_freebsd};
@@ -156,6 +156,13 @@ pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
     }
     script.remarks = parser.cursor.remarks.list;
     script
+}
+
+/// Whether a text ends where a command does: with a semicolon, or before it has begun.
+pub fn is_complete(text: &str) -> bool {
+    let source = Source::new("", text);
+    tokens(&source, ";[]")
+        .is_ok_and(|tokens| tokens.last().is_none_or(|last| last.kind == Kind::Punctuation(';')))
 }
 
 /// What Linux needs for a policy about packets that come in: a second one about those that are forwarded, in which no SA is

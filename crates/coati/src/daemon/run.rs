@@ -21,7 +21,7 @@ use coati_router::admin::{
     MilestoneStatus, MonitorLine, Refused, Status,
 };
 use coati_router::{Arrival, Control, ControlEvent, Forwarder, INSIDE, Now, event_status};
-use coati_sadb::Request;
+use coati_sadb::{Refusal, Reply, Request};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::Start;
@@ -692,12 +692,17 @@ impl Daemon {
         let mut seen = Vec::new();
         let mut admin = std::mem::take(&mut self.admin);
         let remarks = admin.serve(|request| {
-            match &request {
-                AdminRequest::Sadb(request) => seen.push(request.clone()),
-                AdminRequest::SadbFile(list) => seen.extend_from_slice(list),
-                _ => {}
+            let asked = match &request {
+                AdminRequest::Sadb(request) => vec![request.clone()],
+                AdminRequest::SadbFile(list) => list.clone(),
+                _ => Vec::new(),
+            };
+            let answer = self.answer(request);
+            let withheld = Reply::Refused { refusal: Refusal::Withheld };
+            if !matches!(&answer, AdminReply::SadbFile(replies) if replies.contains(&withheld)) {
+                seen.extend(asked);
             }
-            self.answer(request)
+            answer
         });
         self.admin = admin;
         for remark in remarks {

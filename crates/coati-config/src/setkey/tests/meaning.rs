@@ -6,7 +6,7 @@ use coati_sadb::{
 };
 
 use crate::Source;
-use crate::setkey::{forwarding, parse};
+use crate::setkey::{forwarding, is_complete, parse};
 
 fn one(text: &str) -> Request {
     let statements = parse(&Source::new("setkey.conf", text)).expect("it is right");
@@ -118,4 +118,14 @@ fn what_linux_needs_beside_a_policy_for_what_comes_in() {
     assert_eq!(forwarding(&one("spdadd 192.0.2.1 192.0.2.2 gre -P out none;")), None);
     let gone = forwarding(&one("spddelete 192.0.2.1 192.0.2.2 gre -P in;"));
     assert!(matches!(gone, Some(Request::SpdDelete(_, Direction::Fwd))), "{gone:?}");
+}
+
+#[test]
+fn where_a_command_ends() {
+    for text in ["", "flush;", "flush; # and more", "# only this", "a \";\" b;", "flush;\n"] {
+        assert!(is_complete(text), "{text}");
+    }
+    for text in ["flush", "flush; spdflush", "flush # ;", "add \";", "add [;]"] {
+        assert!(!is_complete(text), "{text}");
+    }
 }

@@ -6,12 +6,12 @@ use coati_router::admin::{
     AdminReply, AdminRequest, Cause, Establish, EventKind, EventStatus, IsakmpStatus, Login, Status,
     TimerStatus,
 };
-use coati_sadb::{AuthAlgorithm, EncAlgorithm, Mode, Port, Prefix, Reply, Request, Sa, SaProto, SaState};
-use coati_sadb::{Lifetime, Secret, Selector, Upper};
+use coati_sadb::{Port, Prefix, Reply, Request, Sa, SaProto, Secret, Selector, Upper};
 use coati_wire::adminport::{self, Abi, Errno, Indexes, Malformed, Proto, reply};
 use coati_wire::pfkey;
 
 use super::Whose;
+use crate::pfkey::{SA_TYPES, number, sa_repr};
 
 /// What a client gets.
 #[derive(Debug)]
@@ -224,75 +224,10 @@ fn status_text(status: &Status, json: bool) -> Vec<u8> {
 fn dump(sas: &[Sa], proto: Option<SaProto>) -> Vec<u8> {
     let pid = std::process::id();
     if sas.is_empty() {
-        let kind = proto.map_or(pfkey::sa_type::UNSPEC, sa_type);
-        return pfkey::Header::emit_alone(pfkey::DUMP, NO_ENTRY, kind, pid).to_vec();
+        let kind = proto.map_or(pfkey::sa_type::UNSPEC, |proto| number(&SA_TYPES, &proto));
+        return pfkey::Header::emit_alone(pfkey::message::DUMP, NO_ENTRY, kind, pid).to_vec();
     }
     let last = sas.len() - 1;
     let left = |index: usize| u32::try_from(last - index).unwrap_or(u32::MAX);
-    sas.iter().enumerate().flat_map(|(index, sa)| sadb(sa, left(index), pid)).collect()
-}
-
-fn sadb(sa: &Sa, sequence: u32, pid: u32) -> Vec<u8> {
-    let lifetime = |lifetime: &Lifetime| pfkey::Lifetime {
-        allocations: u32::try_from(lifetime.packets).unwrap_or(u32::MAX),
-        bytes: lifetime.bytes,
-        add_time: lifetime.add_seconds,
-        use_time: lifetime.use_seconds,
-    };
-    pfkey::Repr {
-        sa_type: sa_type(sa.id.proto),
-        sequence,
-        pid,
-        spi: sa.id.spi.0,
-        replay: u8::try_from(sa.replay_window / 8).unwrap_or(u8::MAX),
-        state: match sa.state {
-            SaState::Larval => 0,
-            SaState::Mature => 1,
-            SaState::Dying => 2,
-            SaState::Dead => 3,
-        },
-        auth: match sa.auth {
-            AuthAlgorithm::None => pfkey::auth::NONE,
-            AuthAlgorithm::HmacSha1 => pfkey::auth::SHA1_HMAC,
-            AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => pfkey::auth::SHA256_HMAC,
-            AuthAlgorithm::HmacSha384 => pfkey::auth::SHA384_HMAC,
-            AuthAlgorithm::HmacSha512 => pfkey::auth::SHA512_HMAC,
-        },
-        encrypt: match sa.enc {
-            _ if sa.id.proto == SaProto::Ipcomp => pfkey::compress::DEFLATE,
-            EncAlgorithm::Null => pfkey::encrypt::NULL,
-            EncAlgorithm::TripleDesCbc => pfkey::encrypt::TRIPLE_DES_CBC,
-            EncAlgorithm::AesCbc => pfkey::encrypt::AES_CBC,
-            EncAlgorithm::AesGcm16 => pfkey::encrypt::AES_GCM_16,
-        },
-        current: pfkey::Lifetime {
-            allocations: u32::try_from(sa.usage.packets).unwrap_or(u32::MAX),
-            bytes: sa.usage.bytes,
-            add_time: sa.usage.added,
-            use_time: sa.usage.used,
-        },
-        hard: lifetime(&sa.hard),
-        soft: lifetime(&sa.soft),
-        source: sa.id.source,
-        destination: sa.id.destination,
-        auth_key: sa.auth_key.expose(),
-        encrypt_key: sa.enc_key.expose(),
-        mode: match sa.mode {
-            Mode::Any => 0,
-            Mode::Transport => 1,
-            Mode::Tunnel => 2,
-        },
-        packet_sequence: u32::try_from(sa.sequence & 0xffff_ffff).unwrap_or(0),
-        reqid: sa.reqid.0,
-        nat_t: sa.nat_t.map(|ports| (ports.source_port, ports.destination_port)),
-    }
-    .emit()
-}
-
-fn sa_type(proto: SaProto) -> u8 {
-    match proto {
-        SaProto::Esp => pfkey::sa_type::ESP,
-        SaProto::Ah => pfkey::sa_type::AH,
-        SaProto::Ipcomp => pfkey::sa_type::IPCOMP,
-    }
+    sas.iter().enumerate().flat_map(|(index, sa)| sa_repr(sa, left(index), pid).emit()).collect()
 }

@@ -175,7 +175,7 @@ fn an_old_racoonctl_lists_sas() {
     assert_eq!(sequences, [(2, 0x1001), (1, 0x1002), (0, 0x1003)]);
     let answer = fixture.classic(&Classic::ShowSa(Proto::Ah).emit(Abi::HOST));
     let (header, _, _) = pfkey::Header::parse(&answer[8..]).unwrap();
-    assert_eq!((header.errno, header.kind, header.sequence), (2, pfkey::DUMP, 0));
+    assert_eq!((header.errno, header.kind, header.sequence), (2, pfkey::message::DUMP, 0));
 
     let answer = fixture.classic(&Classic::Schedule.emit(Abi::HOST));
     assert_eq!(reply::Timer::parse(&answer[8..]).unwrap().tick, 20);
