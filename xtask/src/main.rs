@@ -346,9 +346,14 @@ mod tests {
     #[test]
     fn documents_name_files_that_exist() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for page in
-            ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/road-warriors.md"]
-        {
+        for page in [
+            "README.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "docs/architecture.md",
+            "docs/road-warriors.md",
+            "docs/setkey.md",
+        ] {
             let text = std::fs::read_to_string(root.join(page)).expect("the page");
             let mut quoted = text.split('`').skip(1).step_by(2);
             let missing = quoted.find(|name| name.starts_with("crates/") && !root.join(name).exists());

@@ -4,8 +4,8 @@
 use coati_router::admin::MonitorLine;
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode, Notification,
-    Policy, Port, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Selector,
-    Upper,
+    Policy, Port, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret,
+    Selector, Upper,
 };
 use coati_wire::pfkey::{
     self, Header, auth, compress, emit_address, emit_sockaddr, encrypt, extension, finish, message,
@@ -72,6 +72,14 @@ pub mod policy_type {
     pub const NONE: u16 = 1;
     /// `ipsec`.
     pub const IPSEC: u16 = 2;
+}
+
+/// The same for those who only watch.
+pub fn without_keys(mut request: Request) -> Request {
+    if let Request::Add(sa) | Request::Update(sa) = &mut request {
+        (sa.enc_key, sa.auth_key) = (Secret::default(), Secret::default());
+    }
+    request
 }
 
 /// What `setkey -x` is told, when PF_KEY has a message for it.

@@ -298,6 +298,8 @@ fn commands_that_show_something_and_what_crosses() {
     // Each message and its answer: SADB_ADD first, with its key.
     assert!(ran.out.starts_with("sadb_msg{ version=2 type=3 errno=0 satype=3\n"), "{}", ran.out);
     assert!(ran.out.contains("sadb_key{ bits=128 reserved=0\n  key= 73697874 65656e20"), "{}", ran.out);
+    let masked = daemon.file(&text, &["-v", "--mask-keys"]);
+    assert!(masked.out.contains("type=3 ") && !masked.out.contains("73697874"), "{}", masked.out);
     // The name was found, and there is nothing to delete.
     ran.says(&["setkey.conf,5: No entry"]);
     assert!(ran.out.contains("sadb_msg{ version=2 type=4 errno=2 satype=3\n"), "{}", ran.out);

@@ -41,16 +41,33 @@ fn rendered(remarks: &[Diagnostic]) -> String {
     remarks.iter().map(|remark| remark.render(false)).collect()
 }
 
-/// setkey.conf and what `setkey -f` and `setkey -c` read.
+/// setkey.conf and what `setkey -f` and `setkey -c` read, in each dialect. What is printed of a request is read as it.
 pub fn setkey_conf(data: &[u8]) {
     let source = source("setkey.conf", data);
-    match setkey::parse(&source) {
-        Ok(statements) => {
-            for statement in statements {
-                assert!(statement.origin.place().line <= source.text.split('\n').count());
+    setkey::is_complete(&source.text);
+    let addresses = |name: &str| match name.len() {
+        0..10 => vec![[192, 0, 2, 1].into()],
+        10..20 => vec![[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()],
+        _ => Vec::new(),
+    };
+    for (_, dialect) in setkey::Dialect::NAMES {
+        let names = setkey::Names {
+            protocols: "ours 200 OURS\n".to_owned(),
+            services: "http 80/tcp www\n".to_owned(),
+            addresses: Some(addresses),
+        };
+        let script = setkey::read(&source, &setkey::Reading { dialect, names });
+        show(&script.remarks);
+        for statement in script.statements {
+            assert!(statement.origin.place().line <= source.text.split('\n').count());
+            let beside = setkey::forwarding(&statement.request);
+            for request in std::iter::once(statement.request).chain(beside) {
+                let text = setkey::command(&request);
+                let reading = setkey::Reading { dialect: setkey::Dialect::IpsecTools, ..Default::default() };
+                let again = setkey::read(&Source::new("printed", text.as_str()), &reading).statements;
+                assert!(again.len() == 1 && again.iter().all(|it| it.request == request), "{text}");
             }
         }
-        Err(error) => show(&[error]),
     }
 }
 

@@ -36,6 +36,7 @@ use super::reload::PidFile;
 use super::threads::{FromThreads, IkeDatagram};
 use super::xfrm::GreTunnels;
 use crate::clock::{unix_micros, unix_seconds};
+use crate::pfkey::without_keys;
 
 /// A message is too long for the interface (Linux, FreeBSD: 40).
 const EMSGSIZE: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
@@ -622,7 +623,7 @@ impl Daemon {
             return;
         }
         let line = match line {
-            MonitorLine::Request(request) => MonitorLine::Request(masked(request)),
+            MonitorLine::Request(request) => MonitorLine::Request(without_keys(request)),
             notification => notification,
         };
         self.admin.tell_monitors(&AdminReply::Monitor(Box::new(line)));
@@ -787,13 +788,4 @@ fn drain(mut pipe: &UnixStream) {
 
 pub(super) fn now() -> Now {
     Now { at: Instant::now(), wall: unix_seconds() }
-}
-
-/// Keys do not go to those who only watch.
-fn masked(mut request: Request) -> Request {
-    if let Request::Add(sa) | Request::Update(sa) = &mut request {
-        sa.enc_key = coati_sadb::Secret::default();
-        sa.auth_key = coati_sadb::Secret::default();
-    }
-    request
 }

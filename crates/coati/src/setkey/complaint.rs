@@ -15,8 +15,9 @@ pub fn remarks_text(remarks: &[Diagnostic], dialect: Dialect, colour: bool) -> S
     for remark in remarks.iter().take(MAX_SHOWN) {
         if remark.severity == Severity::Error {
             let words = remark.source.text.get(remark.span.start..remark.span.end).unwrap_or("");
-            // What is in quotes is a key.
-            let words = if words.starts_with('"') { "\"" } else { words.lines().next().unwrap_or("") };
+            // What is in quotes, or longer than any number, is a key.
+            let is_key = words.starts_with('"') || words.starts_with("0x") && words.len() > 10;
+            let words = if is_key { "KEY" } else { words.lines().next().unwrap_or("") };
             let (place, message) = (remark.place(), &remark.message);
             let _ = match dialect {
                 Dialect::FreeBsd => writeln!(text, "line {}: {message} at [{words}]", place.line),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coati_config::Source;
 use coati_config::setkey::{HELP, Reading, Statement, forwarding, read};
 use coati_router::admin::{AdminReply, AdminRequest};
-use coati_sadb::{Refusal, Reply, Request, SaState};
+use coati_sadb::{Refusal, Reply, Request, SaState, Secret};
 
 use super::complaint::{advice, refusal_text, remarks_text};
 use super::dump::Form;
@@ -16,6 +16,7 @@ use super::names;
 use super::options::{Options, Scope};
 use crate::check;
 use crate::client::Client;
+use crate::pfkey::without_keys;
 
 /// One run of setkey, with the daemon on the other side when it is needed.
 pub struct Session<'a> {
@@ -93,9 +94,7 @@ impl<'a> Session<'a> {
         }
         let (mut all_done, mut withheld) = (true, false);
         for (Order { statement, is_companion }, reply) in orders.iter().zip(replies) {
-            if self.options.verbose {
-                print!("{}{}", request_text(&statement.request), reply_text(&statement.request, &reply));
-            }
+            self.tell(&statement.request, &reply);
             let Err(refusal) = self.show(reply)? else { continue };
             match refusal {
                 Refusal::Withheld => withheld = true,
@@ -139,19 +138,33 @@ impl<'a> Session<'a> {
 
     /// One request that was asked for by an option.
     pub fn ask(&mut self, request: Request) -> io::Result<bool> {
-        let text = self.options.verbose.then(|| request_text(&request));
         let AdminReply::Sadb(reply) = self.connect()?.call(&AdminRequest::Sadb(request.clone()))? else {
             return Err(another_kind());
         };
-        if let Some(text) = text {
-            print!("{text}{}", reply_text(&request, &reply));
-        }
+        self.tell(&request, &reply);
         let done = self.show(reply)?;
         if let Err(refusal) = &done {
             let advice = advice(refusal).map_or(String::new(), |advice| format!(" ({advice})"));
             eprintln!("setkey: {refusal}{advice}");
         }
         Ok(done.is_ok())
+    }
+
+    /// `-v`: what was sent, and what came back.
+    fn tell(&self, request: &Request, reply: &Reply) {
+        if !self.options.verbose {
+            return;
+        }
+        let (mut request, mut reply) = (request.clone(), reply.clone());
+        if self.options.mask_keys {
+            request = without_keys(request);
+            if let Reply::Sas { sas } = &mut reply {
+                for sa in sas {
+                    (sa.enc_key, sa.auth_key) = (Secret::default(), Secret::default());
+                }
+            }
+        }
+        print!("{}{}", request_text(&request), reply_text(&request, &reply));
     }
 
     /// All SAs.
