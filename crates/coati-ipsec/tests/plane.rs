@@ -396,3 +396,26 @@ fn a_list_of_requests_is_checked_before() {
     let Reply::Refused { refusal: Refusal::Unsupported(text) } = &replies[2] else { panic!("{replies:?}") };
     assert!(text.contains("not ah"), "{text}");
 }
+
+/// `spdadd … gre 66770`: packets of this key are meant, and no others; a tunnel of this key is open when they can leave.
+#[test]
+fn a_policy_for_a_key_of_gre() {
+    let mut a = Host::new(A, B);
+    a.ok(Request::SpdFlush);
+    let Request::SpdAdd(mut keyed) = policy(A, B, Direction::Out, 0) else { unreachable!() };
+    (keyed.selector.source_port, keyed.selector.destination_port) = (Port::Is(1), Port::Is(1234));
+    keyed.action = Action::Discard;
+    let selector = keyed.selector;
+    a.ok(Request::SpdAdd(keyed.clone()));
+    let mut verdict = |header: &[u8]| a.out(&mut gre(A, B, &[header, &[0; 20]].concat()));
+    let discarded = Outbound::Dropped(Drop::PolicyDiscard);
+    assert_eq!(verdict(&[0x20, 0, 8, 0, 0, 1, 4, 210]), discarded);
+    // With a checksum before the key.
+    assert_eq!(verdict(&[0xa0, 0, 8, 0, 9, 9, 0, 0, 0, 1, 4, 210]), discarded);
+    assert_eq!(verdict(&[0x20, 0, 8, 0, 0, 1, 4, 211]), Outbound::Clear);
+    assert_eq!(verdict(&[0, 0, 8, 0, 0, 1, 4, 210]), Outbound::Clear);
+    keyed.action = Action::None;
+    a.ok(Request::SpdUpdate(keyed));
+    let any = Selector { source_port: Port::Any, destination_port: Port::Any, ..selector };
+    assert!(a.sadb.snapshot().is_open(&selector) && !a.sadb.snapshot().is_open(&any));
+}

@@ -203,13 +203,18 @@ impl Selector {
             && port(self.destination_port, ports.map(|p| p.1))
     }
 
-    /// The same selector for packets of the other direction.
+    /// The same selector for packets of the other direction. Type and code of ICMP and the key of GRE are the packet's, not
+    /// those of its ends.
     pub fn reversed(&self) -> Self {
+        let (source_port, destination_port) = match self.upper {
+            Upper::Proto(1 | 47 | 58 | 135) => (self.source_port, self.destination_port),
+            _ => (self.destination_port, self.source_port),
+        };
         Self {
             source: self.destination,
-            source_port: self.destination_port,
+            source_port,
             destination: self.source,
-            destination_port: self.source_port,
+            destination_port,
             upper: self.upper,
         }
     }
@@ -242,6 +247,26 @@ mod tests {
         assert!(prefix("10.0.0.0/8").covers(&prefix("10.1.0.0/16")));
         assert!(!prefix("10.1.0.0/16").covers(&prefix("10.0.0.0/8")));
         assert_eq!(prefix("10.9.9.2/30").network(), prefix("10.9.9.0/30"));
+    }
+
+    #[test]
+    fn what_is_turned_round() {
+        let selector = |upper| Selector {
+            source: prefix("192.0.2.1"),
+            source_port: Port::Is(1),
+            destination: prefix("192.0.2.2"),
+            destination_port: Port::Is(1234),
+            upper,
+        };
+        let ports = |upper| {
+            let reversed = selector(upper).reversed();
+            assert_eq!((reversed.source, reversed.destination), (prefix("192.0.2.2"), prefix("192.0.2.1")));
+            (reversed.source_port, reversed.destination_port)
+        };
+        assert_eq!(ports(Upper::Proto(6)), (Port::Is(1234), Port::Is(1)));
+        assert_eq!(ports(Upper::Any), (Port::Is(1234), Port::Is(1)));
+        assert_eq!(ports(Upper::GRE), (Port::Is(1), Port::Is(1234)));
+        assert_eq!(ports(Upper::Proto(1)), (Port::Is(1), Port::Is(1234)));
     }
 
     #[test]

@@ -136,12 +136,14 @@ mod tests {
             let mut bytes = vec![0xee; repr.header_len()];
             bytes.extend_from_slice(&payload);
             repr.emit(&mut bytes).unwrap();
+            prop_assert_eq!(Repr::key_of(&bytes), key);
             prop_assert_eq!(Repr::parse(&bytes).unwrap(), (repr, &payload[..]));
         }
 
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let _ = Repr::parse(&bytes);
+            let _ = Repr::key_of(&bytes);
         }
     }
 

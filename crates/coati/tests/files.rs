@@ -124,7 +124,7 @@ fn wrong_words_and_what_was_meant() {
             "setkey.conf",
             "esp/transport//unique",
             "esp/transport//uniqe",
-            "setkey.conf:3:54: error: unknown level `uniqe`",
+            "setkey.conf:3:69: error: unknown level `uniqe`",
             "did you mean `unique`?",
         ),
         (

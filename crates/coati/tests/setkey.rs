@@ -226,6 +226,10 @@ fn policies_for_what_is_forwarded_where_there_are_such() {
     assert_eq!(directions(&linux), [Out, In]);
     assert_eq!(linux.file(POLICIES, &["--dialect", "freebsd"]).code, 0);
     assert_eq!(directions(&linux), [Out, In]);
+    // What is written itself stays the only one.
+    let text = POLICIES.to_owned() + "spdadd 198.51.100.1 192.0.2.1 gre -P fwd ipsec esp/transport//use;";
+    assert_eq!(linux.file(&text, &["--dialect", "ipsec-tools"]).code, 0);
+    assert_eq!(directions(&linux), [Out, In, Fwd]);
     // The embedded data plane has none, and needs none.
     let embedded = Daemon::start("embedded", false);
     let ran = embedded.file(POLICIES, &["--dialect", "ipsec-tools", "-r"]);

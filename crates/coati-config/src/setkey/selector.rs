@@ -29,6 +29,16 @@ pub(super) struct Host {
     pub(super) span: Span,
 }
 
+/// A network as it is written.
+struct Range<'a> {
+    name: &'a str,
+    addresses: Vec<IpAddr>,
+    length: Option<(&'a str, Span)>,
+    port: PortWord<'a>,
+    /// Of the name.
+    span: Span,
+}
+
 /// The word in brackets behind an address; what it means depends on the protocol, which comes later.
 #[derive(Clone, Copy)]
 struct PortWord<'a>(Option<(&'a str, Span)>);
@@ -159,7 +169,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `ADDRESS[/LENGTH][[PORT]]`, with or without blanks between.
-    fn range(&mut self, lookup: Lookup) -> Result<(Prefix, PortWord<'a>, Span), Diagnostic> {
+    fn range(&mut self, lookup: Lookup) -> Result<Range<'a>, Diagnostic> {
         let (word, span) = self.cursor.word("an address or network")?;
         let (name, length) = match word.split_once('/') {
             Some((name, length)) => (name, Some(length)),
@@ -182,39 +192,44 @@ impl<'a> Parser<'a> {
         let name_span = Span { start: span.start, end: span.start + name.len() };
         let (name, name_span) = if name.is_empty() { (word, span) } else { (name, name_span) };
         let addresses = self.addresses(name, name_span, lookup)?;
-        let [address] = addresses.as_slice() else {
-            let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            let message = format!("`{name}` has several addresses, and a policy names one");
-            return Err(self
-                .cursor
-                .remarks
-                .error(name_span, message)
-                .help(format!("write one of {}", list.join(", "))));
+        Ok(Range { name, addresses, length, port: self.port_word()?, span: name_span })
+    }
+
+    /// The network of a range, whose address has to be of the family of the other range.
+    fn prefix(&self, range: &Range<'a>, other: &Range<'a>) -> Result<Prefix, Diagnostic> {
+        let fits = |address: &&IpAddr| other.addresses.iter().any(|it| it.is_ipv4() == address.is_ipv4());
+        let fitting: Vec<&IpAddr> = range.addresses.iter().filter(fits).collect();
+        let [address] = fitting.as_slice() else {
+            let list: Vec<String> = fitting.iter().map(ToString::to_string).collect();
+            let message = format!("`{}` has several addresses, and a policy names one", range.name);
+            let error = self.cursor.remarks.error(range.span, message);
+            return Err(error.help(format!("write one of {}", list.join(", "))));
         };
-        let prefix = match length {
-            None => Prefix::host(*address),
+        match range.length {
+            None => Ok(Prefix::host(**address)),
             Some((length, span)) => {
                 let text = format!("{address}/{length}");
-                text.parse().map_err(|error| self.cursor.remarks.error(span, format!("{error}")))?
+                text.parse().map_err(|error| self.cursor.remarks.error(span, format!("{error}")))
             }
-        };
-        Ok((prefix, self.port_word()?, name_span))
+        }
     }
 
     /// `SOURCE DESTINATION UPPER [UPPERSPEC]`.
     pub(super) fn selector(&mut self) -> Result<Selector, Diagnostic> {
         let lookup = self.lookup();
-        let (source, source_port, _) = self.range(lookup)?;
-        let (destination, destination_port, span) = self.range(lookup)?;
-        if source.address.is_ipv4() != destination.address.is_ipv4() {
-            return Err(self.different_families(span));
+        let from = self.range(lookup)?;
+        let to = self.range(lookup)?;
+        let is_there = |is_ipv4, range: &Range<'_>| range.addresses.iter().any(|it| it.is_ipv4() == is_ipv4);
+        if ![true, false].into_iter().any(|is_ipv4| is_there(is_ipv4, &from) && is_there(is_ipv4, &to)) {
+            return Err(self.different_families(to.span));
         }
+        let (source, destination) = (self.prefix(&from, &to)?, self.prefix(&to, &from)?);
         let upper = self.upper()?;
         let mut selector = Selector {
             source,
-            source_port: self.selector_port(source_port, upper)?,
+            source_port: self.selector_port(from.port, upper)?,
             destination,
-            destination_port: self.selector_port(destination_port, upper)?,
+            destination_port: self.selector_port(to.port, upper)?,
             upper,
         };
         if !self.at_option() && matches!(self.cursor.peek(), Some(Kind::Word(_))) {

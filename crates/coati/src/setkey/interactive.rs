@@ -40,7 +40,7 @@ const WORDS: [&str; 19] = [
 
 /// Reads commands until the end; whether all went well.
 pub fn run(session: &mut Session<'_>) -> io::Result<bool> {
-    session.connect()?;
+    session.prepare()?;
     let config = Config::builder().auto_add_history(true).build();
     let mut editor: Editor<Typing, MemHistory> =
         Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coati_config::Source;
 use coati_config::setkey::{HELP, Reading, Statement, forwarding, read};
 use coati_router::admin::{AdminReply, AdminRequest};
-use coati_sadb::{Refusal, Reply, Request, SaState, Secret};
+use coati_sadb::{Direction, Refusal, Reply, Request, SaState, Secret, Selector};
 
 use super::complaint::{advice, refusal_text, remarks_text};
 use super::dump::Form;
@@ -52,6 +52,14 @@ impl<'a> Session<'a> {
             self.client = Some(Client::connect(self.options.socket.as_deref().map(Path::new))?);
         }
         self.client.as_mut().ok_or_else(another_kind)
+    }
+
+    /// Finds the daemon before anything is typed, when it will be needed.
+    pub fn prepare(&mut self) -> io::Result<()> {
+        if !self.options.check_only {
+            self.connect()?;
+        }
+        Ok(())
     }
 
     /// Reads the whole text first, so that a mistake in line 9 leaves nothing half done. Then all of it happens at one
@@ -115,9 +123,12 @@ impl<'a> Session<'a> {
 
     fn orders(&self, statements: Vec<Statement>) -> Vec<Order> {
         let twice = self.options.dialect.has_fwd() && !self.options.kernel_semantics;
+        // What is written about packets that are forwarded counts.
+        let written: Vec<Selector> = statements.iter().filter_map(|it| forwarded(&it.request)).collect();
+        let is_written = |request: &Request| forwarded(request).is_some_and(|it| written.contains(&it));
         let mut orders = Vec::new();
         for statement in statements {
-            let companion = forwarding(&statement.request).filter(|_| twice);
+            let companion = forwarding(&statement.request).filter(|it| twice && !is_written(it));
             let origin = statement.origin.clone();
             orders.push(Order { statement, is_companion: false });
             orders.extend(
@@ -205,6 +216,16 @@ impl<'a> Session<'a> {
             Reply::Done | Reply::Spi { .. } | Reply::Refused { .. } => {}
         }
         Ok(Ok(()))
+    }
+}
+
+/// What a policy for packets that are forwarded is about.
+fn forwarded(request: &Request) -> Option<Selector> {
+    match request {
+        Request::SpdAdd(policy) | Request::SpdUpdate(policy) if policy.direction == Direction::Fwd => {
+            Some(policy.selector)
+        }
+        _ => None,
     }
 }
 
