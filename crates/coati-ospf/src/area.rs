@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use coati_wire::ospf::{Lsa, LsaBody, LsaKey, RouterLsa, lsa_kind};
+use coati_wire::ospf::{Lsa, LsaBody, LsaHeader, LsaKey, MAX_AGE, RouterLsa, lsa_kind};
 
 use crate::config::{AreaId, BACKBONE, BorderRule};
 use crate::engine::Engine;
@@ -66,16 +66,16 @@ impl Engine {
             self.area_mut(area);
         }
         let Some(lsdb) = self.lsdb_mut(scope) else { return };
-        let key = lsa.header.key;
-        let old = lsdb.install(now, lsa).filter(Entry::was_alive);
-        self.reindex(now, scope, &key, old.map(|old| old.lsa));
+        let Lsa { header, body, bytes } = lsa;
+        let old = lsdb.install(now, header.key, bytes);
+        let new = (header.seconds() < MAX_AGE).then_some((header, &body));
+        self.reindex(now, scope, &header.key, old, new);
     }
 
     /// Takes an LSA that has died out of its database.
     pub(crate) fn uninstall(&mut self, now: Instant, scope: Scope, key: &LsaKey) {
         let Some(old) = self.lsdb_mut(scope).and_then(|lsdb| lsdb.bury(now, key)) else { return };
-        let old = old.was_alive().then_some(old.lsa);
-        self.reindex(now, scope, key, old);
+        self.reindex(now, scope, key, Some(old), None);
         if key.advertising_router == self.config.router_id {
             self.own_lsa_is_gone(now, (scope, *key));
         }
@@ -91,22 +91,26 @@ impl Engine {
             .map_or(Vec::new(), |found| found.lsdb.iter().map(|(key, _)| *key).collect());
         for key in keys {
             let old = self.areas.get_mut(&area).and_then(|found| found.lsdb.remove(&key));
-            self.reindex(now, Scope::Area(area), &key, old.filter(Entry::was_alive).map(|old| old.lsa));
+            self.reindex(now, Scope::Area(area), &key, old, None);
         }
         self.areas.remove(&area);
         self.all_routes_soon(now);
     }
 
-    /// Brings graph and table up to what the database has for this key; `old` is what they had before.
-    fn reindex(&mut self, now: Instant, scope: Scope, key: &LsaKey, old: Option<Lsa>) {
-        let Some(lsdb) = self.lsdb(scope) else { return };
-        let new = lsdb.get(key).filter(|entry| !entry.is_max_age(now)).map(|entry| entry.lsa.clone());
-        let same = match (&old, &new) {
-            (None, None) => true,
-            (Some(old), Some(new)) => old.body == new.body && old.header.options == new.header.options,
-            _ => false,
-        };
-        if same {
+    /// Brings graph and table up to what the database has for this key now, if that is alive; `old` is what it had
+    /// before.
+    fn reindex(
+        &mut self,
+        now: Instant,
+        scope: Scope,
+        key: &LsaKey,
+        old: Option<Entry>,
+        new: Option<(LsaHeader, &LsaBody)>,
+    ) {
+        let old = old.filter(Entry::was_alive).map(|old| (old.instance(), old.body()));
+        let old = old.as_ref().map(|(header, body)| (*header, body));
+        let said = |(header, body): (LsaHeader, _)| (header.options, body);
+        if old.map(said) == new.map(said) {
             return;
         }
         self.tell(
@@ -118,7 +122,7 @@ impl Engine {
                     _ => "changed",
                 };
                 let sequence =
-                    new.as_ref().map_or(String::new(), |lsa| format!(", seq 0x{:08x}", lsa.header.sequence));
+                    new.map_or(String::new(), |(header, _)| format!(", seq 0x{:08x}", header.sequence));
                 format!("LSA {what}: {}{sequence}", crate::debug::key(key))
             },
         );
@@ -127,13 +131,13 @@ impl Engine {
         }
         let Scope::Area(area) = scope else {
             if scope == Scope::As && key.kind == lsa_kind::EXTERNAL {
-                self.table.replace(None, key, None, new.as_ref());
+                self.table.replace(None, key, None, old, new);
                 self.routes_soon(now);
             }
             return;
         };
         let changed = match key.kind {
-            lsa_kind::ROUTER => self.reindex_router(area, key.advertising_router, new.as_ref()),
+            lsa_kind::ROUTER => self.reindex_router(area, key.advertising_router, new.map(|(_, body)| body)),
             lsa_kind::NETWORK => self.reindex_network(now, area, key.id),
             _ => false,
         };
@@ -142,7 +146,7 @@ impl Engine {
             lsa_kind::NETWORK => found.graph.number(Node::Network(key.id)),
             _ => None,
         });
-        self.table.replace(Some(area), key, vertex, new.as_ref());
+        self.table.replace(Some(area), key, vertex, old, new);
         match key.kind {
             lsa_kind::ROUTER | lsa_kind::NETWORK if changed => self.paths_soon(now, area),
             lsa_kind::SUMMARY_ASBR => self.all_routes_soon(now),
@@ -151,9 +155,9 @@ impl Engine {
         }
     }
 
-    fn reindex_router(&mut self, area: AreaId, id: Ipv4Addr, new: Option<&Lsa>) -> bool {
+    fn reindex_router(&mut self, area: AreaId, id: Ipv4Addr, new: Option<&LsaBody>) -> bool {
         let graph = &mut self.area_mut(area).graph;
-        match new.map(|lsa| &lsa.body) {
+        match new {
             Some(LsaBody::Router(router)) => graph.set_router(id, router),
             _ => {
                 graph.remove(Node::Router(id));
@@ -167,8 +171,8 @@ impl Engine {
         let area = self.area_mut(area);
         let live = area.lsdb.with_id(lsa_kind::NETWORK, id).filter(|(_, entry)| !entry.is_max_age(now));
         let newest = live.max_by_key(|(_, entry)| entry.installed);
-        match newest.map(|(_, entry)| &entry.lsa.body) {
-            Some(LsaBody::Network { routers, .. }) => area.graph.set_network(id, routers),
+        match newest.map(|(_, entry)| entry.body()) {
+            Some(LsaBody::Network { routers, .. }) => area.graph.set_network(id, &routers),
             _ => {
                 area.graph.remove(Node::Network(id));
                 true

@@ -526,10 +526,10 @@ impl Engine {
     }
 
     /// Every LSA there is: how far it goes, its header with its age now, and what it says.
-    pub fn database(&self, now: Instant) -> impl Iterator<Item = (Scope, LsaHeader, &LsaBody)> {
+    pub fn database(&self, now: Instant) -> impl Iterator<Item = (Scope, LsaHeader, LsaBody)> {
         self.scopes().flat_map(move |scope| {
             let entries = self.lsdb(scope).into_iter().flat_map(Lsdb::iter);
-            entries.map(move |(_, entry)| (scope, entry.header(now), &entry.lsa.body))
+            entries.map(move |(_, entry)| (scope, entry.header(now), entry.body()))
         })
     }
 

@@ -164,8 +164,8 @@ impl Engine {
             return Default::default();
         };
         for (key, entry) in found.lsdb.of_kind(lsa_kind::NSSA) {
-            let header = &entry.lsa.header;
-            let LsaBody::External { mask, type2, metric, forwarding, tag } = entry.lsa.body else { continue };
+            let header = entry.instance();
+            let LsaBody::External { mask, type2, metric, forwarding, tag } = entry.body() else { continue };
             let reachable =
                 found.graph.number(Node::Router(key.advertising_router)).and_then(|n| found.paths.get(n));
             if header.options & OPTION_NP == 0

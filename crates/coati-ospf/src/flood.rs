@@ -93,7 +93,7 @@ impl Engine {
                     return self.start_exchange(now, peer, "bad link state request");
                 }
                 let Some(entry) = self.lsdb(scope).and_then(|lsdb| lsdb.get(&key)) else { return };
-                let wraps = entry.is_max_age(now) && entry.lsa.header.sequence == MAX_SEQUENCE;
+                let wraps = entry.is_max_age(now) && entry.instance().sequence == MAX_SEQUENCE;
                 let just_sent = now.saturating_duration_since(entry.installed) < Duration::from_secs(1);
                 if !wraps && !just_sent {
                     self.send_updates_to(now, peer, &[key]);
@@ -253,7 +253,7 @@ impl Engine {
             // ever (RFC 1793 section 2.2).
             let age = entry.age(now);
             let seconds = (age & !DO_NOT_AGE).saturating_add(delay).min(MAX_AGE);
-            let bytes = entry.lsa.emit_aged(age & DO_NOT_AGE | seconds);
+            let bytes = entry.emit_aged(age & DO_NOT_AGE | seconds);
             if !part.is_empty() && length + bytes.len() > room {
                 packets.push(std::mem::take(&mut part));
                 length = 0;

@@ -35,7 +35,7 @@ pub(crate) struct Vertex {
     pub(crate) present: bool,
     /// Flags of a router LSA.
     pub(crate) flags: u8,
-    pub(crate) edges: Vec<Edge>,
+    pub(crate) edges: Box<[Edge]>,
     /// Edges that lead here, of either direction or one.
     references: u32,
 }
@@ -86,8 +86,7 @@ impl Graph {
             let to = self.enter(to);
             edges.push(Edge { to, metric: link.metric, both_ways: false, data: link.data });
         }
-        edges.shrink_to_fit();
-        self.set(number, lsa.flags, edges)
+        self.set(number, lsa.flags, edges.into())
     }
 
     /// A network LSA is there; whether paths may be different now.
@@ -98,13 +97,13 @@ impl Graph {
             let to = self.enter(Node::Router(*router));
             edges.push(Edge { to, metric: 0, both_ways: false, data: Ipv4Addr::UNSPECIFIED });
         }
-        self.set(number, 0, edges)
+        self.set(number, 0, edges.into())
     }
 
     /// There is no LSA for it any more.
     pub(crate) fn remove(&mut self, node: Node) {
         if let Some(number) = self.number(node) {
-            self.set(number, 0, Vec::new());
+            self.set(number, 0, Box::default());
             if let Some(vertex) = self.vertex_mut(number) {
                 vertex.present = false;
             }
@@ -116,7 +115,7 @@ impl Graph {
         if let Some(number) = self.numbers.get(&node) {
             return *number;
         }
-        let vertex = Vertex { node, present: false, flags: 0, edges: Vec::new(), references: 0 };
+        let vertex = Vertex { node, present: false, flags: 0, edges: Box::default(), references: 0 };
         let number = match self.free.pop() {
             Some(number) => number,
             None => u32::try_from(self.vertices.len()).unwrap_or(u32::MAX),
@@ -141,7 +140,7 @@ impl Graph {
         }
     }
 
-    fn set(&mut self, number: u32, flags: u8, mut edges: Vec<Edge>) -> bool {
+    fn set(&mut self, number: u32, flags: u8, mut edges: Box<[Edge]>) -> bool {
         for edge in &mut edges {
             edge.both_ways = self.leads(edge.to, number);
             if let Some(vertex) = self.vertex_mut(edge.to) {
@@ -159,7 +158,7 @@ impl Graph {
                 self.mark_back(target, number);
             }
         }
-        for edge in old {
+        for edge in &old {
             if let Some(vertex) = self.vertex_mut(edge.to) {
                 vertex.references = vertex.references.saturating_sub(1);
             }

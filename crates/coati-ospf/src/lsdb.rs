@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use coati_wire::ospf::{Lsa, LsaHeader, LsaKey, MAX_AGE, MAX_SEQUENCE};
+use coati_wire::ospf::{LSA_HEADER_LEN, LsaBody, LsaHeader, LsaKey, MAX_AGE, MAX_SEQUENCE};
 
 use crate::config::AreaId;
 
@@ -15,7 +15,7 @@ pub(crate) const REFRESH: Duration = Duration::from_secs(1800);
 /// Set in ages that do not grow (RFC 1793).
 pub(crate) const DO_NOT_AGE: u16 = 0x8000;
 /// Instances that may come at once, before they come once in MinLSArrival.
-const ARRIVAL_TOKENS: u32 = 5;
+const ARRIVAL_TOKENS: u8 = 5;
 /// Packets are not under way for longer than this. It is less than MinLSInterval, so that nothing new is taken for it.
 const LATE: Duration = Duration::from_secs(2);
 /// Own LSAs go on with their numbers when they are originated again within this time.
@@ -32,19 +32,46 @@ pub enum Scope {
     As,
 }
 
-/// An LSA and when it was installed.
+/// An LSA and when it was installed. There are many and they are seldom looked into, so what they say stays in their
+/// bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) lsa: Lsa,
+    bytes: Box<[u8]>,
     pub(crate) installed: Instant,
     /// Arrivals that are still allowed, and since when.
-    tokens: (u32, Instant),
+    tokens: (u8, Instant),
 }
 
 impl Entry {
+    /// The header as it was when it was installed.
+    pub(crate) fn instance(&self) -> LsaHeader {
+        LsaHeader::read(self.bytes.first_chunk().unwrap_or(&[0; LSA_HEADER_LEN]))
+    }
+
+    /// Behind the header.
+    pub(crate) fn body_bytes(&self) -> &[u8] {
+        self.bytes.get(LSA_HEADER_LEN..).unwrap_or(&[])
+    }
+
+    /// What it says.
+    pub(crate) fn body(&self) -> LsaBody {
+        let body = LsaBody::parse(self.instance().key.kind, self.body_bytes());
+        // It was parsed before it was installed.
+        body.unwrap_or(LsaBody::Opaque(Vec::new()))
+    }
+
+    /// Its bytes with another age in seconds.
+    pub(crate) fn emit_aged(&self, age: u16) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        if let Some(place) = bytes.first_chunk_mut() {
+            *place = age.to_be_bytes();
+        }
+        bytes
+    }
+
     /// Age now, in seconds with the DoNotAge bit.
     pub(crate) fn age(&self, now: Instant) -> u16 {
-        let age = self.lsa.header.age;
+        let age = self.instance().age;
         if age & DO_NOT_AGE != 0 {
             return age;
         }
@@ -54,7 +81,7 @@ impl Entry {
 
     /// The header as it is now.
     pub(crate) fn header(&self, now: Instant) -> LsaHeader {
-        LsaHeader { age: self.age(now), ..self.lsa.header }
+        LsaHeader { age: self.age(now), ..self.instance() }
     }
 
     pub(crate) fn is_max_age(&self, now: Instant) -> bool {
@@ -64,11 +91,11 @@ impl Entry {
     /// Whether it was alive when it was installed: then graph and table have it until it is replaced or taken out,
     /// however old it has become.
     pub(crate) fn was_alive(&self) -> bool {
-        self.lsa.header.seconds() < MAX_AGE
+        self.instance().seconds() < MAX_AGE
     }
 
     fn expires(&self) -> Option<Instant> {
-        let age = self.lsa.header.age;
+        let age = self.instance().age;
         (age & DO_NOT_AGE == 0)
             .then(|| self.installed + Duration::from_secs(u64::from(MAX_AGE.saturating_sub(age))))
     }
@@ -114,12 +141,11 @@ impl Lsdb {
         self.entries.len()
     }
 
-    /// Puts an instance in the place of the one before, which is returned.
-    pub(crate) fn install(&mut self, now: Instant, lsa: Lsa) -> Option<Entry> {
-        let key = lsa.header.key;
+    /// Puts an instance, of which these are the bytes, in the place of the one before, which is returned.
+    pub(crate) fn install(&mut self, now: Instant, key: LsaKey, bytes: Vec<u8>) -> Option<Entry> {
         let old = self.remove(&key);
         let tokens = old.as_ref().map_or((ARRIVAL_TOKENS, now), |old| old.tokens);
-        let entry = Entry { lsa, installed: now, tokens };
+        let entry = Entry { bytes: bytes.into(), installed: now, tokens };
         if entry.is_max_age(now) {
             self.dying.insert(key);
         } else if let Some(at) = entry.expires() {
@@ -150,7 +176,7 @@ impl Lsdb {
                 self.buried.remove(&key);
             }
         }
-        self.buried.insert(*key, (old.lsa.header, now));
+        self.buried.insert(*key, (old.instance(), now));
         self.graves.push_back((now, *key));
         Some(old)
     }
@@ -198,7 +224,7 @@ impl Lsdb {
         let elapsed = now.saturating_duration_since(*since).as_nanos();
         let earned = elapsed.checked_div(arrival.as_nanos()).unwrap_or(u128::from(ARRIVAL_TOKENS));
         if earned > 0 {
-            *left = left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(ARRIVAL_TOKENS);
+            *left = left.saturating_add(u8::try_from(earned).unwrap_or(u8::MAX)).min(ARRIVAL_TOKENS);
             *since = now;
         }
         match left.checked_sub(1) {

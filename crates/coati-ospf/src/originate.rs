@@ -149,7 +149,7 @@ impl Engine {
     fn originate(&mut self, now: Instant, key: OwnKey) {
         let (scope, lsa_key) = key;
         let there = self.lsdb(scope).and_then(|lsdb| lsdb.get(&lsa_key));
-        let state = there.map(|entry| (entry.lsa.header.sequence, entry.is_max_age(now)));
+        let state = there.map(|entry| (entry.instance().sequence, entry.is_max_age(now)));
         let before = self.lsdb(scope).and_then(|lsdb| lsdb.last_sequence(now, &lsa_key));
         let content = match (self.own.get(&key).map(|own| &own.content), scope) {
             (Some(Content::Router), Scope::Area(area)) => {
@@ -176,7 +176,7 @@ impl Engine {
             return;
         };
         let same = there.is_some_and(|entry| {
-            entry.lsa.body == body && entry.lsa.header.options == options && !entry.is_max_age(now)
+            entry.instance().options == options && entry.body() == body && !entry.is_max_age(now)
         });
         let spread = Duration::from_millis(u64::from(self.random.below(REFRESH_SPREAD)));
         let Some(own) = self.own.get_mut(&key) else { return };
@@ -267,7 +267,7 @@ impl Engine {
     /// Premature ageing (section 14.1).
     pub(crate) fn flush(&mut self, now: Instant, scope: Scope, key: LsaKey) {
         let Some(entry) = self.lsdb(scope).and_then(|lsdb| lsdb.get(&key)) else { return };
-        let bytes = entry.lsa.emit_aged(MAX_AGE);
+        let bytes = entry.emit_aged(MAX_AGE);
         let Ok(dead) = Lsa::parse(&bytes) else { return };
         self.tell(|debug| debug.lsa, |_| format!("LSA at MaxAge: {}", crate::debug::key(&key)));
         self.flood(now, scope, &dead, None);

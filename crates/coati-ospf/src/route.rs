@@ -2,11 +2,12 @@
 //! which of them is the best. A destination whose advertisements change is looked at alone; only when paths change
 //! all of them are.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use coati_wire::ospf::{Lsa, LsaBody, LsaKey, OPTION_NP, RouterLink, RouterLsa, lsa_kind};
+use coati_wire::ospf::{LsaBody, LsaHeader, LsaKey, OPTION_NP, RouterLink, RouterLsa, lsa_kind};
 
 use crate::area::Area;
 use crate::config::{AreaId, BACKBONE, RouterId};
@@ -150,17 +151,49 @@ enum What {
     },
 }
 
+/// What is advertised of one destination: nearly always by one LSA.
+#[derive(Debug)]
+enum Adverts {
+    One(Advert),
+    Many(Vec<Advert>),
+}
+
+impl Adverts {
+    fn as_slice(&self) -> &[Advert] {
+        match self {
+            Self::One(advert) => std::slice::from_ref(advert),
+            Self::Many(list) => list,
+        }
+    }
+
+    fn push(&mut self, advert: Advert) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, advert]),
+            Self::Many(list) => list.push(advert),
+        }
+    }
+
+    /// Removes those that `which` says; whether none is left.
+    fn remove(&mut self, which: impl Fn(&Advert) -> bool) -> bool {
+        match self {
+            Self::One(advert) => which(advert),
+            Self::Many(list) => {
+                list.retain(|advert| !which(advert));
+                list.is_empty()
+            }
+        }
+    }
+}
+
 /// Advertisements and routes by destination.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    adverts: BTreeMap<Destination, Vec<Advert>>,
+    adverts: BTreeMap<Destination, Adverts>,
     pub(crate) routes: BTreeMap<Destination, Route>,
     /// Routes to border routers, each area's own.
     pub(crate) routers: Vec<RouterRoute>,
     /// Best paths to AS boundary routers, for AS-external LSAs.
     boundaries: HashMap<RouterId, Boundary>,
-    /// What each LSA advertises.
-    named: HashMap<(Option<AreaId>, LsaKey), Box<[Destination]>>,
     /// Destinations whose advertisements have changed.
     dirty: BTreeSet<Destination>,
     /// Destinations that have come, gone, or got other next hops.
@@ -203,49 +236,44 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Table {
-    /// An LSA's advertisements are these now; none when it is gone.
+    /// What an LSA that is alive says has become something else; `None` is no such LSA.
     pub(crate) fn replace(
         &mut self,
         area: Option<AreaId>,
         key: &LsaKey,
         vertex: Option<u32>,
-        lsa: Option<&Lsa>,
+        old: Option<(LsaHeader, &LsaBody)>,
+        new: Option<(LsaHeader, &LsaBody)>,
     ) {
         let mine = |advert: &Advert| {
             (advert.area, advert.kind, advert.id, advert.router)
                 == (area, key.kind, key.id, key.advertising_router)
         };
-        let new = lsa.map(|lsa| advertised(area, lsa, vertex)).unwrap_or_default();
-        let named = self.named.remove(&(area, *key)).unwrap_or_default();
-        for destination in &named {
-            if let Some(list) = self.adverts.get_mut(destination) {
-                let before = list.len();
-                let forwards = list.iter().filter(|advert| mine(advert) && has_forwarding(advert)).count();
-                list.retain(|advert| !mine(advert));
-                if list.len() != before {
-                    self.dirty.insert(*destination);
+        // Where it advertised does not depend on the number that its vertex had.
+        for (destination, _) in old.map(|lsa| advertised(area, lsa, Some(0))).unwrap_or_default() {
+            if let Some(list) = self.adverts.get_mut(&destination) {
+                let of_it = || list.as_slice().iter().filter(|advert| mine(advert));
+                let forwards = of_it().filter(|advert| has_forwarding(advert)).count();
+                if of_it().next().is_some() {
+                    self.dirty.insert(destination);
                 }
-                if list.is_empty() {
-                    self.adverts.remove(destination);
+                if list.remove(mine) {
+                    self.adverts.remove(&destination);
                 }
                 if forwards > 0 {
-                    count_down(&mut self.forwarded, *destination, forwards);
+                    count_down(&mut self.forwarded, destination, forwards);
                 }
             }
         }
-        let mut names: Vec<Destination> = Vec::with_capacity(new.len());
-        for (destination, advert) in new {
+        for (destination, advert) in new.map(|lsa| advertised(area, lsa, vertex)).unwrap_or_default() {
             if has_forwarding(&advert) {
                 *self.forwarded.entry(destination).or_default() += 1;
             }
-            // Nearly all destinations have one.
-            self.adverts.entry(destination).or_insert_with(|| Vec::with_capacity(1)).push(advert);
+            match self.adverts.entry(destination) {
+                Entry::Occupied(mut list) => list.get_mut().push(advert),
+                Entry::Vacant(place) => drop(place.insert(Adverts::One(advert))),
+            }
             self.dirty.insert(destination);
-            names.push(destination);
-        }
-        if !names.is_empty() {
-            names.dedup();
-            self.named.insert((area, *key), names.into());
         }
     }
 
@@ -260,7 +288,7 @@ impl Table {
         let mut changed = false;
         let mut inside_changed = false;
         for destination in &dirty {
-            let adverts = self.adverts.get(destination).map_or(&[][..], Vec::as_slice);
+            let adverts = self.adverts.get(destination).map_or(&[][..], Adverts::as_slice);
             let new = self
                 .inside(*destination, adverts, sources)
                 .or_else(|| self.outside(*destination, adverts, sources));
@@ -274,7 +302,7 @@ impl Table {
             // What is reached by a forwarding address goes where the route to that address goes.
             let forwarded: Vec<Destination> = self.forwarded.keys().copied().collect();
             for destination in forwarded {
-                let adverts = self.adverts.get(&destination).map_or(&[][..], Vec::as_slice);
+                let adverts = self.adverts.get(&destination).map_or(&[][..], Adverts::as_slice);
                 if self.routes.get(&destination).is_none_or(|route| !route.kind.is_inside()) {
                     let new = self.outside(destination, adverts, sources);
                     changed |= self.put(destination, new);
@@ -309,6 +337,7 @@ impl Table {
         let mut moved = std::mem::take(&mut self.moved);
         let mut known = routes.iter_mut().peekable();
         for (destination, adverts) in &self.adverts {
+            let adverts = adverts.as_slice();
             while let Some((old, _)) = known.next_if(|(old, _)| *old < destination) {
                 gone.push(*old);
             }
@@ -339,10 +368,15 @@ impl Table {
         for destination in gone {
             routes.remove(&destination);
         }
-        routes.extend(come);
+        if come.len() > routes.len() / 2 {
+            // Made anew, it takes half the memory that it would take with one after the other.
+            routes.append(&mut come.into_iter().collect());
+        } else {
+            routes.extend(come);
+        }
         self.routes = routes;
         for destination in outside {
-            let adverts = self.adverts.get(&destination).map_or(&[][..], Vec::as_slice);
+            let adverts = self.adverts.get(&destination).map_or(&[][..], Adverts::as_slice);
             let new = self.outside(destination, adverts, sources);
             changed |= self.put(destination, new);
         }
@@ -375,8 +409,8 @@ impl Table {
         for area in &sources.summaries_of {
             let Some(found) = sources.areas.get(area) else { continue };
             for (key, entry) in found.lsdb.of_kind(lsa_kind::SUMMARY_ASBR) {
-                let LsaBody::Summary { metric, .. } = entry.lsa.body else { continue };
-                let dead = entry.lsa.header.seconds() >= coati_wire::ospf::MAX_AGE;
+                let LsaBody::Summary { metric, .. } = entry.body() else { continue };
+                let dead = entry.instance().seconds() >= coati_wire::ospf::MAX_AGE;
                 if metric >= INFINITY
                     || dead
                     || key.advertising_router == sources.root
@@ -602,10 +636,14 @@ impl Sources<'_> {
 }
 
 /// What an LSA says about which destinations.
-fn advertised(area: Option<AreaId>, lsa: &Lsa, vertex: Option<u32>) -> Vec<(Destination, Advert)> {
-    let LsaKey { kind, id, advertising_router: router } = lsa.header.key;
+fn advertised(
+    area: Option<AreaId>,
+    (header, body): (LsaHeader, &LsaBody),
+    vertex: Option<u32>,
+) -> Vec<(Destination, Advert)> {
+    let LsaKey { kind, id, advertising_router: router } = header.key;
     let advert = |what| Advert { area, kind, id, router, what };
-    match (&lsa.body, vertex) {
+    match (body, vertex) {
         (LsaBody::Router(lsa), Some(vertex)) => {
             let stubs = lsa.links.iter().filter(|link| link.kind == RouterLink::STUB);
             let stub = |link: &RouterLink| {
@@ -625,7 +663,7 @@ fn advertised(area: Option<AreaId>, lsa: &Lsa, vertex: Option<u32>) -> Vec<(Dest
             Destination::of(id, *mask).map(|destination| (destination, advert(what))).into_iter().collect()
         }
         (LsaBody::External { mask, type2, metric, forwarding, tag }, _) => {
-            let propagate = lsa.header.options & OPTION_NP != 0;
+            let propagate = header.options & OPTION_NP != 0;
             let (type2, metric, forwarding, tag) = (*type2, *metric, *forwarding, *tag);
             let what = What::External { type2, metric, forwarding, tag, propagate };
             Destination::of(id, *mask).map(|destination| (destination, advert(what))).into_iter().collect()

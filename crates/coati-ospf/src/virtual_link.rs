@@ -69,7 +69,7 @@ impl Engine {
         let (cost, hops) = area.paths.get(number)?;
         let through = self.interfaces.get(&hops.first()?.interface)?;
         let key = LsaKey { kind: lsa_kind::ROUTER, id: end.router_id, advertising_router: end.router_id };
-        let LsaBody::Router(router) = &area.lsdb.get(&key)?.lsa.body else { return None };
+        let LsaBody::Router(router) = area.lsdb.get(&key)?.body() else { return None };
         let numbered = |link: &&RouterLink| {
             matches!(link.kind, RouterLink::TRANSIT | RouterLink::POINT_TO_POINT)
                 && link.data.octets()[0] != 0

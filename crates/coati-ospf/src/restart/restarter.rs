@@ -222,10 +222,10 @@ impl Engine {
         Ok(done)
     }
 
-    fn router_lsa_of(&self, area: AreaId, id: Ipv4Addr) -> Option<&RouterLsa> {
+    fn router_lsa_of(&self, area: AreaId, id: Ipv4Addr) -> Option<RouterLsa> {
         let key = LsaKey { kind: lsa_kind::ROUTER, id, advertising_router: id };
-        match self.areas.get(&area)?.lsdb.get(&key).filter(|entry| entry.was_alive())?.lsa.body {
-            LsaBody::Router(ref router) => Some(router),
+        match self.areas.get(&area)?.lsdb.get(&key).filter(|entry| entry.was_alive())?.body() {
+            LsaBody::Router(router) => Some(router),
             _ => None,
         }
     }
@@ -233,8 +233,8 @@ impl Engine {
     fn routers_on(&self, area: AreaId, designated: Ipv4Addr) -> Option<Vec<Ipv4Addr>> {
         let mut found = self.areas.get(&area)?.lsdb.with_id(lsa_kind::NETWORK, designated);
         let (_, entry) = found.find(|(_, entry)| entry.was_alive())?;
-        match &entry.lsa.body {
-            LsaBody::Network { routers, .. } => Some(routers.clone()),
+        match entry.body() {
+            LsaBody::Network { routers, .. } => Some(routers),
             _ => None,
         }
     }
@@ -285,7 +285,7 @@ impl Engine {
                 own.content = Content::Nothing;
             }
             let alive = self.lsdb(key.0).and_then(|lsdb| lsdb.get(&key.1));
-            if alive.is_some_and(|entry| entry.lsa.header.seconds() < MAX_AGE) {
+            if alive.is_some_and(|entry| entry.instance().seconds() < MAX_AGE) {
                 self.flush(now, key.0, key.1);
             }
         }

@@ -225,7 +225,7 @@ impl View<'_> {
             "sequenceNumber": format!("{:08x}", header.sequence),
             "checksum": format!("{:04x}", header.checksum),
         });
-        match &entry.lsa.body {
+        match &entry.body() {
             LsaBody::Router(router) => value["numOfRouterLinks"] = json!(router.links.len()),
             LsaBody::Summary { mask, .. } if key.kind == lsa_kind::SUMMARY_NETWORK => {
                 value["summaryAddress"] = json!(network(key, *mask));
@@ -260,7 +260,7 @@ impl View<'_> {
                 let header = entry.header(self.now);
                 let _ = writeln!(text, "  LS age: {}", header.seconds());
                 let _ = writeln!(text, "  Options: 0x{:<2x} : {}", header.options, options(header.options));
-                if let LsaBody::Router(router) = &entry.lsa.body {
+                if let LsaBody::Router(router) = &entry.body() {
                     let role = match router.flags & 3 {
                         0 => "",
                         1 => " : ABR",
@@ -282,7 +282,7 @@ impl View<'_> {
                 let _ = writeln!(text, "  LS Seq Number: {:08x}", header.sequence);
                 let _ = writeln!(text, "  Checksum: 0x{:04x}", header.checksum);
                 let _ = writeln!(text, "  Length: {}\n", header.length);
-                body_text(&mut text, &entry.lsa.body);
+                body_text(&mut text, &entry.body());
             }
         }
         text.push('\n');
@@ -305,7 +305,7 @@ impl View<'_> {
                     "lsaSeqNumber": format!("{:08x}", header.sequence),
                     "checksum": format!("{:04x}", header.checksum),
                     "length": header.length,
-                    "body": body_json(&entry.lsa.body),
+                    "body": body_json(&entry.body()),
                 })
             };
             let list = list.into_iter().filter(|(key, _)| filter.takes(key));
@@ -330,7 +330,7 @@ fn network(key: &LsaKey, mask: Ipv4Addr) -> String {
 
 /// The last column of the summary.
 fn tail(key: &LsaKey, entry: &Entry) -> String {
-    match &entry.lsa.body {
+    match &entry.body() {
         LsaBody::Router(router) => format!(" {}", router.links.len()),
         LsaBody::Summary { mask, .. } if key.kind == lsa_kind::SUMMARY_NETWORK => {
             format!(" {}", network(key, *mask))

@@ -210,7 +210,7 @@ const LSAS: [(u8, &str); 8] = [
 /// How many, and the sum of their checksums.
 fn checksum(lsdb: &Lsdb, kind: u8) -> (usize, u64) {
     let list = lsdb.iter().filter(|(key, _)| key.kind == kind);
-    list.fold((0, 0), |(count, sum), (_, entry)| (count + 1, sum + u64::from(entry.lsa.header.checksum)))
+    list.fold((0, 0), |(count, sum), (_, entry)| (count + 1, sum + u64::from(entry.instance().checksum)))
 }
 
 fn border_rule(rule: BorderRule) -> &'static str {

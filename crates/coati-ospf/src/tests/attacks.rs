@@ -219,7 +219,7 @@ fn last_sequence_number() {
     world.run(Duration::from_secs(30));
     let key = LsaKey { kind: lsa_kind::ROUTER, id: own, advertising_router: own };
     for router in &world.routers {
-        let sequence = router.areas[&BACKBONE].lsdb.get(&key).unwrap().lsa.header.sequence;
+        let sequence = router.areas[&BACKBONE].lsdb.get(&key).unwrap().instance().sequence;
         assert!(sequence < 0, "{sequence:#x}");
     }
     stays_as_it_was(&mut world);

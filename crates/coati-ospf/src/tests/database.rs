@@ -24,7 +24,7 @@ fn router_key(id: Ipv4Addr) -> LsaKey {
 
 fn sequence(world: &World, at: usize, of: usize) -> i32 {
     let key = router_key(world.routers[of].config.router_id);
-    world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].lsdb.get(&key).unwrap().lsa.header.sequence
+    world.routers[at].areas[&Ipv4Addr::UNSPECIFIED].lsdb.get(&key).unwrap().instance().sequence
 }
 
 #[test]

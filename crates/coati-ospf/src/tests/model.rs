@@ -409,7 +409,7 @@ impl Network {
         let engine = &self.world.routers[router];
         let all = [Scope::Area(area), Scope::As].into_iter().filter_map(|scope| engine.lsdb(scope));
         let entry = |(key, entry): (&coati_wire::ospf::LsaKey, &crate::lsdb::Entry)| {
-            (*key, (entry.lsa.header.sequence, entry.lsa.header.checksum))
+            (*key, (entry.instance().sequence, entry.instance().checksum))
         };
         all.flat_map(|lsdb| lsdb.iter().map(entry)).collect()
     }

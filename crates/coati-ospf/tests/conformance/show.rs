@@ -64,7 +64,7 @@ impl Play {
                         Scope::Link(index) => format!("link {index}"),
                     };
                     let what = match view {
-                        "lsdb" => text::body_text(&key, body),
+                        "lsdb" => text::body_text(&key, &body),
                         _ => format!(" {}", text::instance_text(&header)),
                     };
                     rows.push(format!("{place}: {}{what}", text::key_text(&key)));

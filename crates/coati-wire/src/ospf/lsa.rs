@@ -72,21 +72,26 @@ pub struct LsaHeader {
 impl LsaHeader {
     /// Reads a header.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        const WHAT: &str = "LSA header";
-        let [options, kind] = array(WHAT, bytes, 2)?;
+        Ok(Self::read(&array("LSA header", bytes, 0)?))
+    }
+
+    /// What the bytes of a header mean.
+    pub fn read(bytes: &[u8; LSA_HEADER_LEN]) -> Self {
+        let [age0, age1, options, kind, i0, i1, i2, i3, r0, r1, r2, r3, rest @ ..] = *bytes;
+        let [s0, s1, s2, s3, sum0, sum1, length0, length1] = rest;
         let key = LsaKey {
             kind,
-            id: Ipv4Addr::from(array(WHAT, bytes, 4)?),
-            advertising_router: Ipv4Addr::from(array(WHAT, bytes, 8)?),
+            id: Ipv4Addr::new(i0, i1, i2, i3),
+            advertising_router: Ipv4Addr::new(r0, r1, r2, r3),
         };
-        Ok(Self {
-            age: u16_at(WHAT, bytes, 0)?,
+        Self {
+            age: u16::from_be_bytes([age0, age1]),
             options,
             key,
-            sequence: i32::from_be_bytes(array(WHAT, bytes, 12)?),
-            checksum: u16_at(WHAT, bytes, 16)?,
-            length: u16_at(WHAT, bytes, 18)?,
-        })
+            sequence: i32::from_be_bytes([s0, s1, s2, s3]),
+            checksum: u16::from_be_bytes([sum0, sum1]),
+            length: u16::from_be_bytes([length0, length1]),
+        }
     }
 
     /// The header's bytes.
@@ -241,7 +246,8 @@ impl Lsa {
 }
 
 impl LsaBody {
-    fn parse(kind: u8, body: &[u8]) -> Result<Self, WireError> {
+    /// Reads what follows the header of an LSA of this type.
+    pub fn parse(kind: u8, body: &[u8]) -> Result<Self, WireError> {
         const WHAT: &str = "LSA body";
         let address = |at| array::<4>(WHAT, body, at).map(Ipv4Addr::from);
         match kind {
