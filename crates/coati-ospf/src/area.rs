@@ -55,9 +55,12 @@ impl Engine {
 
     /// All databases.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = Scope> {
-        let areas = self.areas.keys().map(|area| Scope::Area(*area));
-        let links = self.interfaces.keys().map(|index| Scope::Link(*index));
-        std::iter::once(Scope::As).chain(areas).chain(links)
+        self.wide_scopes().chain(self.interfaces.keys().map(|index| Scope::Link(*index)))
+    }
+
+    /// Those of more than one link.
+    pub(crate) fn wide_scopes(&self) -> impl Iterator<Item = Scope> {
+        std::iter::once(Scope::As).chain(self.areas.keys().map(|area| Scope::Area(*area)))
     }
 
     /// Puts an instance into its database; what it changes is computed again.
@@ -70,6 +73,17 @@ impl Engine {
         let old = lsdb.install(now, header.key, bytes);
         let new = (header.seconds() < MAX_AGE).then_some((header, &body));
         self.reindex(now, scope, &header.key, old, new);
+    }
+
+    /// The memory that databases took while they grew is given back.
+    pub(crate) fn condense(&mut self) {
+        let mut has_grown = self.as_wide.condense();
+        for area in self.areas.values_mut() {
+            has_grown |= area.lsdb.condense();
+        }
+        if has_grown {
+            self.table.condense();
+        }
     }
 
     /// Takes an LSA that has died out of its database.

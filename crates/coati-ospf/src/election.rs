@@ -30,7 +30,7 @@ impl Engine {
     /// Elections that something has made necessary.
     pub(crate) fn elect_where_needed(&mut self, now: Instant) {
         let indexes: Vec<u32> =
-            self.interfaces.values().filter(|interface| interface.elect).map(|i| i.link.index).collect();
+            self.interfaces.touched().filter(|interface| interface.elect).map(|i| i.link.index).collect();
         for index in indexes {
             self.elect(now, index);
         }

@@ -17,6 +17,7 @@ use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, Router
 use crate::damping::{Line, Losses};
 use crate::debug::Debug;
 use crate::interface::{Interface, InterfaceState, Topic, masked};
+use crate::interfaces::Interfaces;
 use crate::lsdb::{Lsdb, Scope};
 use crate::memory::Memory;
 use crate::neighbour::{Peer, State};
@@ -107,7 +108,7 @@ pub struct NeighbourInfo {
 pub struct Engine {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn RandomSource>,
-    pub(crate) interfaces: BTreeMap<u32, Interface>,
+    pub(crate) interfaces: Interfaces,
     pub(crate) areas: BTreeMap<AreaId, Area>,
     /// LSAs that go everywhere.
     pub(crate) as_wide: Lsdb,
@@ -152,7 +153,7 @@ impl Engine {
         Self {
             config,
             random,
-            interfaces: BTreeMap::new(),
+            interfaces: Interfaces::default(),
             areas: BTreeMap::new(),
             as_wide: Lsdb::default(),
             own: BTreeMap::new(),
@@ -181,9 +182,17 @@ impl Engine {
 
     /// Takes a packet (section 8.2).
     pub fn handle_input(&mut self, now: Instant, input: &Input<'_>) {
-        self.receiving = Some(input.interface);
-        self.receive(now, input);
-        self.receiving = None;
+        self.handle_inputs(now, std::iter::once(*input));
+    }
+
+    /// Takes packets that have come together: what follows from them, such as acknowledgements, is sent together too.
+    pub fn handle_inputs<'a>(&mut self, now: Instant, inputs: impl Iterator<Item = Input<'a>>) {
+        for input in inputs {
+            self.receiving = Some(input.interface);
+            self.receive(now, &input);
+            self.receiving = None;
+        }
+        self.work(now);
     }
 
     fn receive(&mut self, now: Instant, input: &Input<'_>) {
@@ -278,14 +287,13 @@ impl Engine {
                 Packet::LinkStateAck(list) => self.receive_acks(now, peer, &list),
             }
         } else {
-            return self.count_drop("not from a neighbour");
+            self.count_drop("not from a neighbour");
         }
-        self.work(now);
     }
 
     /// The earliest time at which [`Engine::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let interfaces = self.interfaces.values().filter_map(Interface::next_timeout).min();
+        let interfaces = self.interfaces.next_timeout();
         let originations = self.own_due.first().map(|(due, _)| *due).filter(|_| !self.is_restarting());
         let expiry = self.areas.values().filter_map(|area| area.lsdb.next_expiry()).min();
         let spf = self.spf.due;
@@ -302,9 +310,8 @@ impl Engine {
             let areas: Vec<AreaId> = self.areas.keys().copied().collect();
             areas.into_iter().for_each(|area| self.router_lsa_soon(now, area));
         }
-        let is_due = |interface: &Interface| interface.next_timeout().is_some_and(|due| due <= now);
-        let due = self.interfaces.iter().filter(|(_, interface)| is_due(interface)).map(|(index, _)| *index);
-        for index in due.collect::<Vec<u32>>() {
+        let due = self.interfaces.due(now);
+        for index in due.iter().copied() {
             let Some(interface) = self.interfaces.get(&index) else { continue };
             let keys: Vec<Ipv4Addr> = interface.neighbours.keys().copied().collect();
             for key in &keys {
@@ -326,7 +333,7 @@ impl Engine {
                 self.repeat_updates(now, peer);
             }
         }
-        self.age(now);
+        self.age(now, &due);
         self.work(now);
     }
 
@@ -340,6 +347,7 @@ impl Engine {
         }
         self.judge_restart(now);
         self.finish(now);
+        self.interfaces.settle();
     }
 
     /// An area's graph has changed.

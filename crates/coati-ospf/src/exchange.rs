@@ -90,8 +90,10 @@ impl Engine {
         let count = count.min(neighbour.summary.len());
         let headers: Vec<LsaHeader> = neighbour.summary.drain(..count).collect();
         let mut flags = if neighbour.master { DatabaseDescription::MASTER } else { 0 };
-        if !neighbour.summary.is_empty() {
-            flags |= DatabaseDescription::MORE;
+        match neighbour.summary.is_empty() {
+            // The memory too.
+            true => neighbour.summary = Default::default(),
+            false => flags |= DatabaseDescription::MORE,
         }
         neighbour.description = repeated.filter(|_| neighbour.master);
         let sequence = neighbour.sequence;

@@ -40,15 +40,15 @@ impl Engine {
             return self.count_drop(why);
         }
         let (by_tokens, arrival) = (self.config.deviations.prompt_origination, self.config.lsa_times.arrival);
-        let exchanging = self.interfaces.values().any(Interface::is_exchanging);
         let total = self.lsdb(scope).map_or(0, crate::lsdb::Lsdb::len);
         let originated = self.originated(&(scope, key));
-        let Some(lsdb) = self.lsdb_mut(scope) else { return };
         let dead = lsa.header.seconds() >= MAX_AGE;
+        let is_known = self.lsdb(scope).is_some_and(|lsdb| lsdb.get(&key).is_some());
         // Step 4: nobody has it, and nobody needs to hear of its end.
-        if dead && lsdb.get(&key).is_none() && !exchanging {
+        if dead && !is_known && !self.interfaces.values().any(Interface::is_exchanging) {
             return self.acknowledge_directly(peer, lsa.header);
         }
+        let Some(lsdb) = self.lsdb_mut(scope) else { return };
         let order = lsdb.get(&key).map(|entry| lsa.header.compare(&entry.header(now)));
         match order {
             None | Some(Ordering::Greater) => {
@@ -291,7 +291,7 @@ impl Engine {
         let has_some = |interface: &&Interface| {
             !(interface.flood.is_empty() && interface.acks.is_empty() && interface.direct_acks.is_empty())
         };
-        let indexes = self.interfaces.values().filter(has_some).map(|interface| interface.link.index);
+        let indexes = self.interfaces.touched().filter(has_some).map(|interface| interface.link.index);
         for index in indexes.collect::<Vec<_>>() {
             self.send_gathered(now, index);
         }
@@ -347,7 +347,9 @@ impl Engine {
     }
 
     fn remove_dead(&mut self, now: Instant) {
-        let scopes: Vec<Scope> = self.scopes().filter(|scope| self.has_dying(*scope)).collect();
+        let links = self.interfaces.touched().map(|interface| Scope::Link(interface.link.index));
+        let scopes = self.wide_scopes().chain(links).filter(|scope| self.has_dying(*scope));
+        let scopes: Vec<Scope> = scopes.collect();
         for scope in scopes {
             let interfaces = self.interfaces_of(scope);
             let neighbours: Vec<&Neighbour> = interfaces

@@ -299,6 +299,7 @@ impl Engine {
             self.count_loss(now, peer, why);
         }
         if state == State::Full {
+            self.condense();
             self.admit(now, peer);
         }
         if from == State::Full || state == State::Full {

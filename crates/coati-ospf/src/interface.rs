@@ -290,6 +290,11 @@ impl Interface {
         }
     }
 
+    /// Whether this router listens to AllDRouters there.
+    pub(crate) fn listens_as_designated(&self) -> bool {
+        self.network == NetworkType::Broadcast && self.is_designated() && self.is_active()
+    }
+
     /// Whether the neighbour is one to become adjacent to (section 10.4).
     pub(crate) fn wants_adjacency(&self, neighbour: &Neighbour) -> bool {
         !self.network.elects()
@@ -394,10 +399,7 @@ impl Engine {
 
     /// Interfaces on which this router listens to AllDRouters too.
     pub fn designated_on(&self) -> impl Iterator<Item = u32> {
-        let designated = |interface: &&Interface| {
-            interface.network == NetworkType::Broadcast && interface.is_designated() && interface.is_active()
-        };
-        self.interfaces.values().filter(designated).map(|interface| interface.link.index)
+        self.interfaces.designated().iter().copied()
     }
 
     /// What an area's interfaces say is different now: the router LSA, and which routes lead out of them.

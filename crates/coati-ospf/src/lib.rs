@@ -45,6 +45,7 @@ mod flood;
 mod graph;
 mod hello;
 mod interface;
+mod interfaces;
 mod lsdb;
 mod memory;
 mod neighbour;

@@ -111,7 +111,17 @@ pub(crate) struct Lsdb {
     /// The last instances of those that have died not long ago, and when they did.
     buried: BTreeMap<LsaKey, (LsaHeader, Instant)>,
     graves: VecDeque<(Instant, LsaKey)>,
+    /// How many there were when the trees were made dense.
+    dense: usize,
 }
+
+/// Makes a tree anew, with full nodes: one that grows in the order of its keys is half empty.
+pub(crate) fn densely<K: Ord, V>(tree: &mut BTreeMap<K, V>) {
+    *tree = std::mem::take(tree).into_iter().collect();
+}
+
+/// Trees are made dense when they have grown by a half, and by so many.
+const GROWN: usize = 256;
 
 impl Lsdb {
     pub(crate) fn get(&self, key: &LsaKey) -> Option<&Entry> {
@@ -139,6 +149,17 @@ impl Lsdb {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Takes no more memory than it needs after it has grown; whether it had.
+    pub(crate) fn condense(&mut self) -> bool {
+        let has_grown = self.entries.len() > self.dense + self.dense / 2 + GROWN;
+        if has_grown {
+            self.dense = self.entries.len();
+            densely(&mut self.entries);
+            self.expiry = std::mem::take(&mut self.expiry).into_iter().collect();
+        }
+        has_grown
     }
 
     /// Puts an instance, of which these are the bytes, in the place of the one before, which is returned.

@@ -1,6 +1,7 @@
 //! Own LSAs (RFC 2328 sections 12.4, 13.4 and 14): which there are, when each is originated, refreshed or flushed,
 //! and what of them is fought back. What is in them is made in `router_lsa`, `summary` and `external`.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -274,10 +275,12 @@ impl Engine {
         self.install(now, scope, dead);
     }
 
-    /// LSAs that have reached MaxAge are flooded once more (section 14).
-    pub(crate) fn age(&mut self, now: Instant) {
+    /// LSAs that have reached MaxAge are flooded once more (section 14); those of one link only on these interfaces.
+    pub(crate) fn age(&mut self, now: Instant, due: &BTreeSet<u32>) {
+        let links = due.iter().map(|index| Scope::Link(*index));
         let scopes: Vec<Scope> = self
-            .scopes()
+            .wide_scopes()
+            .chain(links)
             .filter(|scope| self.lsdb(*scope).and_then(|l| l.next_expiry()).is_some_and(|at| at <= now))
             .collect();
         for scope in scopes {

@@ -13,6 +13,7 @@ use crate::area::Area;
 use crate::config::{AreaId, BACKBONE, RouterId};
 use crate::graph::Node;
 use crate::interface::{mask, masked};
+use crate::lsdb::densely;
 use crate::spf::NextHop;
 
 /// Metric that means "not reachable" in summaries and externals.
@@ -236,6 +237,11 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Table {
+    /// Takes no more memory than it needs.
+    pub(crate) fn condense(&mut self) {
+        densely(&mut self.adverts);
+    }
+
     /// What an LSA that is alive says has become something else; `None` is no such LSA.
     pub(crate) fn replace(
         &mut self,

@@ -247,17 +247,19 @@ impl Control {
 
     /// An IPv4 packet of OSPF.
     pub fn handle_ospf(&mut self, now: Now, interface: u32, packet: &[u8]) {
-        if let (Some(engine), Ok(packet)) = (&mut self.ospf, ipv4::Packet::new_checked(packet)) {
-            let input = ospf::Input {
-                interface,
-                source: packet.source(),
-                destination: packet.destination(),
-                ttl: packet.ttl(),
-                payload: packet.payload(),
-            };
-            engine.handle_input(now.at, &input);
-            self.settle(now);
-        }
+        self.handle_ospf_together(now, std::iter::once((interface, packet)));
+    }
+
+    /// IPv4 packets of OSPF that have come together.
+    pub fn handle_ospf_together<'a>(&mut self, now: Now, packets: impl Iterator<Item = (u32, &'a [u8])>) {
+        let Some(engine) = &mut self.ospf else { return };
+        let input = |(interface, packet): (u32, &'a [u8])| {
+            let packet = ipv4::Packet::new_checked(packet).ok()?;
+            let (source, destination, ttl) = (packet.source(), packet.destination(), packet.ttl());
+            Some(ospf::Input { interface, source, destination, ttl, payload: packet.payload() })
+        };
+        engine.handle_inputs(now.at, packets.filter_map(input));
+        self.settle(now);
     }
 
     /// Whether policies may be others since the last call, or since the beginning.
@@ -284,10 +286,11 @@ impl Control {
     /// A session for each neighbour that OSPF is adjacent to, or about to be, where the file wants one.
     fn set_bfd_sessions(&mut self, now: Now) {
         let (Some(conf), Some(engine)) = (&self.ospf_conf, &self.ospf) else { return };
+        let links = self.links.values().map(|(link, _)| link);
+        let links: BTreeMap<&str, (&ospf::Link, _)> =
+            links.filter_map(|link| Some((link.name.as_str(), (link, bfd_times(conf, link)?)))).collect();
         let wanted = |neighbour: ospf::NeighbourInfo| {
-            let mut links = self.links.values().map(|(link, _)| link);
-            let link = links.find(|link| link.name == neighbour.interface)?;
-            let times = bfd_times(conf, link)?;
+            let (link, times) = *links.get(neighbour.interface.as_str())?;
             let ends = bfd::Ends { interface: link.index, peer: neighbour.address };
             (neighbour.state >= ospf::State::ExStart).then(|| bfd::Wanted {
                 ends,

@@ -68,9 +68,7 @@ fn measure(side: u32) -> (u128, u128, usize) {
         let (x, y) = (side - 1, side - 1);
         let id = Ipv4Addr::from(0x0a00_0000 + y * side + x + 1);
         let key = LsaKey { kind: lsa_kind::ROUTER, id, advertising_router: id };
-        let LsaBody::Router(old) = engine.areas[&BACKBONE].lsdb.get(&key).unwrap().body() else {
-            panic!()
-        };
+        let LsaBody::Router(old) = engine.areas[&BACKBONE].lsdb.get(&key).unwrap().body() else { panic!() };
         let mut links = old.links;
         *links.last_mut().unwrap() = stub(x, y, side, sequence as u16);
         let lsa = lsa_of(id, links, sequence);
