@@ -1,6 +1,7 @@
 //! Linux.
 
 pub mod accounts;
+pub mod group;
 pub mod namespace;
 pub mod netlink;
 mod offload;

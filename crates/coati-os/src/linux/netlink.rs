@@ -343,9 +343,12 @@ impl Netlink {
             request.serialize(bytes.get_mut(begin..).unwrap_or(&mut []));
         }
         self.socket.send(&bytes, 0)?;
+        // Each answer has the request in it, and comes alone.
+        let mut answer = Vec::with_capacity(4096);
         loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            for message in messages(&datagram) {
+            answer.clear();
+            self.socket.recv(&mut answer, 0)?;
+            for message in messages(&answer) {
                 let message = message?;
                 let place = message.header.sequence_number.wrapping_sub(before).wrapping_sub(1) as usize;
                 let (Some((_, paths)), NetlinkPayload::Error(answer)) = (batch.get(place), message.payload)

@@ -158,6 +158,38 @@ pub fn end_on_closed_pipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Gives back to the system what was needed once, such as by the start of a daemon: free memory, and pages of the
+/// program's own code. Code that runs after all is there again at once, from the cache of its file.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes an integer; it may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    let (Ok(maps), Ok(program)) =
+        (std::fs::read_to_string("/proc/self/maps"), std::fs::read_link("/proc/self/exe"))
+    else {
+        return;
+    };
+    for line in maps.lines() {
+        // proc(5): range, rights, offset, device, inode, path.
+        let mut words = line.split_whitespace();
+        let (range, rights, path) = (words.next(), words.next(), words.nth(3));
+        if rights != Some("r-xp") || path.map(std::path::Path::new) != Some(&program) {
+            continue;
+        }
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        let range = range.and_then(|range| range.split_once('-'));
+        if let Some((begin, end)) = range.and_then(|(begin, end)| number(begin).zip(number(end))) {
+            // SAFETY: the range is code of this program, mapped from its file and never written to: a page of it that is
+            // wanted again is the same as before.
+            unsafe {
+                libc::madvise(begin as *mut libc::c_void, end.saturating_sub(begin), libc::MADV_DONTNEED);
+            }
+        }
+    }
+}
+
 /// Sends SIGTERM, or SIGKILL when `hard`, to a process of ours.
 pub fn end(pid: u32, hard: bool) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -115,7 +115,7 @@ impl RawSocket {
     /// an IPv4 header, or of IPv6 only what follows the headers.
     pub fn receive_batch(
         &self,
-        buffers: &mut [Vec<u8>],
+        buffers: &mut [impl AsMut<[u8]>],
         received: &mut Vec<(usize, Option<IpAddr>)>,
     ) -> io::Result<()> {
         received.clear();
@@ -129,6 +129,7 @@ impl RawSocket {
         {
             message.msg_hdr.msg_name = address.as_mut_ptr().cast();
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+            let buffer = buffer.as_mut();
             vector.iov_base = buffer.as_mut_ptr().cast();
             vector.iov_len = buffer.len();
             message.msg_hdr.msg_iov = vector;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
+use coati_os::group::Group;
 use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Paths, Route};
 use coati_os::raw::{BfdSocket, OspfSocket};
 use coati_ospf::{Link, Transmit};
@@ -21,25 +23,44 @@ const BURST: usize = 64;
 const PROTOCOL_BOOT: u8 = 3;
 const PROTOCOL_DHCP: u8 = 16;
 
+/// Next hops of a route, each with its interface.
+type Hops = Arc<[(Ipv4Addr, u32)]>;
+
 /// Netlink, and OSPF's sockets by interface.
 #[derive(Debug)]
 pub struct Kernel {
     netlink: Netlink,
     monitor: Monitor,
+    /// The monitor, and all sockets.
+    group: Group,
     sockets: BTreeMap<u32, (Ipv4Addr, OspfSocket)>,
     /// BFD's.
     bfd: BTreeMap<u32, (Ipv4Addr, BfdSocket)>,
     /// Interfaces on which AllDRouters is listened to.
     designated: BTreeSet<u32>,
-    installed: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>>,
+    installed: BTreeMap<(Ipv4Addr, u8), Hops>,
     /// The interface for policies in tunnel mode.
     inside: Option<u32>,
     inside_routes: BTreeSet<InsideRoute>,
 }
 
+/// What can be read: whether the monitor has news, and the interfaces of sockets of OSPF and of BFD.
+#[derive(Debug, Default)]
+pub struct Ready {
+    pub news: bool,
+    ospf: Vec<u32>,
+    bfd: Vec<u32>,
+}
+
+/// Names of the group's members: this one, and an interface index with one of the others in front.
+const MONITOR: u64 = 0;
+const OSPF: u64 = 1 << 32;
+const BFD: u64 = 2 << 32;
+
 /// Opens and closes sockets until there is one for each of these interfaces: by index its name and our address there.
-fn keep_open<S>(
+fn keep_open<S: AsFd>(
     sockets: &mut BTreeMap<u32, (Ipv4Addr, S)>,
+    (group, protocol): (&Group, u64),
     wanted: &BTreeMap<u32, (&str, Ipv4Addr)>,
     open: impl Fn(u32, &str, Ipv4Addr) -> io::Result<S>,
 ) -> Vec<io::Error> {
@@ -49,7 +70,9 @@ fn keep_open<S>(
         if sockets.contains_key(index) {
             continue;
         }
-        match open(*index, name, *address) {
+        let opened = open(*index, name, *address)
+            .and_then(|socket| group.add(&socket, protocol | u64::from(*index)).map(|()| socket));
+        match opened {
             Ok(socket) => drop(sockets.insert(*index, (*address, socket))),
             Err(error) => errors.push(error),
         }
@@ -72,7 +95,8 @@ impl Kernel {
     /// Watches interfaces from now on. Routes that a predecessor has left behind count as installed, so that they go
     /// when OSPF does not know them.
     pub fn new(mut netlink: Netlink, inside: Option<u32>) -> io::Result<Self> {
-        let monitor = Monitor::new()?;
+        let (monitor, group) = (Monitor::new()?, Group::new()?);
+        group.add(&monitor, MONITOR)?;
         let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
         let mut installed: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>> = BTreeMap::new();
         for route in left {
@@ -80,22 +104,30 @@ impl Kernel {
             let hop = route.gateway.map(|gateway| (gateway, route.interface));
             installed.entry((route.destination, route.prefix_len)).or_default().extend(hop);
         }
+        let installed = installed.into_iter().map(|(destination, hops)| (destination, hops.into())).collect();
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
         let inside_routes = BTreeSet::new();
         let bfd = BTreeMap::new();
-        Ok(Self { netlink, monitor, sockets, bfd, designated, installed, inside, inside_routes })
+        Ok(Self { netlink, monitor, group, sockets, bfd, designated, installed, inside, inside_routes })
     }
 
-    /// Everything to wait for.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let ospf = self.sockets.values().map(|(_, socket)| socket.as_fd());
-        let bfd = self.bfd.values().map(|(_, socket)| socket.as_fd());
-        std::iter::once(self.monitor.as_fd()).chain(ospf).chain(bfd)
+    /// What to wait for.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.group.as_fd()
     }
 
-    /// Whether interfaces or addresses may have changed since the last call.
-    pub fn has_news(&self) -> bool {
-        self.monitor.drain()
+    /// What can be read.
+    pub fn ready(&self) -> Ready {
+        let mut ready = Ready::default();
+        for name in self.group.readable() {
+            let index = u32::try_from(name & u64::from(u32::MAX)).unwrap_or(0);
+            match name - u64::from(index) {
+                OSPF => ready.ospf.push(index),
+                BFD => ready.bfd.push(index),
+                _ => ready.news = self.monitor.drain(),
+            }
+        }
+        ready
     }
 
     /// The interfaces that are up, each once with each of its IPv4 addresses.
@@ -149,23 +181,23 @@ impl Kernel {
         let open = |index, name: &str, address| {
             OspfSocket::new(name, index, address).map_err(while_opening("OSPF", name))
         };
-        let errors = keep_open(&mut self.sockets, &wanted, open);
+        let errors = keep_open(&mut self.sockets, (&self.group, OSPF), &wanted, open);
         self.designated.retain(|index| self.sockets.contains_key(index));
         errors
     }
 
     /// The same with BFD's.
     pub fn speak_bfd_on(&mut self, wanted: &BTreeMap<u32, (&str, Ipv4Addr)>) -> Vec<io::Error> {
-        keep_open(&mut self.bfd, wanted, |_, name, address| {
+        keep_open(&mut self.bfd, (&self.group, BFD), wanted, |_, name, address| {
             BfdSocket::new(name, address).map_err(while_opening("BFD", name))
         })
     }
 
     /// What has come to BFD's port: interface, source, TTL and payload.
-    pub fn receive_bfd(&self) -> Vec<(u32, Ipv4Addr, u8, Vec<u8>)> {
+    pub fn receive_bfd(&self, ready: &Ready) -> Vec<(u32, Ipv4Addr, u8, Vec<u8>)> {
         let mut buffer = [0; 256];
         let mut list = Vec::new();
-        for (index, (_, socket)) in &self.bfd {
+        for (index, (_, socket)) in ready.bfd.iter().filter_map(|index| self.bfd.get_key_value(index)) {
             for _ in 0..BURST {
                 let Ok((length, source, ttl)) = socket.receive(&mut buffer) else { break };
                 list.push((*index, source, ttl, buffer.get(..length).unwrap_or(&[]).to_vec()));
@@ -184,34 +216,26 @@ impl Kernel {
 
     /// Listens to AllDRouters on exactly these interfaces.
     pub fn set_designated(&mut self, wanted: &BTreeSet<u32>) -> Vec<io::Error> {
-        self.designated.retain(|index| self.sockets.contains_key(index));
         let mut errors = Vec::new();
-        for (index, (_, socket)) in &self.sockets {
-            let (is, should) = (self.designated.contains(index), wanted.contains(index));
-            if is != should {
-                match socket.set_designated(should) {
-                    Ok(()) if should => self.designated.insert(*index),
-                    Ok(()) => self.designated.remove(index),
-                    Err(error) => {
-                        errors.push(error);
-                        false
-                    }
-                };
+        let different: Vec<u32> = self.designated.symmetric_difference(wanted).copied().collect();
+        for index in different {
+            let Some((_, socket)) = self.sockets.get(&index) else { continue };
+            let should = wanted.contains(&index);
+            match socket.set_designated(should) {
+                Ok(()) if should => drop(self.designated.insert(index)),
+                Ok(()) => drop(self.designated.remove(&index)),
+                Err(error) => errors.push(error),
             }
         }
         errors
     }
 
-    /// What has come: interfaces, and IPv4 packets of OSPF. `ready` says which of [`Self::descriptors`] can be read; those
-    /// that it does not tell of are looked at the next time.
-    pub fn receive(&self, ready: &[bool]) -> Vec<(u32, Vec<u8>)> {
-        let mut buffer = Vec::new();
+    /// What has come: interfaces, and IPv4 packets of OSPF.
+    pub fn receive(&self, ready: &Ready, buffer: &mut [u8]) -> Vec<(u32, Vec<u8>)> {
         let mut list = Vec::new();
-        let ready = ready.iter().skip(1);
-        for ((index, (_, socket)), _) in self.sockets.iter().zip(ready).filter(|(_, ready)| **ready) {
-            buffer.resize(65_536, 0);
+        for (index, (_, socket)) in ready.ospf.iter().filter_map(|index| self.sockets.get_key_value(index)) {
             for _ in 0..BURST {
-                let Ok(length) = socket.receive(&mut buffer) else { break };
+                let Ok(length) = socket.receive(buffer) else { break };
                 list.push((*index, buffer.get(..length).unwrap_or(&[]).to_vec()));
             }
         }
@@ -242,17 +266,23 @@ impl Kernel {
         changes: impl Iterator<Item = ((Ipv4Addr, u8), Paths)>,
     ) -> Vec<io::Error> {
         let is_new = |(destination, paths): &((Ipv4Addr, u8), Paths)| {
-            self.installed.get(destination) != paths.as_ref()
+            self.installed.get(destination).map(|hops| &**hops) != paths.as_deref()
         };
         let route = |((network, prefix_len), paths)| (kernel(network, prefix_len), paths);
         let changes: Vec<(Route, Paths)> = changes.filter(is_new).map(route).collect();
         let mut failed: BTreeMap<usize, io::Error> =
             self.netlink.change_routes(&changes).into_iter().collect();
         let mut errors = Vec::new();
+        // Most routes have one of a few sets of next hops.
+        let mut sets: BTreeSet<Hops> = BTreeSet::new();
         for (index, (route, paths)) in changes.into_iter().enumerate() {
             let destination = (route.destination, route.prefix_len);
             match (failed.remove(&index), paths) {
-                (None, Some(gateways)) => drop(self.installed.insert(destination, gateways)),
+                (None, Some(gateways)) => {
+                    let set = sets.get(gateways.as_slice()).cloned().unwrap_or_else(|| gateways.into());
+                    sets.insert(set.clone());
+                    self.installed.insert(destination, set);
+                }
                 // With its interface a route goes by itself.
                 (_, None) => drop(self.installed.remove(&destination)),
                 (Some(error), Some(gateways)) => {

@@ -13,7 +13,7 @@ use coati_config::racoon::ScriptEvent;
 use coati_config::site::Site;
 use coati_ike::{EndReason, Event, Job, Settings};
 use coati_ipsec::{NON_IKE_MARKER, Packet};
-use coati_os::process::wait_readable;
+use coati_os::process::{give_back_memory, wait_readable};
 use coati_os::raw::Wire;
 use coati_os::tun::TunWriter;
 use coati_router::admin::{
@@ -53,6 +53,18 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Between two times that OSPF's memory is written because of neighbours.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What there may be to do besides timers.
+#[derive(Clone, Copy)]
+struct Ready {
+    threads: bool,
+    ike: bool,
+    kernel: bool,
+    admin: bool,
+}
+
+/// What has led to so many routes that change at once took memory that is not needed any more.
+const MANY_ROUTES: usize = 1000;
 
 /// One turn of those.
 struct Turn(Instant);
@@ -227,10 +239,10 @@ impl Daemon {
     pub(super) fn run(mut self) -> io::Result<()> {
         let signals = SignalPipes::new()?;
         self.look_at_interfaces();
-        // Of the kernel's descriptors.
-        let mut readable = Vec::new();
+        give_back_memory();
+        let mut ready = Ready { threads: true, ike: true, kernel: true, admin: true };
         loop {
-            let has_more = self.work(&readable);
+            let has_more = self.work(ready);
             let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match (has_more, self.admin.is_behind()) {
                 (true, _) => Some(Duration::ZERO),
@@ -239,14 +251,22 @@ impl Daemon {
             };
             let mut descriptors: Vec<BorrowedFd<'_>> =
                 vec![signals.end.as_fd(), signals.reload.as_fd(), signals.user.as_fd(), self.wake.as_fd()];
+            descriptors.push(self.kernel.descriptor());
+            let others = descriptors.len();
             descriptors.extend(self.heard_sockets().map(AsFd::as_fd));
-            descriptors.extend(self.kernel_news.iter().map(AsFd::as_fd));
-            let kernels = descriptors.len();
-            descriptors.extend(self.kernel.descriptors());
+            let admins = descriptors.len();
             descriptors.extend(self.admin.descriptors());
-            let ready = wait_readable(&descriptors, timeout)?;
-            readable = ready.get(kernels..).unwrap_or(&[]).to_vec();
-            if let [end, reload, user, ..] = ready[..] {
+            // What it says is asked for in every turn.
+            descriptors.extend(self.kernel_news.iter().map(AsFd::as_fd));
+            let readable = wait_readable(&descriptors, timeout)?;
+            let any = |range: &[bool]| range.contains(&true);
+            if let [end, reload, user, wake, kernel, ..] = readable[..] {
+                ready = Ready {
+                    threads: wake || has_more,
+                    ike: readable.get(others..admins).is_some_and(any),
+                    kernel,
+                    admin: readable.get(admins..).is_some_and(any),
+                };
                 if end {
                     return self.shut_down();
                 }
@@ -301,9 +321,8 @@ impl Daemon {
     fn wait_for_acknowledgements(&mut self) {
         let limit = Instant::now() + ACKNOWLEDGED_WITHIN;
         while self.control.is_prepared_to_restart() == (true, false) && Instant::now() < limit {
-            let descriptors: Vec<BorrowedFd<'_>> = self.kernel.descriptors().collect();
-            let readable = wait_readable(&descriptors, Some(Duration::from_millis(20)));
-            self.work(&readable.unwrap_or_default());
+            let _ = wait_readable(&[self.kernel.descriptor()], Some(Duration::from_millis(20)));
+            self.work(Ready { threads: true, ike: true, kernel: true, admin: true });
         }
     }
 
@@ -336,7 +355,35 @@ impl Daemon {
 
     /// What is there to do now; whether the threads may have more to say. Of that it takes a bounded number, as of
     /// datagrams: timers wait no longer than these take.
-    fn work(&mut self, readable: &[bool]) -> bool {
+    fn work(&mut self, ready: Ready) -> bool {
+        let has_more = ready.threads && self.hear_threads();
+        if self.kernel_news.is_some() {
+            self.control.handle_kernel(now());
+        }
+        self.do_what_is_due();
+        if ready.ike {
+            self.receive_ike();
+        }
+        if ready.kernel {
+            self.receive_routing();
+        }
+        self.do_what_is_due();
+        if ready.admin || self.admin.is_behind() {
+            self.serve_admin();
+        }
+        self.carry_out();
+        has_more
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = now();
+        if self.control.next_timeout().is_some_and(|at| at <= now.at) {
+            self.control.handle_timeout(now);
+        }
+    }
+
+    /// Whether they may have more to say.
+    fn hear_threads(&mut self) -> bool {
         let mut drained = [0; 256];
         while self.wake.read(&mut drained).is_ok_and(|count| count == drained.len()) {}
         let turn = Turn::begin();
@@ -347,28 +394,25 @@ impl Daemon {
             heard += 1;
             self.handle_thread(message);
         }
-        let has_more = !turn.goes_on(heard);
-        if self.kernel_news.is_some() {
-            self.control.handle_kernel(now());
-        }
-        self.control.handle_timeout(now());
-        self.receive_ike();
+        !turn.goes_on(heard)
+    }
+
+    /// Packets of OSPF and BFD, and news of interfaces.
+    fn receive_routing(&mut self) {
+        let ready = self.kernel.ready();
         // Before interfaces are looked at, which may open and close sockets.
-        let packets = self.kernel.receive(readable);
-        if self.kernel.has_news() {
+        let packets = self.kernel.receive(&ready, &mut self.buffer);
+        if ready.news {
             self.look_at_interfaces();
         }
-        for (interface, packet) in packets {
-            self.control.handle_ospf(now(), interface, &packet);
+        if !packets.is_empty() {
+            let packets = packets.iter().map(|(interface, packet)| (*interface, packet.as_slice()));
+            self.control.handle_ospf_together(now(), packets);
         }
-        for (interface, source, ttl, payload) in self.kernel.receive_bfd() {
+        for (interface, source, ttl, payload) in self.kernel.receive_bfd(&ready) {
             let input = coati_bfd::Input { interface, source, ttl, payload: &payload };
             self.control.handle_bfd(now(), &input);
         }
-        self.control.handle_timeout(now());
-        self.serve_admin();
-        self.carry_out();
-        has_more
     }
 
     fn handle_thread(&mut self, message: FromThreads) {
@@ -491,6 +535,7 @@ impl Daemon {
         // Hundreds of neighbours that come at once are not hundreds of files.
         if self.memory_stale && self.memory_kept.is_none_or(|last| last.elapsed() >= MEMORY_INTERVAL) {
             self.keep_memory();
+            give_back_memory();
         }
     }
 
@@ -551,6 +596,9 @@ impl Daemon {
         };
         for error in errors {
             self.log.line(Level::Error, &error.to_string());
+        }
+        if moved.len() > MANY_ROUTES {
+            give_back_memory();
         }
         if self.kernel.installed() > 0 {
             self.reached(Milestone::Routes);

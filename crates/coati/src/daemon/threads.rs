@@ -207,7 +207,9 @@ pub fn incoming(
     stop: UnixStream,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("in".into()).spawn(move || {
-        let mut buffers: Vec<Vec<u8>> = (0..BATCH).map(|_| vec![0; MAX_PACKET]).collect();
+        // In one piece: what nothing has been written to takes no memory.
+        let mut memory = vec![0; BATCH * MAX_PACKET];
+        let mut buffers: Vec<&mut [u8]> = memory.chunks_mut(MAX_PACKET).collect();
         let mut received = Vec::new();
         let mut packet = Packet::new(&[]);
         let mut tuns: Vec<TunWriter> = tuns.into_iter().map(TunWriter::new).collect();
