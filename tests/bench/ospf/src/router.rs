@@ -208,10 +208,15 @@ impl Router {
     /// Resident memory in MB, of all its processes, and of each.
     pub fn memory(&self) -> (f64, String) {
         let each: Vec<(&str, f64)> =
-            self.children.iter().map(|(name, child)| (*name, memory_of(child.id()))).collect();
+            self.children.iter().map(|(name, child)| (*name, memory_of(child.id(), "VmRSS:"))).collect();
         let words: Vec<String> =
             each.iter().map(|(name, megabytes)| format!("{name} {megabytes:.1}")).collect();
         (each.iter().map(|(_, megabytes)| megabytes).sum(), words.join(" + "))
+    }
+
+    /// What of it is their own in MB: no code, which others may share and which is there as far as it was used lately.
+    pub fn private_memory(&self) -> f64 {
+        self.children.iter().map(|(_, child)| memory_of(child.id(), "RssAnon:")).sum()
     }
 
     /// What FRR says of its last computation, in ms.
@@ -256,8 +261,8 @@ fn cpu_of(pid: u32) -> f64 {
     tasks.flatten().filter_map(nanoseconds).sum::<f64>() / 1e6
 }
 
-fn memory_of(pid: u32) -> f64 {
+fn memory_of(pid: u32, kind: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap_or("0");
     line.split_whitespace().next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0) / 1e3
 }

@@ -273,7 +273,7 @@ impl Bench {
         let watch = Watch::new(&measured)?;
         let router = self.start(kind, &measured, &Conf::new("1.1.1.1"))?;
         std::thread::sleep(Duration::from_secs(3));
-        let empty = router.memory().0;
+        let empty = router.private_memory();
         let index = other.index("e0")?;
         let socket = other.within(|| OspfSocket::new("e0", index, SPEAKER_ADDRESS))?;
         let before = router.cpu();
@@ -291,9 +291,11 @@ impl Bench {
         add("descriptions and requests (round trips)", (counts.descriptions + counts.requests) as f64);
         add("packets from and to it", (counts.sent + counts.received) as f64);
         let (memory, each) = router.memory();
-        println!("  memory: {each} MB, {empty:.1} before");
+        let private = router.private_memory();
+        println!("  memory: {each} MB; without code {private:.1}, {empty:.1} before");
         add("memory, MB", memory);
-        add("memory beyond that of an empty one, KB for each LSA", (memory - empty) * 1e3 / n as f64);
+        add("memory without code, MB", private);
+        add("the same beyond that of an empty one, KB for each LSA", (private - empty) * 1e3 / n as f64);
 
         // What it costs to do nothing in the same time.
         let rest = {
