@@ -107,6 +107,36 @@ fn forged_instances_of_own_lsas_are_surpassed() {
     assert!(world.routers[1].as_wide.get(&key).is_none());
 }
 
+/// Many small updates are no reason for as many acknowledgements.
+#[test]
+fn packets_that_come_together_are_acknowledged_together() {
+    let mut world = World::row(2, 1);
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_secs(10));
+    let header = Header {
+        router_id: world.routers[1].config.router_id,
+        area: Ipv4Addr::UNSPECIFIED,
+        auth_kind: 0,
+        auth: [0; 8],
+    };
+    let update = |number: u32| {
+        let key = router_key(Ipv4Addr::from(0x0b00_0000 + number));
+        let lsas = vec![Lsa::new(key, 2, 1, LsaBody::Router(RouterLsa::default()))];
+        Packet::LinkStateUpdate { lsas, bad: Vec::new() }.emit(&header)
+    };
+    let updates: Vec<Vec<u8>> = (0..20).map(update).collect();
+    let source = Ipv4Addr::new(203, 0, 0, 2);
+    let inputs = updates.iter().map(|bytes| Input::to_all(10, source, bytes));
+    let router = &mut world.routers[0];
+    router.handle_inputs(world.now, inputs);
+    let sent: Vec<Packet> = std::iter::from_fn(|| router.poll_transmit())
+        .filter(|transmit| transmit.interface == 10)
+        .map(|transmit| Packet::parse(&transmit.payload).unwrap().1)
+        .collect();
+    let [Packet::LinkStateAck(acknowledged)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(acknowledged.len(), 20);
+}
+
 #[test]
 fn a_thousand_lsas_cross_in_many_packets() {
     let mut world = World::row(2, 1);
