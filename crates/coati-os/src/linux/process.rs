@@ -159,7 +159,7 @@ pub fn end_on_closed_pipe() {
 }
 
 /// Gives back to the system what was needed once, such as by the start of a daemon: free memory, and pages of the
-/// program's own code. Code that runs after all is there again at once, from the cache of its file.
+/// program's own code and constants. Those that are used after all are there again at once, from the cache of its file.
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes an integer; it may be called at any time.
@@ -174,15 +174,17 @@ pub fn give_back_memory() {
     for line in maps.lines() {
         // proc(5): range, rights, offset, device, inode, path.
         let mut words = line.split_whitespace();
-        let (range, rights, path) = (words.next(), words.next(), words.nth(3));
-        if rights != Some("r-xp") || path.map(std::path::Path::new) != Some(&program) {
+        let (range, rights, offset, path) = (words.next(), words.next(), words.next(), words.nth(2));
+        // Not the constants that the start has put addresses into: they are no longer as in the file.
+        let is_as_in_file = matches!((rights, offset), (Some("r-xp"), _) | (Some("r--p"), Some("00000000")));
+        if !is_as_in_file || path.map(std::path::Path::new) != Some(&program) {
             continue;
         }
         let number = |text| usize::from_str_radix(text, 16).ok();
         let range = range.and_then(|range| range.split_once('-'));
         if let Some((begin, end)) = range.and_then(|(begin, end)| number(begin).zip(number(end))) {
-            // SAFETY: the range is code of this program, mapped from its file and never written to: a page of it that is
-            // wanted again is the same as before.
+            // SAFETY: the range is code of this program, or what its file begins with, mapped from there and never
+            // written to: a page of it that is wanted again is the same as before.
             unsafe {
                 libc::madvise(begin as *mut libc::c_void, end.saturating_sub(begin), libc::MADV_DONTNEED);
             }

@@ -63,8 +63,9 @@ struct Ready {
     admin: bool,
 }
 
-/// What has led to so many routes that change at once took memory that is not needed any more.
+/// When so many routes have changed at once, or somebody is Full, memory was needed that is not any more some time later.
 const MANY_ROUTES: usize = 1000;
+const CALM: Duration = Duration::from_secs(1);
 
 /// One turn of those.
 struct Turn(Instant);
@@ -122,6 +123,8 @@ pub struct Daemon {
     memory_kept: Option<Instant>,
     /// Interfaces on which OSPF's last packet did not leave.
     mute: BTreeSet<u32>,
+    /// When memory goes back to the system.
+    give_back_at: Option<Instant>,
 }
 
 /// The control thread's part in carrying packets.
@@ -232,6 +235,7 @@ impl Daemon {
             memory_stale: false,
             memory_kept: None,
             mute: BTreeSet::new(),
+            give_back_at: None,
         }
     }
 
@@ -243,7 +247,8 @@ impl Daemon {
         let mut ready = Ready { threads: true, ike: true, kernel: true, admin: true };
         loop {
             let has_more = self.work(ready);
-            let timeout = self.control.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+            let next = self.control.next_timeout().into_iter().chain(self.give_back_at).min();
+            let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match (has_more, self.admin.is_behind()) {
                 (true, _) => Some(Duration::ZERO),
                 (false, true) => Some(Duration::from_millis(20)),
@@ -535,6 +540,10 @@ impl Daemon {
         // Hundreds of neighbours that come at once are not hundreds of files.
         if self.memory_stale && self.memory_kept.is_none_or(|last| last.elapsed() >= MEMORY_INTERVAL) {
             self.keep_memory();
+        }
+        if self.give_back_at.is_some_and(|at| at <= Instant::now()) {
+            self.give_back_at = None;
+            self.kernel.condense();
             give_back_memory();
         }
     }
@@ -598,7 +607,7 @@ impl Daemon {
             self.log.line(Level::Error, &error.to_string());
         }
         if moved.len() > MANY_ROUTES {
-            give_back_memory();
+            self.give_back_at = Some(Instant::now() + CALM);
         }
         if self.kernel.installed() > 0 {
             self.reached(Milestone::Routes);
@@ -638,6 +647,7 @@ impl Daemon {
                     coati_ospf::Event::RoutesChanged(moved) => self.change_routes(&moved),
                     coati_ospf::Event::NeighbourState { to: coati_ospf::State::Full, .. } => {
                         self.memory_stale = true;
+                        self.give_back_at = Some(Instant::now() + CALM);
                     }
                     coati_ospf::Event::Restart(_) => self.keep_memory(),
                     _ => {}
