@@ -34,7 +34,9 @@ impl Tunnel {
     pub fn packets(&self) -> Selector {
         let (source_port, destination_port) = match self.key.map(u32::to_be_bytes) {
             // As setkey(8) has the key of GRE in a selector.
-            Some([a, b, c, d]) => (Port::Is(u16::from_be_bytes([a, b])), Port::Is(u16::from_be_bytes([c, d]))),
+            Some([a, b, c, d]) => {
+                (Port::Is(u16::from_be_bytes([a, b])), Port::Is(u16::from_be_bytes([c, d])))
+            }
             None => (Port::Any, Port::Any),
         };
         Selector {

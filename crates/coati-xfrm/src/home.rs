@@ -284,9 +284,17 @@ impl<K: Kernel> Xfrm<K> {
 
     fn carry_out(&mut self, wall: u64, request: Request) -> Result<Reply, Refusal> {
         match request {
-            Request::GetSpi { source, destination, proto, mode, reqid } => {
-                let id = SaId { source, destination, proto, spi: Spi(0) };
-                self.get_spi(&id, mode, reqid)
+            Request::GetSpi { source, destination, proto, mode, reqid, spi } => {
+                self.get_spi(&SaId { source, destination, proto, spi }, mode, reqid)
+            }
+            Request::DeleteAll { source, destination, proto } => {
+                let named = |id: &SaId| (id.source, id.destination, id.proto) == (source, destination, proto);
+                let all = self.dump_sas(wall)?.into_iter().filter_map(|(_, sa)| sa).map(|sa| sa.id);
+                let doomed: Vec<SaId> = all.filter(named).collect();
+                for id in &doomed {
+                    self.ask(Body::DeleteSa(sa::name(id)), Vec::new()).map_err(Problem::of_sa)?;
+                }
+                if doomed.is_empty() { Err(Refusal::NoSa) } else { Ok(Reply::Done) }
             }
             Request::Add(new) => self.put_sa(&new, false),
             Request::Update(new) => self.put_sa(&new, true),
@@ -328,6 +336,7 @@ impl<K: Kernel> Xfrm<K> {
 
     fn get_spi(&mut self, id: &SaId, mode: Mode, reqid: ReqId) -> Result<Reply, Refusal> {
         let (first, last) = match id.proto {
+            _ if id.spi != Spi(0) => (id.spi.0, id.spi.0),
             SaProto::Ipcomp => Spi::NEGOTIATED_CPI.into_inner(),
             _ => (Spi::FIRST, u32::MAX),
         };

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use coati_sadb::{Home, Mode, Policy, Reply, ReqId, Request, SaProto};
+use coati_sadb::{Home, Mode, Policy, Reply, ReqId, Request, SaProto, Spi};
 use coati_wire::xfrm::{Body, Message, messages};
 use coati_xfrm::{Kernel, Xfrm};
 use zeroize::Zeroizing;
@@ -40,8 +40,14 @@ pub fn xfrm(data: &[u8]) {
     let kernel = Parrot { says: data.to_vec(), unasked: true };
     let Ok((mut home, _)) = Xfrm::new(kernel, Vec::new()) else { return };
     let (source, destination) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::BROADCAST));
-    let get =
-        Request::GetSpi { source, destination, proto: SaProto::Esp, mode: Mode::Transport, reqid: ReqId(0) };
+    let get = Request::GetSpi {
+        source,
+        destination,
+        proto: SaProto::Esp,
+        mode: Mode::Transport,
+        reqid: ReqId(0),
+        spi: Spi(0),
+    };
     let policies: Vec<&Policy> = SEED.policies().map(|(policy, _)| policy).collect();
     let put = policies.iter().map(|policy| Request::SpdUpdate(Box::new((*policy).clone())));
     let asked: Vec<Request> = [get, Request::Dump(None), Request::SpdFlush].into_iter().chain(put).collect();
