@@ -153,6 +153,12 @@ impl Upper {
     /// Generic routing encapsulation, IP protocol 47.
     pub const GRE: Upper = Upper::Proto(47);
 
+    /// Whether a selector has numbers in the places of ports that are the packet's and not those of its ends: type and code
+    /// of ICMP, of ICMPv6 and of Mobile IPv6 (135), or the key of GRE.
+    pub fn has_numbers_of_its_own(self) -> bool {
+        matches!(self, Self::Proto(1 | 47 | 58 | 135))
+    }
+
     /// Whether a packet of `proto` matches.
     pub fn matches(self, proto: u8) -> bool {
         match self {
@@ -203,12 +209,11 @@ impl Selector {
             && port(self.destination_port, ports.map(|p| p.1))
     }
 
-    /// The same selector for packets of the other direction. Type and code of ICMP and the key of GRE are the packet's, not
-    /// those of its ends.
+    /// The same selector for packets of the other direction.
     pub fn reversed(&self) -> Self {
-        let (source_port, destination_port) = match self.upper {
-            Upper::Proto(1 | 47 | 58 | 135) => (self.source_port, self.destination_port),
-            _ => (self.destination_port, self.source_port),
+        let (source_port, destination_port) = match self.upper.has_numbers_of_its_own() {
+            true => (self.source_port, self.destination_port),
+            false => (self.destination_port, self.source_port),
         };
         Self {
             source: self.destination,

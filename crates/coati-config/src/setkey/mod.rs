@@ -22,7 +22,7 @@ use crate::lexer::{Cursor, Kind, tokens};
 
 pub use dialect::Dialect;
 pub use names::{Names, upper_name, upper_name_freebsd};
-pub use print::{command, priority_words, rule_text};
+pub use print::{command, priority_words, rule_text, upper_spec};
 
 /// One order for the data plane, and where it is written. A command that names a host of several addresses is several.
 #[derive(Clone, Debug)]

@@ -96,16 +96,14 @@ const PROTOCOLS: [(&str, u8); 51] = [
     ("icmp6", ICMP6),
     ("ip4", 4),
     ("ip-encap", 4),
-    ("mh", MOBILITY),
+    ("mh", 135),
     ("carp", 112),
     ("ospfigp", 89),
     ("ip", 0),
 ];
 
-pub(super) const ICMP: u8 = 1;
 pub(super) const GRE: u8 = 47;
-pub(super) const ICMP6: u8 = 58;
-pub(super) const MOBILITY: u8 = 135;
+const ICMP6: u8 = 58;
 
 /// TCP, UDP, DCCP, SCTP, UDP-Lite.
 pub(super) fn has_ports(protocol: u8) -> bool {
@@ -114,7 +112,7 @@ pub(super) fn has_ports(protocol: u8) -> bool {
 
 /// Of whom a selector has type and code.
 pub(super) fn has_types(protocol: u8) -> bool {
-    [ICMP, ICMP6, MOBILITY].contains(&protocol)
+    protocol != GRE && Upper::Proto(protocol).has_numbers_of_its_own()
 }
 
 /// All names, for advice.

@@ -149,7 +149,7 @@ fn selector_words(selector: &Selector) -> String {
 }
 
 /// Type and code of a selector, or its key of GRE, as they stand behind the protocol.
-pub(super) fn upper_spec(selector: &Selector) -> Option<String> {
+pub fn upper_spec(selector: &Selector) -> Option<String> {
     let (Port::Is(first), Port::Is(second)) = (selector.source_port, selector.destination_port) else {
         return None;
     };

@@ -103,7 +103,7 @@ fn policy(bytes: &[u8]) -> Option<Policy> {
         0 if other == 0 || !has_halves => Port::Any,
         port => Port::Is(port),
     };
-    let has_halves = matches!(protocol, 1 | 47 | 58 | 135);
+    let has_halves = Upper::Proto(protocol).has_numbers_of_its_own();
     let policy = find(extension::POLICY)?;
     let half = |at: usize| Some(u16::from_ne_bytes(*policy.get(at..)?.first_chunk()?));
     let word = |at: usize| Some(u32::from_ne_bytes(*policy.get(at..)?.first_chunk()?));
