@@ -1,7 +1,7 @@
 //! setkey(8)'s commands: the grammar of `setkey -f` and `setkey -c`, of ipsec-tools and of FreeBSD.
 //!
-//! One module for each subject: [`sa`] reads what SAs are given by hand, [`selector`] which packets a policy is about,
-//! [`policy`] what is done to them, [`names`] and [`algorithms`] know the words, [`print`] writes commands again.
+//! One module for each subject: `sa` reads what SAs are given by hand, `selector` which packets a policy is about,
+//! `policy` what is done to them, `names` and `algorithms` know the words, `print` writes commands again.
 
 mod algorithms;
 mod dialect;

@@ -1,7 +1,7 @@
 //! setkey(8) on whichever data plane the daemon uses: its arguments, its output, its exit codes.
 //!
 //! [`options`] is the command line, [`session`] carries commands out, [`interactive`] is a terminal, [`complaint`] says what is
-//! wrong, [`dump`] shows SAs and policies, [`monitor`] messages, [`saved`] those of files.
+//! wrong, [`dump`] shows SAs and policies, [`mod@monitor`] messages, [`saved`] those of files.
 
 mod complaint;
 mod dump;
