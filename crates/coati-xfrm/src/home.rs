@@ -169,10 +169,11 @@ impl<K: Kernel> Xfrm<K> {
         let (mut info, attributes) = sa::message(&stillborn)?;
         info.limits.hard_packets = 0;
         match self.ask(Body::NewSa(info), attributes).map_err(|problem| problem.of_new_sa(&stillborn)) {
-            Ok(_) | Err(Refusal::Exists) => {}
+            Ok(_) => drop(self.ask(Body::DeleteSa(sa::name(id)), Vec::new())),
+            // Somebody's.
+            Err(Refusal::Exists) => {}
             Err(refusal) => return Err(refusal),
         }
-        let _ = self.ask(Body::DeleteSa(sa::name(id)), Vec::new());
         Ok(())
     }
 

@@ -422,7 +422,10 @@ fn the_end_removes_what_was_made_here_alone() {
     let kernel = Fake::default();
     let foreign = policy::message(&Policy { selector: gre(7, 8), ..seeds(Direction::Out) }).unwrap().0;
     kernel.0.borrow_mut().policies.push((foreign, emit(Body::NewPolicy(foreign))));
-    let theirs = esp(0x2002, ReqId(3));
+    // It has the name of the one that the kernel is tried with.
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    let id = SaId { source: loopback, destination: loopback, proto: SaProto::Esp, spi: Spi(Spi::FIRST) };
+    let theirs = Sa { id, ..esp(0x2002, ReqId(3)) };
     let (info, attributes) = sa::message(&theirs).unwrap();
     let bytes = Message::request(Body::NewSa(info), attributes).emit();
     kernel.0.borrow_mut().sas.push((info, bytes));
