@@ -320,6 +320,7 @@ fn an_sa_from_its_spi_to_its_end() {
         proto: SaProto::Esp,
         mode: Mode::Transport,
         reqid,
+        spi: Spi(0),
     };
     assert_eq!(one(&mut home, get), Reply::Spi { spi: Spi(0xabcd) });
     let Reply::Sas { sas } = one(&mut home, Request::Dump(None)) else { panic!() };
@@ -438,7 +439,7 @@ fn the_end_removes_what_was_made_here_alone() {
     let reqid = reqid_out(&home);
     let (source, destination) = (address(1), address(2));
     let (proto, mode) = (SaProto::Esp, Mode::Transport);
-    one(&mut home, Request::GetSpi { source, destination, proto, mode, reqid });
+    one(&mut home, Request::GetSpi { source, destination, proto, mode, reqid, spi: Spi(0) });
     let larval = sa::larval(&SaId { spi: Spi(0), ..esp(0, reqid).id }, mode, reqid);
     kernel.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
     drop(home);
