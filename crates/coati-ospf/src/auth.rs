@@ -231,26 +231,43 @@ pub(crate) fn seal(
     }
 }
 
-/// The sequence numbers of RFC 7474 that were heard, which outlive the neighbours: what was sent before a neighbour went
-/// is a replay when it is back as well.
+/// The sequence numbers of RFC 7474 that were heard, which outlive the neighbours and the interfaces, by the name of our
+/// interface: what was sent before one of them went is a replay when it is back as well. Each key has numbers of its own,
+/// so that a sender that has lost its count can begin again with a new one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(BTreeMap<(u32, RouterId), [u64; 5]>);
+pub(crate) struct Heard(BTreeMap<(String, RouterId), Vec<(Key, [u64; 5])>>);
 
 impl Heard {
     /// Senders, at the most; only those who have a key come in.
     const MOST: usize = 8192;
+    /// Keys of one sender, at the most: those that it has used last.
+    const MOST_KEYS: usize = 16;
 
     /// Takes the number of an authenticated packet of this type, 1 to 5, when it is larger than all of that type before.
-    fn take(&mut self, interface: u32, sender: RouterId, kind: u8, sequence: u64) -> Result<(), Refusal> {
-        if self.0.len() >= Self::MOST && !self.0.contains_key(&(interface, sender)) {
+    fn take(&mut self, received: Received<'_>, key: &Key, kind: u8, sequence: u64) -> Result<(), Refusal> {
+        let sender = (received.interface.to_owned(), received.header.router_id);
+        if self.0.len() >= Self::MOST && !self.0.contains_key(&sender) {
             self.0.pop_first();
         }
-        let last = self.0.entry((interface, sender)).or_default();
-        match last.get_mut(usize::from(kind).wrapping_sub(1)) {
-            Some(last) if sequence > *last => *last = sequence,
-            _ => return Err(Refusal::Replay),
-        }
-        Ok(())
+        let keys = self.0.entry(sender).or_default();
+        // Its times may change.
+        let is_it =
+            |old: &Key| (old.id, old.algorithm) == (key.id, key.algorithm) && old.secret == key.secret;
+        let mut numbers = match keys.iter().position(|(old, _)| is_it(old)) {
+            Some(place) => keys.remove(place).1,
+            None => [0; 5],
+        };
+        let last = numbers.get_mut(usize::from(kind).wrapping_sub(1));
+        let taken = match last {
+            Some(last) if sequence > *last => {
+                *last = sequence;
+                Ok(())
+            }
+            _ => Err(Refusal::Replay),
+        };
+        keys.push((key.clone(), numbers));
+        keys.drain(..keys.len().saturating_sub(Self::MOST_KEYS));
+        taken
     }
 }
 
@@ -280,7 +297,8 @@ impl Refusal {
 /// A packet whose authentication is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received<'a> {
-    pub(crate) interface: u32,
+    /// Name of our interface.
+    pub(crate) interface: &'a str,
     pub(crate) source: Ipv4Addr,
     pub(crate) header: &'a Header,
     /// The packet and what is behind it.
@@ -321,7 +339,7 @@ pub(crate) fn check(
             let sequence = verify(key, received.payload, SEQUENCE_LEN, length, Some(received.source))?;
             let sequence = sequence.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
             let kind = received.payload.get(1).copied().unwrap_or(0);
-            heard.take(received.interface, header.router_id, kind, sequence).map(|()| 0)
+            heard.take(received, key, kind, sequence).map(|()| 0)
         }
         _ => Err(Refusal::Kind),
     }

@@ -252,7 +252,7 @@ impl Engine {
         let peer = Peer { interface: index, key };
         let known = interface.neighbours.get(&key).filter(|neighbour| neighbour.state > State::Attempt);
         let least = known.map_or(0, |neighbour| neighbour.auth_sequence);
-        let received = auth::Received { interface: index, source, header: &header, payload, least };
+        let received = auth::Received { interface: name, source, header: &header, payload, least };
         let checked = auth::check(&interface.config.authentication, received, self.time, &mut self.heard);
         let sequence = match checked {
             Ok(sequence) => sequence,

@@ -221,6 +221,68 @@ fn replays_after_the_neighbour_has_gone() {
     assert_ne!(world.state(0, 10), State::Down);
 }
 
+/// Nor after our interface has gone and was made again, with another index.
+#[test]
+fn replays_after_the_interface_has_gone() {
+    let mut world = pair(extended(), extended());
+    let recorded = conversation(&mut world);
+    world.run(Duration::from_secs(1));
+    world.cables[0].cut = true;
+    let now = world.now;
+    let (mut link, mut config) = (memory::cable_end(0), InterfaceConfig::default());
+    config.authentication = extended();
+    world.routers[0].interface_down(now, link.index);
+    link.index += 100;
+    let index = link.index;
+    world.routers[0].interface_up(now, link, config);
+    for bytes in &recorded {
+        world.routers[0].handle_input(now, &Input::to_all(index, Ipv4Addr::new(203, 0, 0, 2), bytes));
+    }
+    assert_eq!(world.state(0, index), State::Down);
+    assert!(world.routers[0].dropped().any(|(why, _)| why == "old cryptographic sequence number"));
+}
+
+/// A sender that has lost its count of starts and its clock comes back with a new key on both sides; what was sent with
+/// the old one is still not taken again.
+#[test]
+fn a_new_key_begins_anew() {
+    let mut world = pair(extended(), extended());
+    let mut recorded = Vec::new();
+    let end = world.now + Duration::from_secs(20);
+    while world.step(end) {
+        let to_second = world.flying.iter().filter(|Reverse(flying)| flying.2 == 1);
+        recorded.extend(to_second.map(|Reverse(flying)| flying.5.clone()));
+    }
+    let old = key(1, KeyAlgorithm::HmacSha256, "secret");
+    let both = Authentication::Extended(vec![old.clone(), key(2, KeyAlgorithm::HmacSha256, "new")]);
+    let interface_up = |world: &mut World, router: usize, authentication: &Authentication| {
+        let now = world.now;
+        let mut config = InterfaceConfig::default();
+        config.authentication = authentication.clone();
+        world.routers[router].interface_up(now, memory::cable_end(router), config);
+    };
+    world.routers[0] = engine(0, 5);
+    let now = world.now;
+    world.routers[0].set_clock(now, 1_600_000_000);
+    world.lan(0);
+    interface_up(&mut world, 0, &extended());
+    world.settle();
+    assert!(!world.run_until(Duration::from_secs(120), World::converged));
+    interface_up(&mut world, 1, &both);
+    let new = Authentication::Extended(vec![key(2, KeyAlgorithm::HmacSha256, "new"), old]);
+    interface_up(&mut world, 0, &new);
+    world.settle();
+    assert!(world.run_until(Duration::from_secs(120), World::converged), "{}", world.story());
+    // The old key is still taken, and what it was used for before is not.
+    let (now, before) = (world.now, world.routers[1].events.len());
+    for bytes in &recorded {
+        world.routers[1].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 1), bytes));
+    }
+    let changes = |event: &Event| matches!(event, Event::NeighbourState { .. } | Event::RoutesChanged(_));
+    assert!(!recorded.is_empty() && !world.routers[1].events.iter().skip(before).any(changes));
+    assert!(world.converged());
+}
+
 /// A packet counts for the address only that has sent it.
 #[test]
 fn another_senders_packets() {
