@@ -506,7 +506,12 @@ fn consider(core: &mut Core, sa: &Phase1, list: &[Payload<'_>]) -> Result<Began,
                     )
                 })
             };
-            (read(theirs)?, read(ours)?, [theirs.to_vec(), ours.to_vec()], true)
+            let (mut of_peer, mut of_us) = (read(theirs)?, read(ours)?);
+            // Type and code, or the halves of a key, do not change their places with the direction, as ports do.
+            if of_us.upper.has_numbers_of_its_own() {
+                std::mem::swap(&mut of_peer.port, &mut of_us.port);
+            }
+            (of_peer, of_us, [theirs.to_vec(), ours.to_vec()], true)
         }
         [] => {
             let any =
