@@ -235,7 +235,10 @@ pub(crate) fn seal(
 /// interface: what was sent before one of them went is a replay when it is back as well. Each key has numbers of its own,
 /// so that a sender that has lost its count can begin again with a new one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(BTreeMap<(String, RouterId), Vec<(Key, [u64; 5])>>);
+pub(crate) struct Heard(BTreeMap<(String, RouterId), Vec<OfKey>>);
+
+/// A key, and for each type of packet the largest number that has come with it.
+type OfKey = (Key, [u64; 5]);
 
 impl Heard {
     /// Senders, at the most; only those who have a key come in.

@@ -257,8 +257,7 @@ fn a_new_key_begins_anew() {
     let both = Authentication::Extended(vec![old.clone(), key(2, KeyAlgorithm::HmacSha256, "new")]);
     let interface_up = |world: &mut World, router: usize, authentication: &Authentication| {
         let now = world.now;
-        let mut config = InterfaceConfig::default();
-        config.authentication = authentication.clone();
+        let config = InterfaceConfig { authentication: authentication.clone(), ..InterfaceConfig::default() };
         world.routers[router].interface_up(now, memory::cable_end(router), config);
     };
     world.routers[0] = engine(0, 5);
