@@ -26,7 +26,7 @@ pub enum Authentication {
     /// By a digest with one of these keys.
     Cryptographic(Vec<Key>),
     /// The same with sequence numbers of 64 bits that only grow, and a digest that covers the sender's address: nothing
-    /// that was ever sent can be sent again (RFC 7474).
+    /// that was heard with a key is taken again while this router runs (RFC 7474).
     Extended(Vec<Key>),
 }
 
