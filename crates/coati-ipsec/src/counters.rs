@@ -63,6 +63,10 @@ drops! {
     HoldExpired => "waited-too-long",
     /// No room to put the ESP header before it.
     Headroom => "no-headroom",
+    /// Too large for its path, and its sender was told so where it can be told.
+    TooBig => "too-big-for-path",
+    /// A router's word about a packet that we have not sent.
+    UntrustedIcmp => "icmp-about-nothing-sent",
     /// Not from or to a tunnel of ours.
     NoTunnel => "gre-unknown-tunnel",
     /// The GRE header is not what the tunnel expects.
@@ -77,13 +81,17 @@ pub struct Counters {
     opened: AtomicU64,
     compressed: AtomicU64,
     inflated: AtomicU64,
+    clamped: AtomicU64,
+    cut: AtomicU64,
+    keepalives: AtomicU64,
 }
 
 impl Default for Counters {
     fn default() -> Self {
         let drops = Drop::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        let [sealed, opened, compressed, inflated] = [const { AtomicU64::new(0) }; 4];
-        Self { drops, sealed, opened, compressed, inflated }
+        let [sealed, opened, compressed, inflated, clamped, cut, keepalives] =
+            [const { AtomicU64::new(0) }; 7];
+        Self { drops, sealed, opened, compressed, inflated, clamped, cut, keepalives }
     }
 }
 
@@ -116,6 +124,21 @@ impl Counters {
         self.inflated.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a TCP connection whose largest segment was lowered.
+    pub fn clamped(&self) {
+        self.clamped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a packet that was cut before it was sealed.
+    pub fn cut(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a keepalive of GRE that was answered.
+    pub fn kept_alive(&self) {
+        self.keepalives.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Every counter by name.
     pub fn all(&self) -> Vec<(String, u64)> {
         let mut all = vec![
@@ -123,6 +146,9 @@ impl Counters {
             ("esp-opened".to_owned(), self.opened.load(Ordering::Relaxed)),
             ("ipcomp-compressed".to_owned(), self.compressed.load(Ordering::Relaxed)),
             ("ipcomp-inflated".to_owned(), self.inflated.load(Ordering::Relaxed)),
+            ("tcp-mss-clamped".to_owned(), self.clamped.load(Ordering::Relaxed)),
+            ("cut-before-esp".to_owned(), self.cut.load(Ordering::Relaxed)),
+            ("gre-keepalives-answered".to_owned(), self.keepalives.load(Ordering::Relaxed)),
         ];
         all.extend(Drop::ALL.iter().map(|reason| (reason.name().to_owned(), self.drops(*reason))));
         all

@@ -11,11 +11,12 @@ mod esp;
 mod ipcomp;
 pub mod mtu;
 mod packet;
+mod path;
 mod replay;
 mod sadb;
 mod shared_map;
 mod snapshot;
-mod tunnel;
+pub mod tunnel;
 
 pub use counters::{Counters, Drop};
 pub use packet::{HEADROOM, Packet};

@@ -17,10 +17,13 @@ use coati_sadb::{
     Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
     Selector, Spi, Usage,
 };
+use coati_wire::too_big::Message;
 
 use crate::counters::{Counters, Drop};
 use crate::esp::LazyTransform;
+use crate::mtu::{OUTER_IPV4, OUTER_IPV6, inner_mtu};
 use crate::packet::Packet;
+use crate::path::{Ends, Paths, Quoted};
 use crate::replay::ReplayWindow;
 use crate::shared_map::SharedMap;
 use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Rank, Snapshot, is_supported};
@@ -63,6 +66,7 @@ pub struct Sadb {
     held_bytes: usize,
     notifications: VecDeque<Notification>,
     unknown_spis: (Option<Instant>, u32),
+    paths: Paths,
     counters: Arc<Counters>,
     snapshot: Arc<Snapshot>,
     next_tick: Option<Instant>,
@@ -93,6 +97,7 @@ impl Sadb {
             held_bytes: 0,
             notifications: VecDeque::new(),
             unknown_spis: (None, 0),
+            paths: Paths::default(),
             snapshot: Arc::new(Snapshot { counters: counters.clone(), ..Snapshot::default() }),
             counters,
             next_tick: None,
@@ -265,6 +270,7 @@ impl Sadb {
         if found.sa.state == SaState::Larval {
             **found = Entry::new(now, wall, sa)?;
             if let Some(live) = &found.live {
+                live.longest.store(longest(&found.sa, &self.paths), Ordering::Relaxed);
                 Arc::make_mut(&mut self.snapshot).put_sa(number, live);
             }
         } else {
@@ -273,6 +279,7 @@ impl Sadb {
             found.sa.nat_t = sa.nat_t;
             if let Some(live) = &found.live {
                 live.udp_ports.store(udp_ports(&sa), Ordering::Relaxed);
+                live.longest.store(longest(&found.sa, &self.paths), Ordering::Relaxed);
             }
             found.soft_done = false;
         }
@@ -291,6 +298,7 @@ impl Sadb {
         self.last_number += 1;
         self.numbers.insert(what_tells(&entry.sa.id), self.last_number);
         if let Some(live) = &entry.live {
+            live.longest.store(longest(&entry.sa, &self.paths), Ordering::Relaxed);
             Arc::make_mut(&mut self.snapshot).put_sa(self.last_number, live);
         }
         self.sas.insert(self.last_number, Box::new(entry));
@@ -453,6 +461,41 @@ impl Sadb {
         }
     }
 
+    /// The MTUs of the interfaces that our addresses are on: what leaves there is no larger.
+    pub fn set_links(&mut self, mtus: BTreeMap<IpAddr, u32>) {
+        if self.paths.set_links(mtus) {
+            self.measure_paths();
+        }
+    }
+
+    /// A router says that a packet of ours is too large. Returns the ends of the path and what fits, when that is believed
+    /// and was not known.
+    pub fn too_big(&mut self, now: Instant, message: &Message<'_>) -> Option<(IpAddr, IpAddr, u32)> {
+        let quoted = Quoted::parse(message.original)?;
+        let sent = self.snapshot.outbound.get(&quoted.ends).into_iter().flatten().any(|(_, sa)| {
+            sa.proto == SaProto::Esp
+                && sa.spi.0 == quoted.spi
+                && quoted.is_recent(sa.sequence.load(Ordering::Relaxed))
+        });
+        let learned = if sent { self.paths.learn(now, &quoted, message) } else { None };
+        match (sent, learned) {
+            (false, _) => self.counters.dropped(Drop::UntrustedIcmp),
+            (true, Some(_)) => self.measure_paths(),
+            (true, None) => {}
+        }
+        let (local, remote) = quoted.ends;
+        learned.map(|mtu| (local, remote, mtu))
+    }
+
+    /// Tells every SA how much its path carries.
+    fn measure_paths(&self) {
+        for entry in self.sas.values() {
+            if let Some(live) = &entry.live {
+                live.longest.store(longest(&entry.sa, &self.paths), Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The next thing to tell the control plane.
     pub fn poll_notification(&mut self) -> Option<Notification> {
         self.notifications.pop_front()
@@ -505,6 +548,9 @@ impl Sadb {
             }
         }
         self.held.retain(|_, queue| !queue.is_empty());
+        if self.paths.forget(now) {
+            self.measure_paths();
+        }
         self.next_tick = None;
         self.set_tick(now);
     }
@@ -548,6 +594,7 @@ impl Entry {
             mode: sa.mode,
             udp_ports: AtomicU32::new(udp_ports(&sa)),
             non_ike_marker: sa.nat_t.is_some_and(|nat_t| nat_t.non_ike_marker),
+            longest: AtomicU32::new(0),
             transform,
             sequence: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
@@ -600,6 +647,17 @@ impl LiveSa {
     fn is_nearly_exhausted(&self) -> bool {
         self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX) / 10 * 9
     }
+}
+
+/// The longest payload of an SA that fits through its path, in bytes; 0 when that is not known.
+fn longest(sa: &Sa, paths: &Paths) -> u32 {
+    let ends: Ends = (sa.id.source, sa.id.destination);
+    let Some(mtu) = paths.mtu(ends).filter(|_| sa.id.proto == SaProto::Esp) else { return 0 };
+    let header = if ends.0.is_ipv4() { OUTER_IPV4 } else { OUTER_IPV6 };
+    let marker = sa.nat_t.filter(|nat_t| nat_t.non_ike_marker).map_or(0, |_| crate::NON_IKE_MARKER.len());
+    let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(marker);
+    let longest = inner_mtu(room, header, 0, sa.enc, sa.auth, sa.nat_t.is_some());
+    u32::try_from(longest).unwrap_or(u32::MAX)
 }
 
 /// As the packet threads want them.

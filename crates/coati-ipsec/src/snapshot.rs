@@ -34,6 +34,8 @@ pub enum Outbound {
     Dropped(Drop),
     /// It needs an SA of this policy first.
     Wait(PolicyId),
+    /// It is untouched, and would be too large for its path: this many bytes would fit, with the headers that it has now.
+    TooBig(usize),
 }
 
 /// What became of a packet that came in.
@@ -58,6 +60,8 @@ pub(crate) struct LiveSa {
     pub(crate) udp_ports: AtomicU32,
     /// Whether zero bytes come between the UDP header and ESP.
     pub(crate) non_ike_marker: bool,
+    /// The longest payload, in bytes, that fits through the path when it is sealed; 0: nothing is known about the path.
+    pub(crate) longest: AtomicU32,
     /// ESP's; IPComp has none.
     pub(crate) transform: Option<LazyTransform>,
     /// Last sequence number sent.
@@ -89,6 +93,13 @@ impl LiveUsage {
 }
 
 impl LiveSa {
+    /// The largest packet, with an IP header of `header_len` bytes, that fits through the path when it is sealed in this
+    /// mode; `None` when nothing is known about the path.
+    fn largest(&self, mode: Mode, header_len: usize) -> Option<usize> {
+        let longest = usize::try_from(self.longest.load(Ordering::Relaxed)).ok().filter(|longest| *longest > 0)?;
+        Some(if mode == Mode::Tunnel { longest } else { longest + header_len })
+    }
+
     pub(crate) fn highest_received(&self) -> u64 {
         self.replay.lock().unwrap_or_else(PoisonError::into_inner).highest()
     }
@@ -184,6 +195,12 @@ impl Snapshot {
             None if bundle.esp.level == Level::Use => return Ok(Outbound::Clear),
             None => return Ok(Outbound::Wait(policy.policy.id)),
         };
+        // What compression makes of it is not counted on: packets of one size fit, or they do not.
+        if let Some(largest) = sa.largest(bundle.esp.mode, facts.header_len)
+            && packet.len() > largest
+        {
+            return Ok(Outbound::TooBig(largest));
+        }
         if let Some(rule) = bundle.ipcomp {
             match self.sa_for(rule, &facts) {
                 Some(sa) => {
@@ -378,25 +395,31 @@ impl Snapshot {
         Facts::of(packet.bytes()).is_ok_and(|facts| self.policy(direction, &facts).is_some())
     }
 
+    /// The largest packet of these ends and protocol, with an IP header without options, that fits through its path when it
+    /// is sealed; `None` when nothing is known about the path, or it is not sealed.
+    pub fn largest(&self, selector: &Selector) -> Option<usize> {
+        self.largest_of(&Facts::of_selector(selector))
+    }
+
+    /// The same of a packet that leaves, or with `turned` of one that answers it.
+    pub fn largest_like(&self, packet: &Packet, turned: bool) -> Option<usize> {
+        let mut facts = Facts::of(packet.bytes()).ok()?;
+        if turned {
+            std::mem::swap(&mut facts.source, &mut facts.destination);
+            facts.ports = facts.ports.map(|(source, destination)| (destination, source));
+        }
+        self.largest_of(&facts)
+    }
+
+    fn largest_of(&self, facts: &Facts) -> Option<usize> {
+        let Action::Ipsec(rules) = &self.policy(Direction::Out, facts)?.policy.action else { return None };
+        let rule = Bundle::of(rules)?.esp;
+        self.sa_for(rule, facts)?.largest(rule.mode, ip::header_len(facts.source))
+    }
+
     /// Whether packets that match `selector` could leave now: sealed, or in clear where a policy says so.
     pub fn is_open(&self, selector: &Selector) -> bool {
-        let ports = match (selector.source_port, selector.destination_port) {
-            (Port::Is(source), Port::Is(destination)) => Some((source, destination)),
-            _ => None,
-        };
-        let facts = Facts {
-            source: selector.source.address,
-            destination: selector.destination.address,
-            protocol: match selector.upper {
-                coati_sadb::Upper::Proto(number) => number,
-                coati_sadb::Upper::Any => 0,
-            },
-            ports,
-            header_len: 0,
-            protocol_at: 0,
-            is_fragment: false,
-        };
-        self.lets_out(&facts)
+        self.lets_out(&Facts::of_selector(selector))
     }
 
     /// The same of a packet.
@@ -571,6 +594,26 @@ fn mend(packet: &mut Packet, facts: &Facts, next_header: u8) {
 }
 
 impl Facts {
+    /// A packet that matches.
+    fn of_selector(selector: &Selector) -> Self {
+        let ports = match (selector.source_port, selector.destination_port) {
+            (Port::Is(source), Port::Is(destination)) => Some((source, destination)),
+            _ => None,
+        };
+        Self {
+            source: selector.source.address,
+            destination: selector.destination.address,
+            protocol: match selector.upper {
+                coati_sadb::Upper::Proto(number) => number,
+                coati_sadb::Upper::Any => 0,
+            },
+            ports,
+            header_len: 0,
+            protocol_at: 0,
+            is_fragment: false,
+        }
+    }
+
     fn of(bytes: &[u8]) -> Result<Self, Drop> {
         let packet = ip::Packet::parse(bytes).map_err(|_| Drop::Malformed)?;
         let ports = match (packet.protocol, packet.payload) {

@@ -61,7 +61,19 @@ pub(crate) fn unwrap(packet: &mut Packet, header_len: usize, next_header: u8) ->
     }
     // Behind its end there is only traffic flow confidentiality padding (RFC 4303 section 2.7).
     let length = inner.header_len + inner.payload.len();
-    let ecn = match (inner.tos & 3, outer) {
+    packet.resize(length);
+    carry_marks_over(packet, outer)
+}
+
+/// Gives the packet that has come out of a tunnel the marks that routers have put outside, where the type of service was
+/// `outer` (RFC 6040 section 4.2, for GRE RFC 9601).
+pub fn carry_marks_over(packet: &mut Packet, outer: u8) -> Result<(), Drop> {
+    let inner = match packet.bytes() {
+        [first, tos, ..] if first >> 4 == 4 => tos & 3,
+        [first, second, ..] if first >> 4 == 6 => second >> 4 & 3,
+        _ => return Err(Drop::Malformed),
+    };
+    let ecn = match (inner, outer & 3) {
         (NOT_ECT, CE) => return Err(Drop::Congestion),
         (NOT_ECT, _) => NOT_ECT,
         (_, CE) => CE,
@@ -69,9 +81,7 @@ pub(crate) fn unwrap(packet: &mut Packet, header_len: usize, next_header: u8) ->
         (_, ECT_1) => ECT_1,
         (inner, _) => inner,
     };
-    let before = inner.tos & 3;
-    packet.resize(length);
-    if ecn != before {
+    if ecn != inner {
         ip::set_ecn(packet.bytes_mut(), ecn);
     }
     Ok(())

@@ -151,6 +151,70 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Cuts a packet into pieces of `mtu` bytes at the most (RFC 791 section 3.2), which `each` gets one after the other: a
+/// header, whose options are those that belong into every piece, and its part of the payload. `None` when that cannot be:
+/// it must not be cut, or no payload fits.
+pub fn cut(packet: &Packet<'_>, mtu: usize, mut each: impl FnMut(&[u8], &[u8])) -> Option<()> {
+    let field = packet.word(6);
+    if field & DONT_FRAGMENT != 0 {
+        return None;
+    }
+    let first = packet.header();
+    let later = later_header(first);
+    let mut rest = packet.payload();
+    let mut offset = usize::from(field & 0x1fff) * 8;
+    let mut header = first.to_vec();
+    while !rest.is_empty() {
+        let room = mtu.checked_sub(header.len())?;
+        // The last piece may have any length, the others are multiples of eight bytes.
+        let length = if rest.len() <= room { rest.len() } else { room - room % 8 };
+        if length == 0 {
+            return None;
+        }
+        let (piece, others) = rest.split_at_checked(length)?;
+        let more = !others.is_empty() || field & MORE_FRAGMENTS != 0;
+        let flags = if more { MORE_FRAGMENTS } else { 0 } | u16::try_from(offset / 8).ok()?;
+        let total = u16::try_from(header.len() + length).ok()?;
+        header.get_mut(2..4)?.copy_from_slice(&total.to_be_bytes());
+        header.get_mut(6..8)?.copy_from_slice(&flags.to_be_bytes());
+        header.get_mut(10..12)?.copy_from_slice(&[0, 0]);
+        let sum = checksum::internet(&[&header]).to_be_bytes();
+        header.get_mut(10..12)?.copy_from_slice(&sum);
+        each(&header, piece);
+        offset += length;
+        rest = others;
+        header.clone_from(&later);
+    }
+    Some(())
+}
+
+/// The header of all pieces but the first: of the options only those with the copied flag.
+fn later_header(first: &[u8]) -> Vec<u8> {
+    const END: u8 = 0;
+    const NOTHING: u8 = 1;
+    const COPIED: u8 = 0x80;
+    let (fixed, mut options) = first.split_at_checked(HEADER_LEN).unwrap_or((first, &[]));
+    let mut header = fixed.to_vec();
+    loop {
+        let length = match options {
+            [] | [END, ..] => break,
+            [NOTHING, ..] => 1,
+            [_, length, ..] => usize::from(*length).max(2),
+            [_] => break,
+        };
+        let Some((option, others)) = options.split_at_checked(length) else { break };
+        if option.first().is_some_and(|kind| kind & COPIED != 0) {
+            header.extend_from_slice(option);
+        }
+        options = others;
+    }
+    header.resize(header.len().next_multiple_of(4), END);
+    if let (Ok(words), Some(byte)) = (u8::try_from(header.len() / 4), header.first_mut()) {
+        *byte = 0x40 | words;
+    }
+    header
+}
+
 /// A header without options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr {
@@ -251,6 +315,56 @@ mod tests {
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(packet) = Packet::new(&bytes) {
                 let _ = Repr::parse(&packet);
+            }
+        }
+    }
+
+    proptest! {
+        /// Put together again the pieces are the packet, each fits, and a piece can be cut once more.
+        #[test]
+        fn pieces_are_the_whole(length in 0usize..4000, mtu in 88usize..1500, again in 68usize..88, options in 0usize..4) {
+            // An option for every piece (record of a route's strict source), and one for the first only.
+            let options: &[u8] = [&[][..], &[0x89, 3, 4, 1], &[7, 3, 4, 1], &[7, 3, 4, 0x89, 3, 4, 1, 0]][options];
+            let payload: Vec<u8> = (0..length).map(|at| (at * 7 % 251) as u8).collect();
+            let mut bytes = Repr { tos: 3, id: 99, dont_fragment: false, ttl: 9, protocol: 17,
+                                   source: Ipv4Addr::new(192, 0, 2, 1), destination: Ipv4Addr::new(192, 0, 2, 2),
+                                   payload_len: length + options.len() }.emit().to_vec();
+            bytes[0] = 0x45 + (options.len() / 4) as u8;
+            bytes.extend_from_slice(options);
+            bytes.extend_from_slice(&payload);
+            let mut pieces: Vec<Vec<u8>> = Vec::new();
+            cut(&Packet::new(&bytes).unwrap(), mtu, |header, piece| {
+                let piece = [header, piece].concat();
+                assert!(piece.len() <= mtu);
+                let parsed = Packet::new_checked(&piece).unwrap();
+                cut(&parsed, again, |header, part| pieces.push([header, part].concat())).unwrap();
+            }).unwrap();
+            let mut put_together = vec![0; length];
+            let mut ends = 0;
+            for piece in &pieces {
+                let parsed = Packet::new_checked(piece).unwrap();
+                assert!(piece.len() <= again);
+                prop_assert_eq!((parsed.id(), parsed.ttl(), parsed.tos()), (99, 9, 3));
+                let at = usize::from(parsed.word(6) & 0x1fff) * 8;
+                put_together[at..at + parsed.payload().len()].copy_from_slice(parsed.payload());
+                ends += usize::from(parsed.word(6) & MORE_FRAGMENTS == 0);
+                let has = |kind: u8| parsed.header()[HEADER_LEN..].contains(&kind);
+                prop_assert_eq!((has(0x89), has(7)), (options.contains(&0x89), options.contains(&7) && at == 0));
+            }
+            prop_assert_eq!(put_together, payload);
+            prop_assert_eq!(ends, usize::from(length > 0));
+        }
+
+        #[test]
+        fn cutting_any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..80), mtu in 0usize..60) {
+            if let Some(first) = bytes.first_mut() {
+                *first = 0x40 | *first & 0x0f;
+            }
+            if let Some(flags) = bytes.get_mut(6) {
+                *flags &= 0x3f;
+            }
+            if let Ok(packet) = Packet::new(&bytes) {
+                let _ = cut(&packet, mtu, |_, _| {});
             }
         }
     }

@@ -19,6 +19,8 @@ pub mod ipv6;
 pub mod isakmp;
 pub mod ospf;
 pub mod pfkey;
+pub mod tcp;
+pub mod too_big;
 pub mod udp;
 pub mod xfrm;
 
