@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use coati_config::{Source, setkey};
 use coati_crypto::SeededRandom;
 use coati_ipsec::Packet;
-use coati_router::{Arrival, Forwarder, Plane, Tunnel};
+use coati_router::{Arrival, Aside, Forwarder, Plane, Tunnel};
 use coati_sadb::Reply;
 use coati_wire::ipv4;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -31,7 +31,7 @@ fn plane(near: Ipv4Addr, far: Ipv4Addr, algorithms: &str) -> Plane {
         let reply = plane.request(Instant::now(), 0, statement.request);
         assert!(!matches!(reply, Reply::Refused { .. }), "{reply:?}");
     }
-    plane.add_tunnels([Tunnel { name: "gre0".into(), local: near.into(), remote: far.into(), key: None }]);
+    plane.add_tunnels([Tunnel { name: "gre0".into(), local: near.into(), remote: far.into(), key: None, mtu: 1400 }]);
     plane
 }
 
@@ -59,12 +59,12 @@ fn forwarder(criterion: &mut Criterion) {
         let (a, b) = (plane(A, B, &algorithms), plane(B, A, &algorithms));
         let mut near = Forwarder::new(a.tables(), &mut SeededRandom::new(2));
         let mut far = Forwarder::new(b.tables(), &mut SeededRandom::new(3));
-        let (inner, mut batch, mut waiting) = (inner(), Vec::new(), Vec::new());
+        let (inner, mut batch, mut aside) = (inner(), Vec::new(), Aside::default());
         let mut out = |batch: &mut Vec<Packet>| {
             batch.resize_with(BATCH, || Packet::new(&[]));
             batch.iter_mut().for_each(|packet| packet.refill(&inner));
             let began = Instant::now();
-            near.encapsulate(0, batch, &mut waiting, 1);
+            near.encapsulate(0, batch, &mut aside, 1);
             let took = began.elapsed();
             assert_eq!(batch.len(), BATCH);
             took

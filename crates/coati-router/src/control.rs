@@ -24,6 +24,7 @@ use coati_ipsec::Packet;
 use coati_ospf as ospf;
 use coati_sadb::{Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
 use coati_wire::ipv4;
+use coati_wire::too_big::Message;
 
 pub use command::Reloaded;
 
@@ -61,6 +62,17 @@ pub enum ControlEvent {
         index: usize,
         /// Whether they can.
         up: bool,
+    },
+    /// A router on the way between these addresses lets no larger packets through.
+    Path {
+        /// Ours.
+        local: IpAddr,
+        /// The peer's.
+        remote: IpAddr,
+        /// In bytes, the outer header included.
+        mtu: u32,
+        /// Who said so.
+        router: IpAddr,
     },
     /// OSPF tells; routes that have changed are [`Control::kernel_routes`].
     Ospf(ospf::Event),
@@ -167,6 +179,9 @@ impl Control {
         self.present = links.iter().map(|link| link.name.clone()).collect();
         self.own_addresses = links.iter().map(|link| link.address).collect();
         self.system_links.clone_from(&links);
+        let by_address = links.iter().map(|link| (IpAddr::V4(link.address), link.mtu)).collect();
+        let by_name = links.iter().map(|link| (link.name.clone(), link.mtu)).collect();
+        self.plane.set_links(by_address, &by_name);
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
         let (wanted, others) = interfaces(conf, links);
@@ -436,6 +451,13 @@ impl Control {
     pub fn handle_unknown_spi(&mut self, now: Now, source: IpAddr, destination: IpAddr, spi: Spi) {
         self.plane.unknown_spi(now.at, source, destination, spi);
         self.settle(now);
+    }
+
+    /// A router says that a packet of ours was too big.
+    pub fn handle_too_big(&mut self, now: Now, router: IpAddr, message: &Message<'_>) {
+        if let Some((local, remote, mtu)) = self.plane.too_big(now.at, message) {
+            self.events.push_back(ControlEvent::Path { local, remote, mtu, router });
+        }
     }
 
     /// An exponentiation is done.

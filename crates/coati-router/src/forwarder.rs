@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use coati_crypto::{FastRandom, RandomSource};
+use coati_ipsec::tunnel::carry_marks_over;
 use coati_ipsec::{Counters, Drop, Inbound, Outbound, Packet, Snapshot};
 use coati_sadb::{Direction, PolicyId, Port, Prefix, Selector, Spi, Upper};
 use coati_wire::ipv4::protocol;
-use coati_wire::{esp, gre, ip};
+use coati_wire::{esp, gre, ip, ipv4, tcp, too_big};
 
 /// A GRE tunnel over IPv4 or IPv6.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Tunnel {
     pub remote: IpAddr,
     /// Key that both sides must use, when there is one.
     pub key: Option<u32>,
+    /// MTU of its interface, in bytes.
+    pub mtu: usize,
 }
 
 impl Tunnel {
@@ -47,6 +50,11 @@ impl Tunnel {
             upper: Upper::GRE,
         }
     }
+
+    /// Bytes that are put before a packet that it carries, without ESP.
+    fn overhead(&self) -> usize {
+        ip::header_len(self.local) + gre::Repr { key: self.key, ..gre::Repr::plain(0) }.header_len()
+    }
 }
 
 /// What every packet thread looks things up in; never changed, only replaced.
@@ -59,11 +67,36 @@ pub struct Tables {
     /// Whether there is an interface for policies in tunnel mode, whose packets have no GRE around them. Its index is the
     /// one behind the tunnels'.
     pub has_inside: bool,
+    /// Whether outer packets may be cut by routers even where the inner ones say that they must not be.
+    pub clear_dont_fragment: bool,
 }
 
 impl Tables {
     fn inside(&self) -> Option<usize> {
         self.has_inside.then_some(self.tunnels.len())
+    }
+
+    /// The largest packet that the tunnel of this index carries: what its interface says, and its path. `like` is one that
+    /// leaves through it, or with `turned` one that has come out.
+    fn largest(&self, index: usize, like: &Packet, turned: bool) -> usize {
+        match self.tunnels.get(index) {
+            Some(tunnel) => {
+                let on_path = self.ipsec.largest(&tunnel.packets());
+                let inside = on_path.map(|largest| largest.saturating_sub(tunnel.overhead()));
+                inside.unwrap_or(usize::MAX).min(tunnel.mtu)
+            }
+            None => self.ipsec.largest_like(like, turned).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Lowers the largest segment of a TCP connection that begins, so that none has to be cut.
+    fn clamp(&self, index: usize, packet: &mut Packet, turned: bool) {
+        if tcp::is_opening(packet.bytes()) {
+            let largest = self.largest(index, packet, turned);
+            if tcp::clamp_mss(packet.bytes_mut(), largest) {
+                self.ipsec.counters().clamped();
+            }
+        }
     }
 }
 
@@ -76,6 +109,20 @@ pub struct Forwarder {
     random: FastRandom,
     verdicts: Vec<Outbound>,
     next_id: u16,
+    /// The second in which packets were last told of as too big, and how many.
+    told: (u64, u32),
+}
+
+/// "Too big" is said so often in a second at the most (RFC 1812 section 4.3.2.8).
+const MAX_TOLD: u32 = 100;
+
+/// What does not go to the wire with its batch.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// Packets that need an SA first.
+    pub waiting: Vec<(PolicyId, Packet)>,
+    /// Packets for the tunnel's own side: what senders have to know of those that are too large.
+    pub back: Vec<Vec<u8>>,
 }
 
 /// What to do with a packet that came from the internet.
@@ -83,6 +130,8 @@ pub struct Forwarder {
 pub enum Arrival {
     /// Hand it, as it now is, to the tunnel of this index.
     Tunnel(usize),
+    /// It is a keepalive of GRE and has to go back as it now is, after [`Forwarder::release`].
+    Answer,
     /// It was dropped and counted.
     Dropped(Drop),
     /// It names an SPI that nobody has; it was dropped and counted, and IKE may want to know.
@@ -102,7 +151,7 @@ impl Forwarder {
         let mut id = [0; 2];
         random.fill(&mut id);
         let random = FastRandom::keyed_by(random);
-        Self { tables, random, verdicts: Vec::new(), next_id: u16::from_ne_bytes(id) }
+        Self { tables, random, verdicts: Vec::new(), next_id: u16::from_ne_bytes(id), told: (0, 0) }
     }
 
     /// The counters of the whole data plane.
@@ -110,33 +159,90 @@ impl Forwarder {
         self.tables.load().ipsec.counters().clone()
     }
 
-    /// IP packets that the kernel sent into `tunnel` become packets for the wire. Those that need an SA first are
-    /// moved to `waiting`, those that must not go are dropped and counted. `wall` is in Unix seconds.
-    pub fn encapsulate(
-        &mut self,
-        tunnel: usize,
-        batch: &mut Vec<Packet>,
-        waiting: &mut Vec<(PolicyId, Packet)>,
-        wall: u64,
-    ) {
-        let tables = self.tables.load();
-        if tables.inside() == Some(tunnel) {
-            tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
-            // In clear they would come back: the way there is this interface.
-            return sort_out(&tables.ipsec, batch, &self.verdicts, waiting, |_| false);
+    /// IP packets that the kernel sent into `tunnel` become packets for the wire. Those that need an SA first, and what
+    /// there is to say of those that are too large, are put `aside`; those that must not go are dropped and counted.
+    /// `wall` is in Unix seconds.
+    pub fn encapsulate(&mut self, tunnel: usize, batch: &mut Vec<Packet>, aside: &mut Aside, wall: u64) {
+        let tables = self.tables.load_full();
+        batch.iter_mut().for_each(|packet| tables.clamp(tunnel, packet, false));
+        let Some(mut too_big) = self.put_in_and_seal(&tables, tunnel, batch, aside, wall) else { return };
+        // A piece is as large as the first one that did not fit would have had to be, and may be cut again for another path.
+        for (packet, largest) in &mut too_big {
+            let Some(mut pieces) = self.cut_or_tell(&tables, packet, *largest, aside, wall) else { continue };
+            let rest = self.put_in_and_seal(&tables, tunnel, &mut pieces, aside, wall);
+            rest.iter().flatten().for_each(|_| tables.ipsec.counters().dropped(Drop::TooBig));
+            batch.append(&mut pieces);
         }
-        let Some(tunnel) = tables.tunnels.get(tunnel) else { return batch.clear() };
-        let next_id = &mut self.next_id;
-        batch.retain_mut(|packet| {
-            let result = put_into_gre(tunnel, packet, next_id);
-            result.inspect_err(|reason| tables.ipsec.counters().dropped(*reason)).is_ok()
-        });
-        tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
-        let may_be_clear = |packet: &Packet| tables.ipsec.has_policy(Direction::Out, packet);
-        sort_out(&tables.ipsec, batch, &self.verdicts, waiting, may_be_clear);
     }
 
-    /// Packets that waited for an SA, what is of GRE with that and its IP header already, are judged again.
+    /// Leaves in `batch` what goes to the wire; returns what does not fit, each with the largest size that does.
+    fn put_in_and_seal(
+        &mut self,
+        tables: &Tables,
+        index: usize,
+        batch: &mut Vec<Packet>,
+        aside: &mut Aside,
+        wall: u64,
+    ) -> Option<Vec<(Packet, usize)>> {
+        let ipsec = &tables.ipsec;
+        if tables.inside() == Some(index) {
+            ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
+            // In clear they would come back: the way there is this interface.
+            return sort_out(ipsec, batch, &self.verdicts, &mut aside.waiting, |_| false);
+        }
+        let Some(tunnel) = tables.tunnels.get(index) else {
+            batch.clear();
+            return None;
+        };
+        let (next_id, may_cut) = (&mut self.next_id, tables.clear_dont_fragment);
+        batch.retain_mut(|packet| {
+            let result = put_into_gre(tunnel, packet, next_id, may_cut);
+            result.inspect_err(|reason| ipsec.counters().dropped(*reason)).is_ok()
+        });
+        ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
+        let may_be_clear = |packet: &Packet| ipsec.has_policy(Direction::Out, packet);
+        let mut too_big = sort_out(ipsec, batch, &self.verdicts, &mut aside.waiting, may_be_clear)?;
+        for (packet, largest) in &mut too_big {
+            packet.shrink_front(tunnel.overhead());
+            *largest = largest.saturating_sub(tunnel.overhead());
+        }
+        Some(too_big)
+    }
+
+    /// A packet that may be cut becomes pieces; of the others the sender is told, but not of too many in a second.
+    fn cut_or_tell(
+        &mut self,
+        tables: &Tables,
+        packet: &Packet,
+        largest: usize,
+        aside: &mut Aside,
+        wall: u64,
+    ) -> Option<Vec<Packet>> {
+        let mut pieces = Vec::new();
+        let cut = ipv4::Packet::new(packet.bytes()).ok().and_then(|whole| {
+            ipv4::cut(&whole, largest, |header, payload| {
+                let mut piece = Packet::new(&[]);
+                piece.refill_parts(&[header, payload]);
+                pieces.push(piece);
+            })
+        });
+        if cut.is_some() {
+            tables.ipsec.counters().cut();
+            return Some(pieces);
+        }
+        tables.ipsec.counters().dropped(Drop::TooBig);
+        if self.told.0 != wall {
+            self.told = (wall, 0);
+        }
+        self.told.1 = self.told.1.saturating_add(1);
+        if self.told.1 <= MAX_TOLD {
+            aside.back.extend(too_big::answer(packet.bytes(), largest));
+        }
+        None
+    }
+
+    /// Packets that waited for an SA, or answer a keepalive, what is of GRE with that and its IP header already, are judged
+    /// again.
     pub fn release(&mut self, batch: &mut Vec<Packet>, waiting: &mut Vec<(PolicyId, Packet)>, wall: u64) {
         let tables = self.tables.load();
         tables.ipsec.outbound(batch, &mut self.verdicts, wall, &mut self.random);
@@ -145,7 +251,9 @@ impl Forwarder {
         let may_be_clear = |packet: &Packet| {
             (is_gre(packet) || !tables.has_inside) && tables.ipsec.has_policy(Direction::Out, packet)
         };
-        sort_out(&tables.ipsec, batch, &self.verdicts, waiting, may_be_clear);
+        let too_big = sort_out(&tables.ipsec, batch, &self.verdicts, waiting, may_be_clear);
+        // Their senders hear of it when they send again.
+        too_big.iter().flatten().for_each(|_| tables.ipsec.counters().dropped(Drop::TooBig));
     }
 
     /// A datagram that came to the port that IKE and ESP share, and that is not IKE's: ESP inside UDP (RFC 3948). It
@@ -205,8 +313,18 @@ impl Forwarder {
             Err(reason) => return Arrival::Dropped(reason),
         };
         match (take_out_of_gre(&tables.tunnels, packet), inbound, tables.inside()) {
-            (Ok(tunnel), _, _) => Arrival::Tunnel(tunnel),
-            (Err(Drop::NoTunnel), Inbound::Unwrapped, Some(inside)) => Arrival::Tunnel(inside),
+            (Ok((index, tunnel)), _, _) => {
+                if answer_keepalive(tunnel, packet) {
+                    tables.ipsec.counters().kept_alive();
+                    return Arrival::Answer;
+                }
+                tables.clamp(index, packet, true);
+                Arrival::Tunnel(index)
+            }
+            (Err(Drop::NoTunnel), Inbound::Unwrapped, Some(inside)) => {
+                tables.clamp(inside, packet, true);
+                Arrival::Tunnel(inside)
+            }
             (Err(reason), _, _) => {
                 tables.ipsec.counters().dropped(reason);
                 Arrival::Dropped(reason)
@@ -215,17 +333,18 @@ impl Forwarder {
     }
 }
 
-/// Keeps in `batch` what goes to the wire.
+/// Keeps in `batch` what goes to the wire; returns what is too large, each with the size that fits.
 fn sort_out(
     ipsec: &Snapshot,
     batch: &mut Vec<Packet>,
     verdicts: &[Outbound],
     waiting: &mut Vec<(PolicyId, Packet)>,
     may_be_clear: impl Fn(&Packet) -> bool,
-) {
+) -> Option<Vec<(Packet, usize)>> {
     if verdicts.iter().all(|verdict| *verdict == Outbound::Sealed) {
-        return;
+        return None;
     }
+    let mut too_big = Vec::new();
     let mut verdicts = verdicts.iter();
     for packet in std::mem::take(batch) {
         match verdicts.next() {
@@ -233,15 +352,26 @@ fn sort_out(
             Some(Outbound::Clear) if may_be_clear(&packet) => batch.push(packet),
             Some(Outbound::Clear) => ipsec.counters().dropped(Drop::NoPolicy),
             Some(Outbound::Wait(policy)) => waiting.push((*policy, packet)),
+            Some(Outbound::TooBig(largest)) => too_big.push((packet, *largest)),
             Some(Outbound::Dropped(_)) | None => {}
         }
     }
+    Some(too_big)
 }
 
-fn put_into_gre(tunnel: &Tunnel, packet: &mut Packet, next_id: &mut u16) -> Result<(), Drop> {
-    let (ethertype, tos) = match packet.bytes() {
-        [first, second, ..] if first >> 4 == 4 => (gre::ethertype::IPV4, *second),
-        [first, second, ..] if first >> 4 == 6 => (gre::ethertype::IPV6, first << 4 | second >> 4),
+/// DSCP and ECN are the inner packet's (RFC 6040, RFC 9601), and whether it may be cut: so its sender hears when a path
+/// is too narrow. `may_cut` leaves that to routers.
+fn put_into_gre(
+    tunnel: &Tunnel,
+    packet: &mut Packet,
+    next_id: &mut u16,
+    may_cut: bool,
+) -> Result<(), Drop> {
+    let (ethertype, tos, whole) = match packet.bytes() {
+        [first, second, _, _, _, _, flags, ..] if first >> 4 == 4 => {
+            (gre::ethertype::IPV4, *second, flags & 0x40 != 0)
+        }
+        [first, second, ..] if first >> 4 == 6 => (gre::ethertype::IPV6, first << 4 | second >> 4, true),
         _ => return Err(Drop::Malformed),
     };
     let header = gre::Repr { key: tunnel.key, ..gre::Repr::plain(ethertype) };
@@ -249,7 +379,7 @@ fn put_into_gre(tunnel: &Tunnel, packet: &mut Packet, next_id: &mut u16) -> Resu
     let outer = ip::Repr {
         tos,
         id: *next_id,
-        dont_fragment: false,
+        dont_fragment: whole && !may_cut,
         ttl: OUTER_TTL,
         protocol: protocol::GRE,
         source: tunnel.local,
@@ -264,13 +394,13 @@ fn put_into_gre(tunnel: &Tunnel, packet: &mut Packet, next_id: &mut u16) -> Resu
     outer.emit(front).ok_or(Drop::Malformed)
 }
 
-fn take_out_of_gre(tunnels: &[Tunnel], packet: &mut Packet) -> Result<usize, Drop> {
+fn take_out_of_gre<'t>(tunnels: &'t [Tunnel], packet: &mut Packet) -> Result<(usize, &'t Tunnel), Drop> {
     let outer = ip::Packet::parse(packet.bytes()).map_err(|_| Drop::Malformed)?;
     if outer.protocol != protocol::GRE {
         return Err(Drop::NoTunnel);
     }
     let (header, inner) = gre::Repr::parse(outer.payload).map_err(|_| Drop::BadGre)?;
-    let (source, destination) = (outer.source, outer.destination);
+    let (source, destination, tos) = (outer.source, outer.destination, outer.tos);
     let fits =
         |tunnel: &Tunnel| (tunnel.remote, tunnel.local, tunnel.key) == (source, destination, header.key);
     let index = tunnels.iter().position(fits).ok_or(Drop::NoTunnel)?;
@@ -286,7 +416,39 @@ fn take_out_of_gre(tunnels: &[Tunnel], packet: &mut Packet) -> Result<usize, Dro
     let length = inner.len();
     packet.shrink_front(cut);
     packet.resize(length);
-    Ok(index)
+    carry_marks_over(packet, tos)?;
+    Ok((index, tunnels.get(index).ok_or(Drop::NoTunnel)?))
+}
+
+/// Whether what has come out of the tunnel is a keepalive, which becomes its answer then.
+///
+/// Cisco, MikroTik and HP put a packet into the tunnel that is already the answer: GRE of protocol 0 (MikroTik's over IPv6:
+/// 0x86dd) without contents, from our end to theirs. Behind a NAT one of the addresses is what only that side calls
+/// it, so one that fits is enough, and the answer goes between the ends that we know.
+fn answer_keepalive(tunnel: &Tunnel, packet: &mut Packet) -> bool {
+    let Ok(inner) = ip::Packet::parse(packet.bytes()) else { return false };
+    let fits = inner.source == tunnel.local || inner.destination == tunnel.remote;
+    if inner.protocol != protocol::GRE || inner.is_fragment || !fits {
+        return false;
+    }
+    let Ok((header, contents)) = gre::Repr::parse(inner.payload) else { return false };
+    if !contents.is_empty() || !matches!(header.protocol, 0 | gre::ethertype::IPV6) {
+        return false;
+    }
+    let outer = ip::Repr {
+        tos: inner.tos,
+        id: 0,
+        dont_fragment: false,
+        ttl: OUTER_TTL,
+        protocol: protocol::GRE,
+        source: tunnel.local,
+        destination: tunnel.remote,
+        payload_len: inner.payload.len(),
+    };
+    let (cut, length) = (inner.header_len, inner.header_len + inner.payload.len());
+    packet.resize(length);
+    packet.shrink_front(cut);
+    packet.grow_front(outer.header_len()) && outer.emit(packet.bytes_mut()).is_some()
 }
 
 fn unknown_spi(packet: &Packet) -> Arrival {

@@ -1,7 +1,7 @@
 //! SPD, SAD and tunnels behind PF_KEY's vocabulary: the control side of the embedded data plane, or a kernel's, which
 //! carries the packets then.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use coati_config::{Diagnostic, Severity};
 use coati_crypto::RandomSource;
 use coati_ipsec::{Packet, Sadb};
 use coati_sadb::{Changes, Home, Notification, Policy, PolicyId, Refusal, Reply, Request, Spi};
+use coati_wire::too_big::Message;
 
 use crate::forwarder::{Forwarder, Tables, Tunnel};
 
@@ -45,6 +46,7 @@ pub struct Plane {
     tables: Arc<ArcSwap<Tables>>,
     tunnels: Vec<(Tunnel, bool)>,
     has_inside: bool,
+    clear_dont_fragment: bool,
     /// Policies may have come or gone since [`Plane::take_policies_changed`].
     policies_changed: bool,
     events: VecDeque<PlaneEvent>,
@@ -70,6 +72,7 @@ impl Plane {
             tables,
             tunnels: Vec::new(),
             has_inside: false,
+            clear_dont_fragment: false,
             policies_changed: true,
             events: VecDeque::new(),
         }
@@ -86,6 +89,36 @@ impl Plane {
     pub fn add_inside(&mut self) {
         self.has_inside = true;
         self.publish_anew();
+    }
+
+    /// From now on routers may cut what the tunnels send, whatever is inside.
+    pub fn clear_dont_fragment(&mut self) {
+        self.clear_dont_fragment = true;
+        self.publish_anew();
+    }
+
+    /// The interfaces' MTUs: by our addresses there, and by name, for the tunnels'. A kernel looks after them itself.
+    pub fn set_links(&mut self, by_address: BTreeMap<IpAddr, u32>, by_name: &BTreeMap<String, u32>) {
+        let Databases::Embedded(embedded) = &mut self.databases else { return };
+        embedded.0.set_links(by_address);
+        let mut changed = false;
+        for (tunnel, _) in &mut self.tunnels {
+            let now = by_name.get(&tunnel.name).and_then(|mtu| usize::try_from(*mtu).ok());
+            let before = tunnel.mtu;
+            tunnel.mtu = now.unwrap_or(before);
+            changed |= tunnel.mtu != before;
+        }
+        if changed {
+            self.publish_anew();
+        }
+    }
+
+    /// A router has said that a packet is too big; see [`Sadb::too_big`].
+    pub fn too_big(&mut self, now: Instant, message: &Message<'_>) -> Option<(IpAddr, IpAddr, u32)> {
+        match &mut self.databases {
+            Databases::Embedded(embedded) => embedded.0.too_big(now, message),
+            Databases::Kernel(_) => None,
+        }
     }
 
     /// Whether policies may be others since the last call, or since the beginning.
@@ -245,7 +278,8 @@ impl Plane {
             }
         }
         let tunnels = self.tunnels.iter().map(|(tunnel, _)| tunnel.clone()).collect();
-        self.tables.store(Arc::new(Tables { ipsec: snapshot, tunnels, has_inside: self.has_inside }));
+        let &mut Self { has_inside, clear_dont_fragment, .. } = self;
+        self.tables.store(Arc::new(Tables { ipsec: snapshot, tunnels, has_inside, clear_dont_fragment }));
     }
 }
 

@@ -7,7 +7,7 @@ use coati_config::Source;
 use coati_config::site::{Site, SiteFiles};
 use coati_crypto::SeededRandom;
 use coati_ipsec::{Drop, Packet};
-use coati_router::{Arrival, Forwarder, Plane};
+use coati_router::{Arrival, Aside, Forwarder, Plane};
 use coati_sadb::Reply;
 use coati_wire::{ip, ipv4};
 
@@ -63,9 +63,9 @@ fn packet(source: [u8; 4], destination: [u8; 4], piece: bool) -> Packet {
 }
 
 fn send(forwarder: &mut Forwarder, packet: Packet) -> Vec<Packet> {
-    let (mut batch, mut waiting) = (vec![packet], Vec::new());
-    forwarder.encapsulate(INSIDE, &mut batch, &mut waiting, 0);
-    assert!(waiting.is_empty());
+    let (mut batch, mut aside) = (vec![packet], Aside::default());
+    forwarder.encapsulate(INSIDE, &mut batch, &mut aside, 0);
+    assert!(aside.waiting.is_empty() && aside.back.is_empty());
     batch
 }
 

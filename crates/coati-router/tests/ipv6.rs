@@ -6,7 +6,7 @@ use std::time::Instant;
 use coati_config::{Source, setkey};
 use coati_crypto::SeededRandom;
 use coati_ipsec::{Drop, Packet};
-use coati_router::{Arrival, Forwarder, Plane, Tunnel};
+use coati_router::{Arrival, Aside, Forwarder, Plane, Tunnel};
 use coati_sadb::{NatT, Reply, Request, SaProto};
 use coati_wire::ipv4::protocol;
 use coati_wire::{ip, udp};
@@ -37,7 +37,7 @@ fn plane(near: &str, far: &str, nat_t: bool) -> Plane {
         let reply = plane.request(Instant::now(), 0, request);
         assert!(!matches!(reply, Reply::Refused { .. }), "{reply:?}");
     }
-    let tunnel = Tunnel { name: "gre0".into(), local: address(near), remote: address(far), key: None };
+    let tunnel = Tunnel { name: "gre0".into(), local: address(near), remote: address(far), key: None, mtu: 1400 };
     plane.add_tunnels([tunnel]);
     plane
 }
@@ -70,7 +70,7 @@ proptest! {
         let (a, b) = (plane(A, B, false), plane(B, A, false));
         let sent = inner(v6, &payload);
         let mut batch = vec![sent.clone()];
-        forwarder(&a).encapsulate(0, &mut batch, &mut Vec::new(), 0);
+        forwarder(&a).encapsulate(0, &mut batch, &mut Aside::default(), 0);
         let mut packet = batch.pop().unwrap();
         let outer = ip::Packet::parse(packet.bytes()).unwrap();
         prop_assert_eq!((outer.source, outer.destination), (address(A), address(B)));
@@ -104,7 +104,7 @@ fn inside_udp_with_a_checksum() {
     let (a, b) = (plane(A, B, true), plane(B, A, true));
     let sent = inner(true, b"what is inside");
     let mut batch = vec![sent.clone()];
-    forwarder(&a).encapsulate(0, &mut batch, &mut Vec::new(), 0);
+    forwarder(&a).encapsulate(0, &mut batch, &mut Aside::default(), 0);
     let outer = ip::Packet::parse(batch[0].bytes()).unwrap();
     assert_eq!(outer.protocol, protocol::UDP);
     let (header, body) = udp::Repr::parse(outer.payload, outer.source, outer.destination).unwrap();

@@ -9,7 +9,7 @@ use coati_crypto::{RandomSource, SeededRandom};
 use coati_ike::JobDone;
 use coati_ipsec::Packet;
 use coati_ospf::Link;
-use coati_router::{Arrival, Control, ControlEvent, Forwarder, Now, Plane, Tunnel};
+use coati_router::{Arrival, Aside, Control, ControlEvent, Forwarder, Now, Plane, Tunnel};
 use coati_sadb::{Prefix, Reply, Request, Sa};
 use coati_wire::{bfd, icmp, ipv4, udp};
 
@@ -55,6 +55,7 @@ impl Router {
             local: tunnel.local,
             remote: tunnel.remote,
             key: tunnel.key,
+            mtu: tunnel.mtu.unwrap_or(1400) as usize,
         }));
         let outgoing = Forwarder::new(plane.tables(), randomness().as_mut());
         let incoming = Forwarder::new(plane.tables(), randomness().as_mut());
@@ -163,6 +164,11 @@ impl Router {
             Arrival::UnknownSpi { source, destination, spi } => {
                 self.control.handle_unknown_spi(now, source, destination, spi);
             }
+            Arrival::Answer => {
+                let (mut batch, mut waiting) = (vec![packet.clone()], Vec::new());
+                self.outgoing.release(&mut batch, &mut waiting, now.wall);
+                self.wire.extend(batch.iter().map(|packet| packet.bytes().to_vec()));
+            }
             Arrival::Dropped(_) => {}
         }
     }
@@ -267,11 +273,11 @@ impl Router {
         protocol: u8,
         payload: &[u8],
     ) {
-        let (mut batch, mut waiting) = (Vec::new(), Vec::new());
+        let (mut batch, mut aside) = (Vec::new(), Aside::default());
         batch.push(Packet::new(&ip_packet(source, destination, protocol, payload)));
-        self.outgoing.encapsulate(tunnel, &mut batch, &mut waiting, now.wall);
+        self.outgoing.encapsulate(tunnel, &mut batch, &mut aside, now.wall);
         self.wire.extend(batch.iter().map(|packet| packet.bytes().to_vec()));
-        for (policy, packet) in waiting {
+        for (policy, packet) in aside.waiting {
             self.control.handle_waiting(now, policy, packet);
         }
     }

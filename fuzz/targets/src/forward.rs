@@ -7,7 +7,7 @@ use coati_config::site::Site;
 use coati_crypto::{RandomSource, SeededRandom};
 use coati_ipsec::Packet;
 use coati_router::admin::{AdminReply, AdminRequest};
-use coati_router::{Arrival, Control, Forwarder, Now, Plane, Tunnel};
+use coati_router::{Arrival, Aside, Control, Forwarder, Now, Plane, Tunnel};
 use coati_sadb::{Reply, Request};
 use coati_wire::{checksum, ip, ipv4};
 
@@ -113,8 +113,8 @@ impl Router {
 
     /// What goes to the internet for this packet: ESP, or nothing.
     fn encapsulate(&mut self, inner: &[u8]) -> Vec<Vec<u8>> {
-        let (mut batch, mut waiting) = (vec![Packet::new(inner)], Vec::new());
-        self.outgoing.encapsulate(0, &mut batch, &mut waiting, WALL);
+        let (mut batch, mut aside) = (vec![Packet::new(inner)], Aside::default());
+        self.outgoing.encapsulate(0, &mut batch, &mut aside, WALL);
         for packet in &batch {
             let outer = ipv4::Packet::new_checked(packet.bytes()).expect("its header is right");
             assert_eq!(outer.protocol(), ipv4::protocol::ESP, "it leaves in clear");
@@ -130,7 +130,7 @@ impl Router {
                 assert_eq!(index, 0);
                 Some(packet.bytes().to_vec())
             }
-            Arrival::Dropped(_) | Arrival::UnknownSpi { .. } => None,
+            Arrival::Dropped(_) | Arrival::Answer | Arrival::UnknownSpi { .. } => None,
         }
     }
 
@@ -169,6 +169,7 @@ fn plane_of(site: &Site, now: Now, mut randomness: impl FnMut() -> Box<dyn Rando
         local: tunnel.local,
         remote: tunnel.remote,
         key: tunnel.key,
+        mtu: tunnel.mtu.unwrap_or(1400) as usize,
     }));
     plane
 }

@@ -37,6 +37,30 @@ impl RawSocket {
         Self::prepared(socket)
     }
 
+    /// Opens one that hears what routers say about packets that are too big: ICMP's "destination unreachable", or ICMPv6's
+    /// "packet too big". Needs CAP_NET_RAW.
+    pub fn for_too_big(is_v6: bool) -> io::Result<Self> {
+        // From linux/icmp.h: a bit set means that the type is not for us.
+        const SOL_RAW: libc::c_int = 255;
+        const ICMP_FILTER: libc::c_int = 1;
+        const UNREACHABLE: u32 = 3;
+        const PACKET_TOO_BIG: u32 = 2;
+        let socket = if is_v6 {
+            let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+            let mut filter = [u32::MAX; 8];
+            filter[0] &= !(1 << PACKET_TOO_BIG);
+            let filter = filter.map(u32::to_ne_bytes).concat();
+            set_option(socket.as_fd(), libc::IPPROTO_ICMPV6, ICMP_FILTER, &filter)?;
+            socket
+        } else {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+            set_option(socket.as_fd(), SOL_RAW, ICMP_FILTER, &(!(1u32 << UNREACHABLE)).to_ne_bytes())?;
+            socket
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self(socket))
+    }
+
     fn prepared(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         // With CAP_NET_ADMIN beyond net.core.rmem_max, whose default is some 90 packets; else as large as the system

@@ -82,6 +82,10 @@ pub struct UpArgs {
     /// Where SAs, policies and tunnels live.
     #[arg(long, value_enum, default_value_t, value_name = "HOME")]
     dataplane: Dataplane,
+    /// Lets routers cut what the embedded data plane's tunnels send, also packets that must not be cut: for paths where
+    /// routers' "fragmentation needed" gets lost, and fragments do not.
+    #[arg(long)]
+    clear_df: bool,
 }
 
 /// What a start is told by the command line.
@@ -103,6 +107,8 @@ struct Start {
     families: (bool, bool),
     /// Whether to write the file with the number of the process.
     pid_file: bool,
+    /// Whether routers may cut what tunnels send, whatever is inside.
+    clear_df: bool,
     /// Where to write keys to; only the command line can say so.
     debug_keys: Option<PathBuf>,
 }
@@ -120,6 +126,7 @@ pub fn up(args: &UpArgs) -> ExitCode {
         port: IKE_PORT,
         families: (true, true),
         pid_file: false,
+        clear_df: args.clear_df,
         debug_keys: args.debug_keys.clone(),
     };
     let site = match start.read("coati") {
@@ -270,6 +277,7 @@ impl Start {
             local: tunnel.local,
             remote: tunnel.remote,
             key: tunnel.key,
+            mtu: tunnel.mtu.unwrap_or(USUAL_MTU) as usize,
         };
         let tunnels: Vec<Tunnel> = site.rc.tunnels.iter().map(tunnel).collect();
         let (mut plane, kernel_news) = match self.place.dataplane {
@@ -278,6 +286,9 @@ impl Start {
         };
         apply_statements(&mut plane, &site)?;
         plane.add_tunnels(tunnels);
+        if self.clear_df {
+            plane.clear_dont_fragment();
+        }
         let raw = match self.place.dataplane {
             Dataplane::Embedded => Some(RawSockets::open(&site)?),
             Dataplane::Xfrm => None,
@@ -343,9 +354,11 @@ impl Start {
                 }
                 let natt = natt.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
                 let tuns_in = tuns.clone();
-                let incoming =
-                    threads::incoming(raw.receivers, natt, tuns_in, forwarder(), to_control, stop_reader)?;
-                joins.push(incoming);
+                let (wire, forwarders) = (raw.wire.clone(), (forwarder(), forwarder()));
+                let receivers = raw.receivers;
+                joins.push(threads::incoming(
+                    receivers, natt, tuns_in, wire, forwarders, to_control, stop_reader,
+                )?);
                 let tuns = tuns.into_iter().map(TunWriter::new).collect();
                 let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
                 Some(Carried { wire: raw.wire, esp_on_ike_port })
@@ -442,8 +455,15 @@ impl RawSockets {
         let esp = raw(50, "ESP (protocol 50)")?;
         let gre = raw(47, "GRE (protocol 47)")?;
         let v6 = raw_v6(site)?;
+        let icmp = |is_v6| {
+            RawSocket::for_too_big(is_v6).map_err(while_doing("a raw socket for ICMP (routers' \"too big\")"))
+        };
+        let mut too_big = vec![icmp(false)?];
+        if !v6.is_empty() {
+            too_big.push(icmp(true)?);
+        }
         let wire = Wire { v4: esp.clone(), v6: v6.first().map(|(_, _, socket)| socket.clone()) };
-        Ok(Self { wire, receivers: Receivers { v4: [esp, gre], v6 } })
+        Ok(Self { wire, receivers: Receivers { v4: [esp, gre], v6, too_big } })
     }
 }
 
@@ -501,7 +521,7 @@ fn dress_tunnel(
     tunnel: &GreTunnel,
     inside_v6: &[(String, Ipv6Addr, u8)],
 ) -> io::Result<()> {
-    netlink.set_mtu(index, tunnel.mtu.unwrap_or(1400))?;
+    netlink.set_mtu(index, tunnel.mtu.unwrap_or(USUAL_MTU))?;
     let (local, peer) = (IpAddr::V4(tunnel.address), Some(IpAddr::V4(tunnel.peer)));
     netlink.add_address(&Address { index, local, peer, prefix_len: tunnel.prefix_len })?;
     for (_, local, prefix_len) in inside_v6.iter().filter(|(name, _, _)| *name == tunnel.name) {
@@ -553,6 +573,9 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// MTU of a tunnel of which rc.conf says nothing.
+const USUAL_MTU: u32 = 1400;
 
 /// IKE's port.
 const IKE_PORT: u16 = 500;

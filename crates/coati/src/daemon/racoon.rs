@@ -141,6 +141,7 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
         port: flags.port,
         families: (!flags.ipv6 || flags.ipv4, !flags.ipv4 || flags.ipv6),
         pid_file: true,
+        clear_df: false,
         debug_keys: None,
     };
     let site = match start.read("racoon") {

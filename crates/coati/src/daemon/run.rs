@@ -22,6 +22,7 @@ use coati_router::admin::{
 };
 use coati_router::{Arrival, Control, ControlEvent, Forwarder, INSIDE, Now, event_status};
 use coati_sadb::{Refusal, Reply, Request};
+use coati_wire::too_big::Message;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::Start;
@@ -33,7 +34,7 @@ use super::log::{Level, Log};
 use super::logins::{Logins, Verdict};
 use super::memory::MemoryFile;
 use super::reload::PidFile;
-use super::threads::{FromThreads, IkeDatagram};
+use super::threads::{FromThreads, IkeDatagram, RouterSays};
 use super::xfrm::GreTunnels;
 use crate::clock::{unix_micros, unix_seconds};
 use crate::pfkey::without_keys;
@@ -427,6 +428,10 @@ impl Daemon {
                 self.control.handle_unknown_spi(now(), source, destination, spi);
             }
             FromThreads::UnknownSpi(_) => {}
+            FromThreads::TooBig(RouterSays { router, mtu, original }) => {
+                let message = Message { mtu, original: &original };
+                self.control.handle_too_big(now(), router, &message);
+            }
             FromThreads::Ike(IkeDatagram { local, remote, payload, .. }) => {
                 self.control.handle_ike(now(), local, remote, &payload);
             }
@@ -652,6 +657,13 @@ impl Daemon {
                     coati_ospf::Event::Restart(_) => self.keep_memory(),
                     _ => {}
                 }
+            }
+            ControlEvent::Path { local, remote, mtu, router } => {
+                let text = format!(
+                    "{router} lets no packets over {mtu} bytes from {local} to {remote} pass: larger ones are cut before \
+                     they are sealed, and senders who allow no cutting are told"
+                );
+                self.log.of_peer(remote, Level::Info, &text);
             }
             ControlEvent::Bfd(event) => self.log.bfd(&event),
             ControlEvent::Notification(notification) => {

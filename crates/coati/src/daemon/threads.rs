@@ -18,8 +18,10 @@ use coati_ipsec::{Drop, Packet};
 use coati_os::process::{let_others_first, wait_readable};
 use coati_os::raw::{BATCH, RawSocket, Wire};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
-use coati_router::{Arrival, Forwarder};
+use coati_router::{Arrival, Aside, Forwarder};
 use coati_sadb::PolicyId;
+use coati_wire::ip;
+use coati_wire::too_big::Message;
 
 use super::log::Level;
 use super::logins::Verdict;
@@ -32,6 +34,8 @@ pub enum FromThreads {
     Waiting(PolicyId, Packet),
     /// An SPI that nobody has.
     UnknownSpi(Arrival),
+    /// A router says that a packet of ours was too big.
+    TooBig(RouterSays),
     /// A message of IKE that came to the port it shares with ESP.
     Ike(IkeDatagram),
     /// An exponentiation is done.
@@ -57,6 +61,17 @@ pub struct IkeDatagram {
     pub remote: SocketAddr,
     /// The payload.
     pub payload: Vec<u8>,
+}
+
+/// A router's word about a packet of ours.
+#[derive(Debug)]
+pub struct RouterSays {
+    /// Which one.
+    pub router: IpAddr,
+    /// What fits, in bytes.
+    pub mtu: u32,
+    /// The beginning of the packet.
+    pub original: Vec<u8>,
 }
 
 /// What waits for the control thread at the most.
@@ -114,7 +129,8 @@ pub fn outgoing(
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("out-{index}")).spawn(move || {
         let mut buffer = vec![0; READ_LEN];
-        let (mut batch, mut waiting) = (Vec::with_capacity(BATCH), Vec::new());
+        let (mut batch, mut aside) = (Vec::with_capacity(BATCH), Aside::default());
+        let mut own_side = TunWriter::new(tun.clone());
         let mut pool: Vec<Packet> = Vec::new();
         let mut last_error = None;
         loop {
@@ -134,8 +150,12 @@ pub fn outgoing(
                     Err(error) => return control.send(FromThreads::TunnelGone(index, error)),
                 }
             }
-            forwarder.encapsulate(index, &mut batch, &mut waiting, unix_seconds());
-            for (policy, packet) in waiting.drain(..) {
+            forwarder.encapsulate(index, &mut batch, &mut aside, unix_seconds());
+            if !aside.back.is_empty() {
+                aside.back.drain(..).for_each(|packet| own_side.write(&packet));
+                own_side.flush();
+            }
+            for (policy, packet) in aside.waiting.drain(..) {
                 if !control.offer(FromThreads::Waiting(policy, packet)) {
                     forwarder.counters().dropped(Drop::HoldFull);
                 }
@@ -194,6 +214,8 @@ pub struct Receivers {
     pub v4: [Arc<RawSocket>; 2],
     /// For each of our IPv6 addresses and protocol: what comes there has no IP header.
     pub v6: Vec<(Ipv6Addr, u8, Arc<RawSocket>)>,
+    /// For what routers say about packets that are too big.
+    pub too_big: Vec<RawSocket>,
 }
 
 /// From the internet, protocols 50 and 47 and ESP inside UDP, to the tunnels. Ends when the other end of `stop` is
@@ -202,7 +224,8 @@ pub fn incoming(
     sockets: Receivers,
     natt: Vec<UdpSocket>,
     tuns: Vec<Arc<Tun>>,
-    mut forwarder: Forwarder,
+    wire: Wire,
+    (mut forwarder, mut answering): (Forwarder, Forwarder),
     control: ToControl,
     stop: UnixStream,
 ) -> io::Result<JoinHandle<()>> {
@@ -227,6 +250,12 @@ pub fn incoming(
                 // It was counted; whoever sends with a dead SA sends again.
                 control.offer(FromThreads::UnknownSpi(arrival));
             }
+            Arrival::Answer => {
+                let (mut batch, mut waiting) = (vec![packet.clone()], Vec::new());
+                answering.release(&mut batch, &mut waiting, unix_seconds());
+                // Whoever asks asks again: what cannot go now is not kept, and a failure shows with other packets.
+                let _ = wire.send_batch(batch.iter().map(Packet::bytes));
+            }
             Arrival::Dropped(_) => {}
         };
         loop {
@@ -234,6 +263,7 @@ pub fn incoming(
             let mut descriptors = vec![esp.as_fd(), gre.as_fd(), stop.as_fd()];
             descriptors.extend(natt.iter().map(AsFd::as_fd));
             descriptors.extend(sockets.v6.iter().map(|(_, _, socket)| socket.as_fd()));
+            descriptors.extend(sockets.too_big.iter().map(AsFd::as_fd));
             let ready = match wait_readable(&descriptors, None) {
                 Ok(ready) if ready.get(2) == Some(&false) => ready,
                 _ => return,
@@ -269,6 +299,17 @@ pub fn incoming(
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
             }
+            let of_routers = ready.iter().skip(3 + natt.len() + sockets.v6.len());
+            for (socket, _) in sockets.too_big.iter().zip(of_routers).filter(|(_, ready)| **ready) {
+                if socket.receive_batch(&mut buffers, &mut received).is_err() {
+                    continue;
+                }
+                for (buffer, (length, source)) in buffers.iter().zip(&received) {
+                    if let Some(says) = router_says(buffer.get(..*length).unwrap_or(&[]), *source) {
+                        control.offer(FromThreads::TooBig(says));
+                    }
+                }
+            }
             for (socket, ready) in sockets.v4.iter().zip(ready) {
                 if !ready || socket.receive_batch(&mut buffers, &mut received).is_err() {
                     continue;
@@ -283,4 +324,20 @@ pub fn incoming(
             }
         }
     })
+}
+
+/// What of the packet that a router quotes is looked at: an IP header and the beginning of ESP in UDP.
+const QUOTED: usize = 96;
+
+/// Reads what came to a socket for ICMP, whose packets have their header, or for ICMPv6, whose source is told beside them.
+fn router_says(bytes: &[u8], source: Option<IpAddr>) -> Option<RouterSays> {
+    let (router, message) = match source {
+        Some(router) => (router, Message::parse(bytes, true).ok()??),
+        None => {
+            let packet = ip::Packet::parse(bytes).ok()?;
+            (packet.source, Message::parse(packet.payload, false).ok()??)
+        }
+    };
+    let original = message.original.get(..message.original.len().min(QUOTED))?.to_vec();
+    Some(RouterSays { router, mtu: message.mtu, original })
 }
