@@ -96,7 +96,8 @@ impl LiveSa {
     /// The largest packet, with an IP header of `header_len` bytes, that fits through the path when it is sealed in this
     /// mode; `None` when nothing is known about the path.
     fn largest(&self, mode: Mode, header_len: usize) -> Option<usize> {
-        let longest = usize::try_from(self.longest.load(Ordering::Relaxed)).ok().filter(|longest| *longest > 0)?;
+        let longest =
+            usize::try_from(self.longest.load(Ordering::Relaxed)).ok().filter(|longest| *longest > 0)?;
         Some(if mode == Mode::Tunnel { longest } else { longest + header_len })
     }
 

@@ -31,7 +31,13 @@ fn plane(near: Ipv4Addr, far: Ipv4Addr, algorithms: &str) -> Plane {
         let reply = plane.request(Instant::now(), 0, statement.request);
         assert!(!matches!(reply, Reply::Refused { .. }), "{reply:?}");
     }
-    plane.add_tunnels([Tunnel { name: "gre0".into(), local: near.into(), remote: far.into(), key: None, mtu: 1400 }]);
+    plane.add_tunnels([Tunnel {
+        name: "gre0".into(),
+        local: near.into(),
+        remote: far.into(),
+        key: None,
+        mtu: 1400,
+    }]);
     plane
 }
 

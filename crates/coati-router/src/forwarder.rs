@@ -361,12 +361,7 @@ fn sort_out(
 
 /// DSCP and ECN are the inner packet's (RFC 6040, RFC 9601), and whether it may be cut: so its sender hears when a path
 /// is too narrow. `may_cut` leaves that to routers.
-fn put_into_gre(
-    tunnel: &Tunnel,
-    packet: &mut Packet,
-    next_id: &mut u16,
-    may_cut: bool,
-) -> Result<(), Drop> {
+fn put_into_gre(tunnel: &Tunnel, packet: &mut Packet, next_id: &mut u16, may_cut: bool) -> Result<(), Drop> {
     let (ethertype, tos, whole) = match packet.bytes() {
         [first, second, _, _, _, _, flags, ..] if first >> 4 == 4 => {
             (gre::ethertype::IPV4, *second, flags & 0x40 != 0)

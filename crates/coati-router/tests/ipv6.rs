@@ -37,7 +37,8 @@ fn plane(near: &str, far: &str, nat_t: bool) -> Plane {
         let reply = plane.request(Instant::now(), 0, request);
         assert!(!matches!(reply, Reply::Refused { .. }), "{reply:?}");
     }
-    let tunnel = Tunnel { name: "gre0".into(), local: address(near), remote: address(far), key: None, mtu: 1400 };
+    let tunnel =
+        Tunnel { name: "gre0".into(), local: address(near), remote: address(far), key: None, mtu: 1400 };
     plane.add_tunnels([tunnel]);
     plane
 }

@@ -60,9 +60,7 @@ pub fn answer(packet: &[u8], mtu: usize) -> Option<Vec<u8>> {
                 || address.is_unspecified()
                 || address.is_loopback())
         }
-        IpAddr::V6(address) => {
-            !(address.is_multicast() || address.is_unspecified() || address.is_loopback())
-        }
+        IpAddr::V6(address) => !(address.is_multicast() || address.is_unspecified() || address.is_loopback()),
     };
     if !one_host(inner.source) || !one_host(inner.destination) {
         return None;
@@ -70,7 +68,8 @@ pub fn answer(packet: &[u8], mtu: usize) -> Option<Vec<u8>> {
     let first = inner.payload.first().copied();
     let (protocol, message) = if inner.source.is_ipv4() {
         let offset = u16_at("IPv4 header", packet, 6).ok()? & 0x1fff;
-        let is_error = inner.protocol == protocol::ICMP && !first.is_some_and(|kind| QUERIES_V4.contains(&kind));
+        let is_error =
+            inner.protocol == protocol::ICMP && !first.is_some_and(|kind| QUERIES_V4.contains(&kind));
         if offset != 0 || is_error {
             return None;
         }

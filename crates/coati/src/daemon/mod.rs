@@ -357,7 +357,13 @@ impl Start {
                 let (wire, forwarders) = (raw.wire.clone(), (forwarder(), forwarder()));
                 let receivers = raw.receivers;
                 joins.push(threads::incoming(
-                    receivers, natt, tuns_in, wire, forwarders, to_control, stop_reader,
+                    receivers,
+                    natt,
+                    tuns_in,
+                    wire,
+                    forwarders,
+                    to_control,
+                    stop_reader,
                 )?);
                 let tuns = tuns.into_iter().map(TunWriter::new).collect();
                 let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
