@@ -20,10 +20,13 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 pub struct RawSocket(Socket);
 
 impl RawSocket {
-    /// Opens it; packets are sent with IPv4 headers of our own. Needs CAP_NET_RAW.
+    /// Opens it; packets are sent with IPv4 headers of our own, as large as the interface carries: what the kernel has been
+    /// told about paths, by anybody, does not count. Needs CAP_NET_RAW.
     pub fn new(protocol: u8) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
         socket.set_header_included_v4(true)?;
+        let probe = libc::IP_PMTUDISC_PROBE.to_ne_bytes();
+        set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &probe)?;
         Self::prepared(socket)
     }
 
@@ -32,6 +35,8 @@ impl RawSocket {
     pub fn new_v6(protocol: u8, local: Ipv6Addr) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
         socket.set_header_included_v6(true)?;
+        let probe = libc::IPV6_PMTUDISC_PROBE.to_ne_bytes();
+        set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &probe)?;
         socket.set_freebind_v6(true)?;
         socket.bind(&SocketAddr::from((local, 0)).into())?;
         Self::prepared(socket)
