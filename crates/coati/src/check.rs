@@ -8,8 +8,8 @@ use clap::Args;
 use coati_config::site::Site;
 use coati_config::{Diagnostic, Severity, sides};
 
-use crate::dataplane::Dataplane;
-use crate::files::{self, Place, Purpose};
+use crate::dataplane::Wish;
+use crate::files::{self, Purpose};
 
 /// Arguments of `coati check`.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub struct CheckArgs {
     json: bool,
     /// Where SAs, policies and tunnels are to live.
     #[arg(long, value_enum, default_value_t, value_name = "HOME")]
-    dataplane: Dataplane,
+    dataplane: Wish,
 }
 
 /// Exit code 0 when the router could start.
@@ -58,17 +58,18 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 
 type Checked = (Vec<(PathBuf, Site)>, Vec<Diagnostic>);
 
-fn one(dir: &Path, dataplane: Dataplane) -> io::Result<Checked> {
-    let place = Place { dir: dir.to_owned(), racoon_conf: None, dataplane };
-    let (site, remarks) = place.read(Purpose::Check)?;
+fn one(dir: &Path, wish: Wish) -> io::Result<Checked> {
+    let (texts, problems) = files::texts(dir, Purpose::Check)?;
+    let (site, mut remarks) = files::understand(&texts, |site| wish.for_files(site));
+    remarks.extend(problems);
     Ok((vec![(dir.to_owned(), site)], remarks))
 }
 
-fn both(a: &Path, b: &Path, dataplane: Dataplane) -> io::Result<Checked> {
+fn both(a: &Path, b: &Path, wish: Wish) -> io::Result<Checked> {
     let (files_a, problems_a) = files::texts(a, Purpose::Check)?;
     let (files_b, problems_b) = files::texts(b, Purpose::Check)?;
-    let (site_a, mut remarks) = files::understand(&files_a, dataplane);
-    let (site_b, remarks_b) = files::understand(&files_b, dataplane);
+    let (site_a, mut remarks) = files::understand(&files_a, |site| wish.for_files(site));
+    let (site_b, remarks_b) = files::understand(&files_b, |site| wish.for_files(site));
     remarks.extend(remarks_b);
     remarks.extend(problems_a.into_iter().chain(problems_b));
     remarks.extend(sides::compare((&files_a, &site_a), (&files_b, &site_b)));

@@ -36,7 +36,7 @@ impl Place {
     /// The site there, and the remarks on its files.
     pub fn read(&self, purpose: Purpose) -> io::Result<(Site, Vec<Diagnostic>)> {
         let (files, problems) = texts_from(&self.dir, self.racoon_conf.as_deref(), purpose)?;
-        let (site, mut remarks) = understand(&files, self.dataplane);
+        let (site, mut remarks) = understand(&files, |_| self.dataplane);
         remarks.extend(problems);
         Ok((site, remarks))
     }
@@ -51,20 +51,29 @@ pub enum Purpose {
     Check,
 }
 
-/// What the files say, and what is wrong with them there, certificates included.
-pub fn understand(files: &SiteFiles, dataplane: Dataplane) -> (Site, Vec<Diagnostic>) {
+/// What the files say, and what is wrong with them, certificates included, and with the SAs and policies they ask for
+/// in the home that `home` names for them.
+pub fn understand(files: &SiteFiles, home: impl FnOnce(&Site) -> Dataplane) -> (Site, Vec<Diagnostic>) {
     let (site, mut remarks) = Site::read(files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     remarks.extend(coati_router::credentials_remarks(&site, now));
-    match dataplane {
-        Dataplane::Embedded => remarks.extend(coati_router::statements_remarks(&site)),
-        // The rest the kernel itself says.
-        Dataplane::Xfrm => remarks.extend(site.statements.iter().filter_map(|statement| {
-            let refusal = coati_xfrm::refusal_of(&statement.request)?;
-            Some(statement.origin.remark(Severity::Error, refusal.to_string()))
-        })),
-    }
+    remarks.extend(home_remarks(&site, home(&site)));
     (site, remarks)
+}
+
+/// What of the files this home cannot do.
+pub fn home_remarks(site: &Site, dataplane: Dataplane) -> Vec<Diagnostic> {
+    match dataplane {
+        Dataplane::Embedded => coati_router::statements_remarks(site),
+        // The rest the kernel itself says.
+        Dataplane::Xfrm => {
+            let refused = |statement: &coati_config::setkey::Statement| {
+                let refusal = coati_xfrm::refusal_of(&statement.request)?;
+                Some(statement.origin.remark(Severity::Error, refusal.to_string()))
+            };
+            site.statements.iter().filter_map(refused).collect()
+        }
+    }
 }
 
 /// Whether one of the files is in `dir`.

@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod daemon;
 mod dataplane;
+mod doctor;
 mod files;
 mod import;
 mod lab;
@@ -63,6 +64,15 @@ Examples:
     /// Read and cross-check the files, explain what will not work; touch nothing.
     #[command(after_help = "Example:\n  coati check examples/seed/freebsd-a")]
     Check(check::CheckArgs),
+    /// What this machine can do and what stands in the way: which homes for SAs and policies it has, which one is used and why,
+    /// ports, forwarding, MTUs. Homes are tried in a network namespace of their own; nothing is touched.
+    #[command(after_help = "\
+Exit code 0 when nothing stands in the way.
+Examples:
+  coati doctor /usr/local/etc/racoon
+  coati doctor --dataplane xfrm examples/seed/freebsd-a
+  coati doctor --json | jq '.homes[] | select(.hindrance == null).home'")]
+    Doctor(doctor::DoctorArgs),
     /// Turn a bird.conf of BIRD 2 into an ospfd.conf that does the same; what cannot be carried over is said at its place.
     #[command(after_help = "\
 Without --output the text goes to standard output, passwords left out. Exit code 0 when there is a text.
@@ -206,6 +216,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Up(args) => daemon::up(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Status(args) => status::status(args.socket.as_deref(), args.json),
         Command::Show(args) => status::show(args.socket.as_deref(), args.words, args.json),

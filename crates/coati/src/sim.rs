@@ -109,7 +109,7 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
             setkey_conf: read("setkey.conf"),
             ospfd_conf: read("ospfd.conf").or_else(|| read("frr.conf")),
         };
-        let (site, remarks) = crate::files::understand(&files, Dataplane::Embedded);
+        let (site, remarks) = crate::files::understand(&files, |_| Dataplane::Embedded);
         let errors = remarks.into_iter().filter(|remark| remark.severity == coati_config::Severity::Error);
         if crate::files::report(&errors.collect::<Vec<_>>()) {
             return Err(io::Error::new(

@@ -14,11 +14,13 @@ mod racoon;
 mod reload;
 mod run;
 mod threads;
+mod trial;
 mod xfrm;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::num::NonZero;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,10 +42,11 @@ use coati_router::{Control, Forwarder, INSIDE, Plane, Tunnel};
 use coati_sadb::{Action, Mode, Policy, Prefix, Refusal, Reply};
 
 pub use racoon::run as racoon;
+pub use trial::{algorithms, try_home};
 
 use crate::client::SOCKET_PATHS;
 use crate::clock::unix_seconds;
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Wish};
 use crate::files::{self, Place, Purpose};
 use admin::{AdminServer, AdminSocket};
 use debug_keys::DebugKeys;
@@ -81,7 +84,7 @@ pub struct UpArgs {
     debug_keys: Option<PathBuf>,
     /// Where SAs, policies and tunnels live.
     #[arg(long, value_enum, default_value_t, value_name = "HOME")]
-    dataplane: Dataplane,
+    dataplane: Wish,
     /// Lets routers cut what the embedded data plane's tunnels send, also packets that must not be cut: for paths where
     /// routers' "fragmentation needed" gets lost, and fragments do not.
     #[arg(long)]
@@ -92,6 +95,8 @@ pub struct UpArgs {
 #[derive(Clone, Debug)]
 struct Start {
     place: Place,
+    /// Where SAs and policies are, and why there.
+    home: String,
     /// Instead of the usual ones.
     sockets: Vec<PathBuf>,
     /// OSPF's memory; `None`: it has none.
@@ -116,8 +121,10 @@ struct Start {
 /// Runs the router until a signal ends it.
 pub fn up(args: &UpArgs) -> ExitCode {
     coati_os::process::forbid_core_dumps();
+    let choice = args.dataplane.choose(&args.dir);
     let start = Start {
-        place: Place { dir: args.dir.clone(), racoon_conf: None, dataplane: args.dataplane },
+        place: Place { dir: args.dir.clone(), racoon_conf: None, dataplane: choice.home },
+        home: choice.explanation(),
         sockets: args.sockets.clone(),
         state: args.state.clone().or_else(|| args.sockets.is_empty().then(|| memory::USUAL_PLACE.into())),
         log: args.log.clone().map(|path| LogTarget::File(path, false)),
@@ -272,18 +279,9 @@ impl Start {
                 log.line(Level::Warning, &format!("not listened at: {error}"));
             }
         }
-        let tunnel = |tunnel: &GreTunnel| Tunnel {
-            name: tunnel.name.clone(),
-            local: tunnel.local,
-            remote: tunnel.remote,
-            key: tunnel.key,
-            mtu: tunnel.mtu.unwrap_or(USUAL_MTU) as usize,
-        };
-        let tunnels: Vec<Tunnel> = site.rc.tunnels.iter().map(tunnel).collect();
-        let (mut plane, kernel_news) = match self.place.dataplane {
-            Dataplane::Embedded => (Plane::new(randomness), None),
-            Dataplane::Xfrm => xfrm::open(&tunnels, &mut log).map(|(plane, news)| (plane, Some(news)))?,
-        };
+        log.line(Level::Info, &self.home);
+        let tunnels = tunnels_of(&site);
+        let (mut plane, kernel_news) = open_home(self.place.dataplane, &tunnels, &mut log)?;
         apply_statements(&mut plane, &site)?;
         plane.add_tunnels(tunnels);
         if self.clear_df {
@@ -409,6 +407,26 @@ impl Start {
             debug_keys,
             memory,
         }))
+    }
+}
+
+/// The tunnels of rc.conf.
+fn tunnels_of(site: &Site) -> Vec<Tunnel> {
+    let tunnel = |tunnel: &GreTunnel| Tunnel {
+        name: tunnel.name.clone(),
+        local: tunnel.local,
+        remote: tunnel.remote,
+        key: tunnel.key,
+        mtu: tunnel.mtu.unwrap_or(USUAL_MTU) as usize,
+    };
+    site.rc.tunnels.iter().map(tunnel).collect()
+}
+
+/// SPD and SAD in their home, and of a kernel what can be read when it has said something.
+fn open_home(home: Dataplane, tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, Option<OwnedFd>)> {
+    match home {
+        Dataplane::Embedded => Ok((Plane::new(randomness), None)),
+        Dataplane::Xfrm => xfrm::open(tunnels, log).map(|(plane, news)| (plane, Some(news))),
     }
 }
 
@@ -581,7 +599,7 @@ fn set_fallback_aside(netlink: &mut Netlink, name: &str) -> io::Result<()> {
 }
 
 /// MTU of a tunnel of which rc.conf says nothing.
-const USUAL_MTU: u32 = 1400;
+pub const USUAL_MTU: u32 = 1400;
 
 /// IKE's port.
 const IKE_PORT: u16 = 500;

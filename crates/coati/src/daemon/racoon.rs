@@ -14,7 +14,7 @@ use coati_config::site::Site;
 use super::log::{LogForm, LogTarget};
 use super::run::Daemon;
 use super::{NATT_PORT, Start, fail};
-use crate::dataplane::Dataplane;
+use crate::dataplane::Wish;
 use crate::files::{self, Place, Purpose};
 
 /// Where racoon.conf is when -f does not say it: of FreeBSD's port, of Linux's packages.
@@ -116,7 +116,8 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
         })?,
     };
     let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
-    let place = Place { dir, racoon_conf: Some(file), dataplane: Dataplane::default() };
+    let choice = Wish::Auto.choose(&dir);
+    let place = Place { dir, racoon_conf: Some(file), dataplane: choice.home };
     if flags.test {
         return test(&place);
     }
@@ -133,6 +134,7 @@ fn start(flags: &Flags) -> io::Result<ExitCode> {
     };
     let start = Start {
         place,
+        home: choice.explanation(),
         sockets: Vec::new(),
         state: Some(super::memory::USUAL_PLACE.into()),
         log: Some(log),

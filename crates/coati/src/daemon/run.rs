@@ -829,7 +829,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: started.1,
-            dataplane: start.place.dataplane.explanation().to_owned(),
+            dataplane: start.home.clone(),
             isakmp: control.isakmp(now()),
             tunnels: control.tunnels(now(), site),
             milestones: milestones.clone(),
