@@ -132,3 +132,29 @@ fn racoon_reads_its_flags_and_files() {
     assert_eq!(called(&dir, "racoon", &["-Z"]).code, 1);
     assert!(called(&dir, "racoon", &["--help"]).out.contains("-l /var/log/racoon.log"));
 }
+
+#[test]
+fn doctor_tries_every_home_and_says_which_is_used() {
+    let seed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/seed/freebsd-a");
+    let ran: Ran =
+        Command::new(env!("CARGO_BIN_EXE_coati")).args(["doctor", "--json", seed]).output().unwrap().into();
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let homes = report["homes"].as_array().unwrap();
+    let hindrance = |name: &str| &homes.iter().find(|home| home["home"] == name).expect(name)["hindrance"];
+    assert!(hindrance("embedded").is_null(), "{report}");
+    assert_eq!(report["used"], "embedded");
+    // The addresses of the how-to are not here.
+    assert_eq!(ran.code, 1);
+    let findings = report["findings"].as_array().unwrap();
+    let bad: Vec<_> = findings.iter().filter(|finding| finding["state"] == "bad").collect();
+    assert!(
+        bad.iter().any(|finding| finding["text"] == "gre0: no interface has its own end, 192.0.2.1"),
+        "{report}"
+    );
+    // The kernel has what it needs, or the missing module has a name.
+    let xfrm = hindrance("xfrm");
+    assert!(xfrm.is_null() || xfrm.as_str().is_some_and(|why| why.contains("module")), "{report}");
+    let nothing = called(&Dir::new("doctor"), "coati", &["doctor", "/nonexistent"]);
+    assert_eq!(nothing.code, 1);
+    nothing.says(&["/nonexistent: not a folder"]);
+}
