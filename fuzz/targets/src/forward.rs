@@ -9,7 +9,7 @@ use coati_ipsec::Packet;
 use coati_router::admin::{AdminReply, AdminRequest};
 use coati_router::{Arrival, Aside, Control, Forwarder, Now, Plane, Tunnel};
 use coati_sadb::{Reply, Request};
-use coati_wire::{checksum, ip, ipv4};
+use coati_wire::{checksum, ip, ipv4, tcp};
 
 use crate::reader::Reader;
 use crate::seed::{MANUAL, SEED};
@@ -35,11 +35,14 @@ pub fn forwarder(data: &[u8]) {
                 let inner = reader.piece();
                 let inner = if what & 4 == 0 { inner.to_vec() } else { ip_packet(what, inner) };
                 for wire in routers[at].encapsulate(&inner) {
-                    assert_eq!(
-                        routers[1 - at].arrive(&wire),
-                        Some(inner.clone()),
-                        "it comes out as it went in"
-                    );
+                    let came = routers[1 - at].arrive(&wire);
+                    match came {
+                        // A keepalive of GRE goes back instead.
+                        Some(out) if out.is_empty() => assert!(inner.contains(&ipv4::protocol::GRE)),
+                        // The largest segment may have been lowered.
+                        Some(out) if tcp::is_opening(&inner) => assert_eq!(out.len(), inner.len()),
+                        out => assert_eq!(out.as_ref(), Some(&inner), "it comes out as it went in"),
+                    }
                     assert_eq!(routers[1 - at].arrive(&wire), None, "a replay is taken");
                     sealed.push((at, wire));
                 }
@@ -130,7 +133,8 @@ impl Router {
                 assert_eq!(index, 0);
                 Some(packet.bytes().to_vec())
             }
-            Arrival::Dropped(_) | Arrival::Answer | Arrival::UnknownSpi { .. } => None,
+            Arrival::Answer => Some(Vec::new()),
+            Arrival::Dropped(_) | Arrival::UnknownSpi { .. } => None,
         }
     }
 

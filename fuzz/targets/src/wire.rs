@@ -6,13 +6,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use coati_wire::adminport::{Abi, Request, is_classic, reply};
 use coati_wire::isakmp::{self, Delete, Fragment, Identity, Notification, SecurityAssociation};
 use coati_wire::ospf::{self, LSA_HEADER_LEN, Lsa, LsaHeader};
-use coati_wire::{checksum, esp as esp_wire, gre as gre_wire, icmp as icmp_wire, ipv4 as ipv4_wire};
+use coati_wire::{
+    checksum, esp as esp_wire, gre as gre_wire, icmp as icmp_wire, ip, ipv4 as ipv4_wire, too_big,
+};
 use coati_wire::{ipv6 as ipv6_wire, pfkey, udp as udp_wire};
 
 /// The IPv4 header.
 pub fn ipv4(data: &[u8]) {
     let _ = ipv4_wire::Packet::new_checked(data);
     let Ok(packet) = ipv4_wire::Packet::new(data) else { return };
+    // Pieces fit, and are the whole again.
+    let (mut pieces, mtu) = (Vec::new(), usize::from(packet.ttl()) * 8);
+    let cut = ipv4_wire::cut(&packet, mtu, |header, piece| {
+        assert!(header.len() + piece.len() <= mtu);
+        pieces.extend_from_slice(piece);
+    });
+    if cut.is_some() {
+        assert_eq!(pieces, packet.payload());
+    }
+    // A lower segment size changes no length, and nothing lowers it twice.
+    let mut segment = data.to_vec();
+    if coati_wire::tcp::is_opening(data) && coati_wire::tcp::clamp_mss(&mut segment, mtu) {
+        assert!(!coati_wire::tcp::clamp_mss(&mut segment, mtu));
+    }
     assert_eq!(packet.header().len() + packet.payload().len(), packet.total_len());
     let Ok(repr) = ipv4_wire::Repr::parse(&packet) else { return };
     let bytes = [&repr.emit(), packet.payload()].concat();
@@ -54,6 +70,17 @@ pub fn udp(data: &[u8]) {
 
 /// ICMP messages.
 pub fn icmp(data: &[u8]) {
+    for is_v6 in [false, true] {
+        let _ = too_big::Message::parse(data, is_v6);
+    }
+    // What is said of a packet can be read, and quotes it.
+    if let Some(answer) = too_big::answer(data, 1300) {
+        let read = ip::Packet::parse(&answer).expect("its header is right");
+        let message = too_big::Message::parse(read.payload, read.source.is_ipv6()).expect("it can be read");
+        let message = message.expect("it says that");
+        assert_eq!(message.mtu, 1300);
+        assert!(data.starts_with(message.original));
+    }
     let check = |bytes: &[u8]| {
         let Ok(Some(repr)) = icmp_wire::Repr::parse(bytes) else { return };
         assert_eq!(icmp_wire::Repr::parse(&repr.emit()), Ok(Some(repr)));
