@@ -1,5 +1,6 @@
-//! PF_KEY messages (RFC 2367), in Linux's layout with KAME's extensions: header and extensions of any of them, and those
-//! that show an SA, the answers to SADB_DUMP (section 3.1.10), which `racoonctl show-sa esp` gets over the admin socket.
+//! PF_KEY messages (RFC 2367) with KAME's extensions: header and extensions of any of them, whole messages in the layout of
+//! each kernel ([`Message`]), and in Linux's layout those that show an SA, the answers to SADB_DUMP (section 3.1.10), which
+//! `racoonctl show-sa esp` gets over the admin socket.
 //!
 //! ```text
 //!  0 version  1 type  2 errno  3 SA type  4..6 length  6..8 reserved  8..12 sequence  12..16 process
@@ -9,6 +10,12 @@
 //! Addresses and SPIs are in network order, as in the kernel's structures.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+mod layout;
+mod whole;
+
+pub use layout::{IpsecRequest, Layout};
+pub use whole::{Address, Message, NatT, PolicyNumbers, Sa2, SaNumbers};
 
 use crate::WireError;
 use crate::error::{array, u16_at};
@@ -75,6 +82,7 @@ pub mod message {
     pub const DELETE: u8 = 4;
     pub const GET: u8 = 5;
     pub const ACQUIRE: u8 = 6;
+    pub const REGISTER: u8 = 7;
     pub const EXPIRE: u8 = 8;
     pub const FLUSH: u8 = 9;
     pub const DUMP: u8 = 10;
@@ -84,6 +92,8 @@ pub mod message {
     pub const SPDGET: u8 = 16;
     pub const SPDDUMP: u8 = 18;
     pub const SPDFLUSH: u8 = 19;
+    pub const SPDEXPIRE: u8 = 21;
+    pub const SPDDELETE2: u8 = 22;
 }
 
 /// Types of extensions (`SADB_EXT_*`, RFC 2367 section 3.2 and KAME's).
@@ -108,6 +118,8 @@ pub mod extension {
     pub const NAT_T_SOURCE_PORT: u16 = 21;
     pub const NAT_T_DESTINATION_PORT: u16 = 22;
     pub const NAT_T_ORIGINAL: u16 = 23;
+    /// FreeBSD's; Linux has another thing of this number.
+    pub const SA_REPLAY: u16 = 26;
 }
 
 /// Extensions of one message that are looked at.
