@@ -11,3 +11,5 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::*;
+
+pub mod pfkey;

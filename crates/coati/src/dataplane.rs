@@ -18,17 +18,20 @@ pub enum Dataplane {
     Embedded,
     /// In the Linux kernel: XFRM and ip_gre.
     Xfrm,
+    /// In the kernel, over PF_KEY, and its GRE: Linux' af_key or FreeBSD's ipsec(4).
+    Pfkey,
 }
 
 impl Dataplane {
     /// All of them, the one that is taken first at the front.
-    pub const ALL: [Self; 2] = [Self::Embedded, Self::Xfrm];
+    pub const ALL: [Self; 3] = [Self::Embedded, Self::Xfrm, Self::Pfkey];
 
     /// The word of `--dataplane`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
             Self::Xfrm => "xfrm",
+            Self::Pfkey => "pfkey",
         }
     }
 
@@ -37,6 +40,7 @@ impl Dataplane {
         match self {
             Self::Embedded => "Coati does ESP and GRE itself",
             Self::Xfrm => "the Linux kernel does ESP and GRE",
+            Self::Pfkey => "the kernel does ESP and GRE, told over PF_KEY",
         }
     }
 
@@ -62,6 +66,8 @@ pub enum Wish {
     Embedded,
     /// In the Linux kernel: XFRM and ip_gre.
     Xfrm,
+    /// In the kernel, told over PF_KEY: af_key of Linux, or the BSDs' own.
+    Pfkey,
 }
 
 /// A home, and why it is that one.
@@ -91,6 +97,7 @@ impl Wish {
             Self::Auto => None,
             Self::Embedded => Some(Dataplane::Embedded),
             Self::Xfrm => Some(Dataplane::Xfrm),
+            Self::Pfkey => Some(Dataplane::Pfkey),
         }
     }
 

@@ -16,6 +16,8 @@ use coati_config::racoon::{Included, IncludedFiles, ModeCfg, RacoonConf};
 use coati_config::site::{LONGEST_BANNER, LONGEST_KEY_ID, Site, SiteFiles};
 use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
+use coati_sadb::{Refusal, Request};
+
 use crate::dataplane::Dataplane;
 
 /// The files that a folder may hold, psk.txt aside.
@@ -66,14 +68,17 @@ pub fn home_remarks(site: &Site, dataplane: Dataplane) -> Vec<Diagnostic> {
     match dataplane {
         Dataplane::Embedded => coati_router::statements_remarks(site),
         // The rest the kernel itself says.
-        Dataplane::Xfrm => {
-            let refused = |statement: &coati_config::setkey::Statement| {
-                let refusal = coati_xfrm::refusal_of(&statement.request)?;
-                Some(statement.origin.remark(Severity::Error, refusal.to_string()))
-            };
-            site.statements.iter().filter_map(refused).collect()
-        }
+        Dataplane::Xfrm => refusals(site, coati_xfrm::refusal_of),
+        Dataplane::Pfkey => refusals(site, |request| coati_pfkey::refusal_of(coati_os::PF_KEY_LAYOUT, request)),
     }
+}
+
+fn refusals(site: &Site, refusal_of: impl Fn(&Request) -> Option<Refusal>) -> Vec<Diagnostic> {
+    let remark = |statement: &coati_config::setkey::Statement| {
+        let refusal = refusal_of(&statement.request)?;
+        Some(statement.origin.remark(Severity::Error, refusal.to_string()))
+    };
+    site.statements.iter().filter_map(remark).collect()
 }
 
 /// Whether one of the files is in `dir`.

@@ -7,6 +7,7 @@ mod admin;
 mod debug_keys;
 mod hooks;
 mod kernel;
+mod kernel_home;
 mod log;
 mod logins;
 mod memory;
@@ -15,7 +16,6 @@ mod reload;
 mod run;
 mod threads;
 mod trial;
-mod xfrm;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
@@ -289,7 +289,7 @@ impl Start {
         }
         let raw = match self.place.dataplane {
             Dataplane::Embedded => Some(RawSockets::open(&site)?),
-            Dataplane::Xfrm => None,
+            Dataplane::Xfrm | Dataplane::Pfkey => None,
         };
         let mut netlink = Netlink::new().map_err(while_doing("netlink"))?;
         let strict = site.racoon.as_ref().is_some_and(|racoon| racoon.listen.strict_address);
@@ -307,8 +307,8 @@ impl Start {
                     inside = Some(index);
                 }
             }
-            Dataplane::Xfrm => {
-                gre = Some(xfrm::GreTunnels::make(&site, &mut log)?);
+            Dataplane::Xfrm | Dataplane::Pfkey => {
+                gre = Some(kernel_home::GreTunnels::make(&site, &mut log)?);
             }
         }
         if !site.rc.tunnels.is_empty() || coati_router::needs_inside(&site) {
@@ -426,7 +426,8 @@ fn tunnels_of(site: &Site) -> Vec<Tunnel> {
 fn open_home(home: Dataplane, tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, Option<OwnedFd>)> {
     match home {
         Dataplane::Embedded => Ok((Plane::new(randomness), None)),
-        Dataplane::Xfrm => xfrm::open(tunnels, log).map(|(plane, news)| (plane, Some(news))),
+        Dataplane::Xfrm => kernel_home::xfrm(tunnels, log).map(|(plane, news)| (plane, Some(news))),
+        Dataplane::Pfkey => kernel_home::pfkey(tunnels, log).map(|(plane, news)| (plane, Some(news))),
     }
 }
 
@@ -641,7 +642,7 @@ fn near_end(policy: &Policy) -> Option<IpAddr> {
 /// IKE's socket. Where the kernel has policies, those are not for it.
 fn ike_socket((address, port): (IpAddr, u16), dataplane: Dataplane) -> io::Result<UdpSocket> {
     let socket = coati_os::raw::ike_socket(address, port).and_then(|socket| {
-        if dataplane == Dataplane::Xfrm {
+        if dataplane != Dataplane::Embedded {
             coati_os::raw::pass_policies_by(&socket)?;
             if port == NATT_PORT {
                 coati_os::raw::let_kernel_take_esp(&socket)?;

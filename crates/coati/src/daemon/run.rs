@@ -30,12 +30,12 @@ use super::admin::AdminServer;
 use super::debug_keys::DebugKeys;
 use super::hooks::{Hook, Hooks};
 use super::kernel::Kernel;
+use super::kernel_home::GreTunnels;
 use super::log::{Level, Log};
 use super::logins::{Logins, Verdict};
 use super::memory::MemoryFile;
 use super::reload::PidFile;
 use super::threads::{FromThreads, IkeDatagram, RouterSays};
-use super::xfrm::GreTunnels;
 use crate::clock::{unix_micros, unix_seconds};
 use crate::pfkey::without_keys;
 

@@ -13,7 +13,7 @@ use coati_sadb::{
 };
 
 use super::log::{Level, Log, LogForm, LogTarget};
-use super::xfrm::GreTunnels;
+use super::kernel_home::GreTunnels;
 use super::{RawSockets, apply_statements, make_inside, make_tunnel, open_home, randomness, tunnels_of};
 use crate::clock::unix_seconds;
 use crate::dataplane::Dataplane;

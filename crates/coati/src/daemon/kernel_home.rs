@@ -1,7 +1,8 @@
-//! The Linux kernel as data plane: its SPD and SAD over XFRM netlink, its GRE tunnels.
+//! The kernel as data plane: its SPD and SAD over XFRM netlink or over PF_KEY, its GRE tunnels.
 //!
 //! What is made here ends with the daemon, in the order that lets nothing out in clear: tunnels, SAs, policies. What a
-//! crash leaves over is recognised by marks that the kernel keeps (`coati_xfrm`, and the alias of an interface).
+//! crash leaves over is recognised by marks that the kernel keeps (`coati_xfrm`, `coati_pfkey`, and the alias of an
+//! interface).
 
 use std::fs;
 use std::io;
@@ -11,10 +12,13 @@ use std::path::Path;
 use coati_config::rc_conf::GreTunnel;
 use coati_config::site::Site;
 use coati_os::netlink::{Gre, Netlink};
+use coati_os::pfkey::PfKeySockets;
 use coati_os::xfrm::XfrmSockets;
+use coati_os::{PF_KEY_LAYOUT, PF_KEY_MODULE};
+use coati_pfkey::PfKey;
 use coati_router::{Plane, Tunnel};
-use coati_sadb::Refusal;
-use coati_xfrm::{Kernel, Xfrm};
+use coati_sadb::{Refusal, Selector};
+use coati_xfrm::Xfrm;
 use zeroize::Zeroizing;
 
 use super::log::{Level, Log};
@@ -32,9 +36,10 @@ const LARVAL_DROP: &str = "/proc/sys/net/core/xfrm_larval_drop";
 /// Counters of packets that met something wrong.
 const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
 
-struct Sockets(XfrmSockets);
+/// Sockets of either kind.
+struct Sockets<S>(S);
 
-impl Kernel for Sockets {
+impl coati_xfrm::Kernel for Sockets<XfrmSockets> {
     fn ask(&mut self, request: &[u8]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
         self.0.ask(request)
     }
@@ -44,18 +49,44 @@ impl Kernel for Sockets {
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
-        // Kernels may be built without.
-        let text = fs::read_to_string(STATISTICS).unwrap_or_default();
-        let counter = |line: &str| {
-            let (name, count) = line.split_once(char::is_whitespace)?;
-            Some((format!("kernel: {name}"), count.trim().parse().ok()?))
-        };
-        text.lines().filter_map(counter).collect()
+        counters()
     }
 }
 
-/// The kernel's databases, and a descriptor that can be read when it has said something.
-pub(super) fn open(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
+impl coati_pfkey::Kernel for Sockets<PfKeySockets> {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.0.send(message)
+    }
+
+    fn receive(&mut self) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.0.receive()
+    }
+
+    fn register(&mut self, message: &[u8]) -> io::Result<()> {
+        self.0.register(message)
+    }
+
+    fn hear(&mut self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        self.0.hear()
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        counters()
+    }
+}
+
+fn counters() -> Vec<(String, u64)> {
+    // Kernels may be built without.
+    let text = fs::read_to_string(STATISTICS).unwrap_or_default();
+    let counter = |line: &str| {
+        let (name, count) = line.split_once(char::is_whitespace)?;
+        Some((format!("kernel: {name}"), count.trim().parse().ok()?))
+    };
+    text.lines().filter_map(counter).collect()
+}
+
+/// The kernel's databases over XFRM netlink, and a descriptor that can be read when it has said something.
+pub(super) fn xfrm(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
     let sockets = XfrmSockets::new().map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "run it as root",
@@ -64,24 +95,48 @@ pub(super) fn open(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, Owne
         io::Error::new(error.kind(), format!("--dataplane xfrm: netlink for XFRM: {error} ({advice})"))
     })?;
     let news = sockets.news()?;
-    let (home, left) =
-        Xfrm::new(Sockets(sockets), tunnels.iter().map(Tunnel::packets).collect()).map_err(refused)?;
-    if left.sas + left.policies > 0 {
-        let text = format!(
-            "a predecessor did not end in order: its SAs are removed ({}), its policies stay until ours are there ({})",
-            left.sas, left.policies
-        );
-        log.line(Level::Warning, &text);
-    }
+    let (home, left) = Xfrm::new(Sockets(sockets), packets(tunnels)).map_err(|why| refused("xfrm", why))?;
+    tell_of_leftovers(log, left.sas, left.policies);
     Ok((Plane::in_kernel(Box::new(home)), news))
 }
 
-fn refused(refusal: Refusal) -> io::Error {
+/// The same over PF_KEY.
+pub(super) fn pfkey(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
+    let sockets = PfKeySockets::new().map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "run it as root",
+            _ => PF_KEY_MODULE,
+        };
+        io::Error::new(error.kind(), format!("--dataplane pfkey: a PF_KEY socket: {error} ({advice})"))
+    })?;
+    let news = sockets.news()?;
+    let (home, left) =
+        PfKey::new(Sockets(sockets), PF_KEY_LAYOUT, packets(tunnels)).map_err(|why| refused("pfkey", why))?;
+    tell_of_leftovers(log, left.sas, left.policies);
+    Ok((Plane::in_kernel(Box::new(home)), news))
+}
+
+/// What must never leave in clear.
+fn packets(tunnels: &[Tunnel]) -> Vec<Selector> {
+    tunnels.iter().map(Tunnel::packets).collect()
+}
+
+fn tell_of_leftovers(log: &mut Log, sas: usize, policies: usize) {
+    if sas + policies > 0 {
+        let text = format!(
+            "a predecessor did not end in order: its SAs are removed ({sas}), its policies stay until ours are there \
+             ({policies})"
+        );
+        log.line(Level::Warning, &text);
+    }
+}
+
+fn refused(dataplane: &str, refusal: Refusal) -> io::Error {
     let kind = match refusal {
         Refusal::Unsupported(_) => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,
     };
-    io::Error::new(kind, format!("--dataplane xfrm: {refusal} (or use --dataplane embedded)"))
+    io::Error::new(kind, format!("--dataplane {dataplane}: {refusal} (or use --dataplane embedded)"))
 }
 
 /// GRE tunnels of the kernel; dropped, they go.
