@@ -669,6 +669,69 @@ fn replay_windows() {
     }
 }
 
+/// What Linux 6.1 has said in the guest of the scenario pfkey-with-strongswan, by name.
+fn recorded(name: &str) -> Vec<Vec<u8>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let named = |line: &'static str| line.split_once(' ').filter(|(found, _)| *found == name);
+    let all = include_str!("recorded/linux.hex").lines().filter_map(named);
+    all.map(|(_, hex)| hex.as_bytes().chunks(2).map(byte).collect()).collect()
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn recorded_messages_of_linux() {
+    let layout = Layout::Linux;
+    let (ours, theirs): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+    let of = |name| recorded(name).remove(0);
+    let bytes = of("register");
+    let register = parse(layout, &bytes);
+    assert!(register.supported_auth.contains(&3) && register.supported_encrypt.contains(&12), "{register:?}");
+    let sas: Vec<Sa> =
+        recorded("dump-sa").iter().map(|bytes| sa::sa_of(layout, &parse(layout, bytes)).unwrap()).collect();
+    for (sa, ends, reqid) in [(&sas[0], (ours, theirs), 16383), (&sas[1], (theirs, ours), 16382)] {
+        assert_eq!(((sa.id.source, sa.id.destination), sa.reqid), (ends, ReqId(reqid)));
+        assert_eq!((sa.enc, sa.enc_key.len()), (EncAlgorithm::AesCbc, 16));
+        assert_eq!((sa.auth, sa.auth_key.len()), (AuthAlgorithm::HmacSha1, 20));
+        assert_eq!((sa.mode, sa.state, sa.replay_window), (Mode::Transport, SaState::Mature, 32));
+        // The mark is not shown.
+        assert_eq!((sa.hard.add_seconds, sa.hard.use_seconds), (6, 0));
+        assert!(sa.usage.packets > 0);
+    }
+    for name in ["add", "update"] {
+        assert!(sa::is_own(&parse(layout, &of(name))), "{name}");
+    }
+    // The second is one of IKE's sockets.
+    let dump = recorded("dump-policy");
+    let policies: Vec<Message<'_>> = dump.iter().map(|bytes| parse(layout, bytes)).collect();
+    assert_eq!(policies.iter().map(policy::is_own).collect::<Vec<_>>(), [true, false]);
+    let found = policy::policy_of(&policies[0]).unwrap();
+    let selector = (found.selector.source.address, found.selector.destination.address, found.selector.upper);
+    assert_eq!((selector, found.direction), ((ours, theirs, Upper::GRE), Direction::Out));
+    assert_eq!(found.action, Action::Ipsec(vec![rule(Level::Unique(ReqId(16_383)))]));
+    // All of it, told to a home in the order in which it was said.
+    let kernel = Fake::new(layout);
+    let mut home = home(&kernel);
+    let mut policy = seeds(Direction::Out);
+    policy.selector.source = Prefix::host(ours);
+    policy.selector.destination = Prefix::host(theirs);
+    home.requests(WALL, vec![Request::SpdAdd(Box::new(policy.clone()))]);
+    let mut tell = |name: &str| {
+        for bytes in recorded(name) {
+            kernel.0.borrow_mut().unasked.push_back(bytes);
+        }
+        home.hear(WALL);
+        let heard: Vec<Notification> = std::iter::from_fn(|| home.poll_notification()).collect();
+        (heard, home.is_open(&policy.selector))
+    };
+    let (heard, open) = tell("acquire");
+    assert!(matches!(&heard[..], [Notification::Acquire(it)] if it.reqid == ReqId(16383)), "{heard:?}");
+    assert!(!open);
+    assert!(!tell("update").1);
+    assert!(tell("add").1);
+    let (heard, _) = tell("expire");
+    assert!(matches!(&heard[..], [Notification::Expire(first), ..] if !first.hard), "{heard:?}");
+}
+
 prop_compose! {
     fn an_sa()(
         which in 0usize..3, tunnel: bool, spi in 256u32.., reqid: u32, window in 0u32..5, v6: bool,

@@ -13,6 +13,7 @@ mod forward;
 mod ike;
 mod ipcomp;
 mod ospf;
+mod pfkey;
 mod reader;
 mod seed;
 mod wire;
@@ -24,6 +25,7 @@ pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
 pub use ipcomp::ipcomp;
 pub use ospf::{ospf_packets, ospf_session};
+pub use pfkey::pfkey;
 pub use wire::{adminport, esp, gre, icmp, ipv4, ipv6, isakmp, isakmp_sa, ospf_lsa, ospf_packet, udp};
 pub use xfrm::xfrm;
 
@@ -51,6 +53,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ospf_packet", ospf_packet),
     ("ospf_session", ospf_session),
     ("ospfd_conf", ospfd_conf),
+    ("pfkey", pfkey),
     ("psk_txt", psk_txt),
     ("racoon_conf", racoon_conf),
     ("rc_conf", rc_conf),
