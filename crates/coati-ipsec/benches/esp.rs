@@ -79,6 +79,7 @@ fn host(near: Ipv4Addr, far: Ipv4Addr, enc: EncAlgorithm, key_len: usize, auth: 
             auth,
             auth_key: key(auth.key_len()),
             replay_window: 64,
+            esn: false,
             nat_t: None,
             soft: Lifetime::default(),
             hard: Lifetime::default(),

@@ -45,6 +45,16 @@ drops! {
     TooOld => "esp-before-window",
     /// The padding is wrong.
     Padding => "esp-bad-padding",
+    /// Nobody has this SPI of AH.
+    UnknownAhSpi => "ah-unknown-spi",
+    /// The AH header is too short, or longer than the packet.
+    AhLength => "ah-bad-length",
+    /// The options or extension headers before AH cannot be authenticated.
+    AhHeaders => "ah-bad-headers",
+    /// The integrity check of AH failed.
+    AhForged => "ah-forged",
+    /// It came through more SAs than a policy can name.
+    TooDeep => "too-many-protocols",
     /// Marked for congestion on its way, which what is inside cannot show (RFC 6040).
     Congestion => "congestion-experienced",
     /// Nobody has this compression parameter index.

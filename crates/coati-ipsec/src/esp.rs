@@ -1,28 +1,35 @@
 //! The ESP transform in transport mode (RFC 4303): seal and open one packet in place.
 //!
-//! Cipher and integrity are those of the SA: CBC with HMAC (RFC 2451, 3602, 2404, 4868), AES-GCM (RFC 4106), NULL
-//! (RFC 2410). A new cipher is a new variant of [`Cipher`].
+//! Cipher and integrity are those of the SA: CBC (RFC 2451, 3602), AES-CTR (RFC 3686) or NULL (RFC 2410) with HMAC
+//! (RFC 2403, 2404, 4868) or AES-XCBC-MAC (RFC 3566), AES-GCM (RFC 4106), ChaCha20-Poly1305 (RFC 7634). A new cipher is
+//! a new variant of [`Cipher`].
 
 use std::sync::OnceLock;
 
 use coati_crypto::RandomSource;
-use coati_crypto::aead::{AeadKey, TAG_LEN};
+use coati_crypto::aead::{AeadAlgorithm, AeadKey, TAG_LEN};
 use coati_crypto::cbc::{CbcAlgorithm, CbcKey};
+use coati_crypto::ctr::CtrKey;
 use coati_crypto::hash::HashAlgorithm;
-use coati_crypto::mac::Hmac;
+use coati_crypto::mac::{MacContext, MacKey};
 use coati_sadb::{AuthAlgorithm, EncAlgorithm, Refusal, Sa, Secret};
 use coati_wire::esp;
 
 use crate::counters::Drop;
 use crate::packet::Packet;
 
-/// Keys of an SA, ready for use.
+/// Keys of an SA of ESP or AH, ready for use.
 #[derive(Debug)]
 pub(crate) struct Transform {
     enc: EncAlgorithm,
     cipher: Cipher,
-    hmac: Option<Hmac>,
+    mac: Option<MacKey>,
     icv_len: usize,
+    /// Whether sequence numbers have 64 bits.
+    esn: bool,
+    /// IVs of counter modes are sequence numbers with this added bit by bit: whoever is given the same keys twice has other
+    /// IVs the second time.
+    iv_mask: OnceLock<u64>,
 }
 
 /// Keys of an SA, made ready by the first packet: that takes 1.7 KB, and of many SAs hardly any is used.
@@ -39,15 +46,26 @@ struct SaKeys {
     enc_key: Secret,
     auth: AuthAlgorithm,
     auth_key: Secret,
+    esn: bool,
 }
 
 impl LazyTransform {
-    /// Checks algorithms and key lengths of `sa`.
+    /// Prepares the keys of `sa`, which [`Sa::check`] has found right.
     pub(crate) fn new(sa: &Sa) -> Result<Self, Refusal> {
-        let keys =
-            SaKeys { enc: sa.enc, enc_key: sa.enc_key.clone(), auth: sa.auth, auth_key: sa.auth_key.clone() };
+        let keys = SaKeys {
+            enc: sa.enc,
+            enc_key: sa.enc_key.clone(),
+            auth: sa.auth,
+            auth_key: sa.auth_key.clone(),
+            esn: sa.esn,
+        };
         Transform::new(&keys)?;
         Ok(Self { keys, ready: OnceLock::new() })
+    }
+
+    /// Those of the SA.
+    pub(crate) fn algorithms(&self) -> (EncAlgorithm, AuthAlgorithm) {
+        (self.keys.enc, self.keys.auth)
     }
 
     /// Ready for use; `None` does not happen, since the same keys were made ready before.
@@ -65,37 +83,19 @@ impl LazyTransform {
 enum Cipher {
     Null,
     Cbc(CbcKey),
+    /// The key, and the nonce that begins every counter block.
+    Ctr(CtrKey, [u8; 4]),
     /// The key, and the salt that begins every nonce.
-    Gcm(AeadKey, [u8; 4]),
+    Aead(AeadKey, [u8; 4]),
 }
 
 impl Transform {
-    /// Checks algorithms and key lengths and prepares the keys.
+    /// Prepares the keys.
     fn new(sa: &SaKeys) -> Result<Self, Refusal> {
         let key = sa.enc_key.expose();
-        if !sa.enc.key_lengths().contains(&key.len()) {
-            let allowed: Vec<String> = sa.enc.key_lengths().iter().map(|l| (l * 8).to_string()).collect();
-            return Err(Refusal::Invalid(format!(
-                "{} takes a key of {} bits, not {}",
-                sa.enc.setkey_name(),
-                allowed.join(" or "),
-                key.len() * 8
-            )));
-        }
-        if sa.auth_key.len() != sa.auth.key_len() {
-            return Err(Refusal::Invalid(format!(
-                "{} takes a key of {} bits, not {}",
-                sa.auth.setkey_name(),
-                sa.auth.key_len() * 8,
-                sa.auth_key.len() * 8
-            )));
-        }
-        if sa.enc.is_aead() == (sa.auth != AuthAlgorithm::None) {
-            return Err(Refusal::Invalid(if sa.enc.is_aead() {
-                format!("{} authenticates by itself: no -A beside it", sa.enc.setkey_name())
-            } else {
-                format!("{} without authentication can be forged: give -A", sa.enc.setkey_name())
-            }));
+        if !sa.enc.is_aead() && sa.auth == AuthAlgorithm::None {
+            let name = sa.enc.setkey_name();
+            return Err(Refusal::Invalid(format!("{name} without authentication can be forged: give -A")));
         }
         let bad_key =
             |error: coati_crypto::cbc::KeyError| Refusal::Invalid(format!("encryption key: {error}"));
@@ -105,21 +105,32 @@ impl Transform {
                 Cipher::Cbc(CbcKey::new(CbcAlgorithm::TripleDes, key).map_err(bad_key)?)
             }
             EncAlgorithm::AesCbc => Cipher::Cbc(CbcKey::new(CbcAlgorithm::Aes, key).map_err(bad_key)?),
-            EncAlgorithm::AesGcm16 => {
-                let (key, salt) = key.split_last_chunk::<4>().ok_or(Refusal::Invalid("no salt".into()))?;
-                Cipher::Gcm(AeadKey::new(key).map_err(bad_key)?, *salt)
+            EncAlgorithm::AesCtr => {
+                let (key, nonce) = salted(key)?;
+                Cipher::Ctr(CtrKey::new(key).map_err(bad_key)?, nonce)
+            }
+            EncAlgorithm::AesGcm16 | EncAlgorithm::ChaCha20Poly1305 => {
+                let algorithm = match sa.enc {
+                    EncAlgorithm::AesGcm16 => AeadAlgorithm::AesGcm,
+                    _ => AeadAlgorithm::ChaCha20Poly1305,
+                };
+                let (key, salt) = salted(key)?;
+                Cipher::Aead(AeadKey::new(algorithm, key).map_err(bad_key)?, salt)
             }
         };
-        let hash = match sa.auth {
+        let auth_key = sa.auth_key.expose();
+        let hmac = |hash| Some(MacKey::hmac(hash, auth_key));
+        let mac = match sa.auth {
             AuthAlgorithm::None => None,
-            AuthAlgorithm::HmacSha1 => Some(HashAlgorithm::Sha1),
-            AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => Some(HashAlgorithm::Sha256),
-            AuthAlgorithm::HmacSha384 => Some(HashAlgorithm::Sha384),
-            AuthAlgorithm::HmacSha512 => Some(HashAlgorithm::Sha512),
+            AuthAlgorithm::HmacMd5 => hmac(HashAlgorithm::Md5),
+            AuthAlgorithm::HmacSha1 => hmac(HashAlgorithm::Sha1),
+            AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => hmac(HashAlgorithm::Sha256),
+            AuthAlgorithm::HmacSha384 => hmac(HashAlgorithm::Sha384),
+            AuthAlgorithm::HmacSha512 => hmac(HashAlgorithm::Sha512),
+            AuthAlgorithm::AesXcbcMac => Some(MacKey::aes_xcbc(auth_key).map_err(bad_key)?),
         };
-        let hmac = hash.map(|hash| Hmac::new(hash, sa.auth_key.expose()));
         let icv_len = if sa.enc.is_aead() { TAG_LEN } else { sa.auth.icv_len() };
-        Ok(Self { enc: sa.enc, cipher, hmac, icv_len })
+        Ok(Self { enc: sa.enc, cipher, mac, icv_len, esn: sa.esn, iv_mask: OnceLock::new() })
     }
 
     /// Puts ESP between the IP header of `header_len` bytes and its payload of protocol `next_header`. The IP
@@ -143,34 +154,41 @@ impl Transform {
         packet.bytes_mut().copy_within(added..added + header_len, 0);
         let clear_end = header_len + added + payload_len + padding + esp::TRAILER_LEN;
         packet.resize(clear_end + self.icv_len);
-        let low = u32::try_from(sequence & 0xffff_ffff).unwrap_or(0);
+        let (high, low) = halves(sequence);
         let (_, body) = packet.bytes_mut().split_at_mut(header_len);
         let (covered, icv) = body.split_at_mut(clear_end - header_len);
         covered[..esp::HEADER_LEN].copy_from_slice(&esp::Header { spi, sequence: low }.emit());
         esp::emit_trailer(&mut covered[added + payload_len..], next_header);
         let (head, text) = covered.split_at_mut(added);
-        let (esp_header, iv) = head.split_at_mut(esp::HEADER_LEN);
+        let (_, iv) = head.split_at_mut(esp::HEADER_LEN);
         match &self.cipher {
             Cipher::Null => {}
             Cipher::Cbc(key) => {
                 random.fill(iv);
                 key.encrypt(iv, text).map_err(|_| Drop::EspLength)?;
             }
-            Cipher::Gcm(key, salt) => {
-                iv.copy_from_slice(&sequence.to_be_bytes());
-                let tag = key.seal(nonce(salt, iv), esp_header, text).map_err(|_| Drop::EspLength)?;
+            Cipher::Ctr(key, nonce) => {
+                iv.copy_from_slice(&self.counter_iv(sequence, random));
+                key.apply(counter_block(nonce, iv), text).map_err(|_| Drop::EspLength)?;
+            }
+            Cipher::Aead(key, salt) => {
+                iv.copy_from_slice(&self.counter_iv(sequence, random));
+                let aad = self.associated_data(spi, sequence);
+                let aad = aad.get(..self.associated_len()).unwrap_or(&aad);
+                let tag = key.seal(nonce(salt, iv), aad, text).map_err(|_| Drop::EspLength)?;
                 icv.copy_from_slice(&tag);
             }
         }
-        if let Some(hmac) = &self.hmac {
-            hmac.sign_into(covered, icv);
+        if let Some(mac) = &self.mac {
+            self.cover(mac.start(), covered, high).finish_into(icv);
         }
         Ok(())
     }
 
     /// Verifies, decrypts and takes ESP out again: afterwards the packet is the IP header, unmended, and the
-    /// payload, whose protocol is returned. A packet that fails is left in an unspecified state.
-    pub(crate) fn open(&self, packet: &mut Packet, header_len: usize) -> Result<u8, Drop> {
+    /// payload, whose protocol is returned. A packet that fails is left in an unspecified state. `sequence` is the whole
+    /// number, of which the packet has the lower half.
+    pub(crate) fn open(&self, packet: &mut Packet, header_len: usize, sequence: u64) -> Result<u8, Drop> {
         let iv_len = self.enc.iv_len();
         let added = esp::HEADER_LEN + iv_len;
         let total = packet.len();
@@ -180,9 +198,9 @@ impl Transform {
         if text_len < esp::TRAILER_LEN || text_len % self.enc.block_len() != 0 {
             return Err(Drop::EspLength);
         }
-        if let Some(hmac) = &self.hmac {
+        if let Some(mac) = &self.mac {
             let (covered, icv) = body.split_at(covered_len);
-            if !hmac.verify_truncated(covered, icv) {
+            if !self.cover(mac.start(), covered, halves(sequence).0).verify(icv) {
                 return Err(Drop::Forged);
             }
         }
@@ -194,8 +212,15 @@ impl Transform {
                 let (text, _) = rest.split_at_mut(text_len);
                 key.decrypt(iv, text).map_err(|_| Drop::EspLength)?;
             }
-            Cipher::Gcm(key, salt) => {
-                key.open(nonce(salt, iv), esp_header, rest).map_err(|_| Drop::Forged)?;
+            Cipher::Ctr(key, nonce) => {
+                let (text, _) = rest.split_at_mut(text_len);
+                key.apply(counter_block(nonce, iv), text).map_err(|_| Drop::EspLength)?;
+            }
+            Cipher::Aead(key, salt) => {
+                let (header, _) = esp::Header::parse(esp_header).map_err(|_| Drop::EspLength)?;
+                let aad = self.associated_data(header.spi, sequence);
+                let aad = aad.get(..self.associated_len()).unwrap_or(&aad);
+                key.open(nonce(salt, iv), aad, rest).map_err(|_| Drop::Forged)?;
             }
         }
         let text = rest.get(..text_len).unwrap_or(&[]);
@@ -205,15 +230,72 @@ impl Transform {
         packet.resize(total.min(header_len + payload_len));
         Ok(next_header)
     }
+
+    /// What makes the integrity check value, and how many bytes are sent of it.
+    pub(crate) fn mac(&self) -> Option<(&MacKey, usize)> {
+        self.mac.as_ref().map(|mac| (mac, self.icv_len))
+    }
+
+    /// Covers what is sent and the half of an extended sequence number that is not (RFC 4303 section 2.2.1).
+    pub(crate) fn cover<'a>(&self, mut mac: MacContext<'a>, covered: &[u8], high: u32) -> MacContext<'a> {
+        mac.update(covered);
+        if self.esn {
+            mac.update(&high.to_be_bytes());
+        }
+        mac
+    }
+
+    /// What AEADs authenticate beside the text: SPI and sequence number, the whole one (RFC 4106 section 5). The first
+    /// [`Self::associated_len`] bytes count.
+    fn associated_data(&self, spi: u32, sequence: u64) -> [u8; 12] {
+        let mut data = [0; 12];
+        let (high, low) = halves(sequence);
+        let words = if self.esn { [spi, high, low] } else { [spi, low, 0] };
+        data.as_chunks_mut().0.iter_mut().zip(words).for_each(|(place, word)| *place = word.to_be_bytes());
+        data
+    }
+
+    fn associated_len(&self) -> usize {
+        if self.esn { 12 } else { 8 }
+    }
+
+    fn counter_iv(&self, sequence: u64, random: &mut dyn RandomSource) -> [u8; 8] {
+        let mask = self.iv_mask.get_or_init(|| {
+            let mut bytes = [0; 8];
+            random.fill(&mut bytes);
+            u64::from_be_bytes(bytes)
+        });
+        (sequence ^ mask).to_be_bytes()
+    }
 }
 
-/// Salt and IV (RFC 4106 section 4).
+/// The upper and the lower half of a sequence number.
+pub(crate) fn halves(sequence: u64) -> (u32, u32) {
+    let half = |bits: u64| u32::try_from(bits & 0xffff_ffff).unwrap_or(0);
+    (half(sequence >> 32), half(sequence))
+}
+
+/// The key, and the four bytes behind it.
+fn salted(key: &[u8]) -> Result<(&[u8], [u8; 4]), Refusal> {
+    key.split_last_chunk().map(|(key, salt)| (key, *salt)).ok_or(Refusal::Invalid("no salt".into()))
+}
+
+/// Salt and IV (RFC 4106 section 4, RFC 7634 section 2).
 fn nonce(salt: &[u8; 4], iv: &[u8]) -> [u8; 12] {
     let mut nonce = [0; 12];
     let (front, back) = nonce.split_at_mut(4);
     front.copy_from_slice(salt);
     back.iter_mut().zip(iv).for_each(|(to, from)| *to = *from);
     nonce
+}
+
+/// Nonce, IV and the number of the first block, 1 (RFC 3686 section 4).
+fn counter_block(salt: &[u8; 4], iv: &[u8]) -> [u8; 16] {
+    let mut block = [0; 16];
+    let (front, back) = block.split_at_mut(12);
+    front.copy_from_slice(&nonce(salt, iv));
+    back.copy_from_slice(&1u32.to_be_bytes());
+    block
 }
 
 #[cfg(test)]
@@ -240,6 +322,7 @@ mod tests {
             auth: AuthAlgorithm::HmacSha1,
             auth_key: Secret::new(vec![2; 20]),
             replay_window: 64,
+            esn: true,
             nat_t: None,
             soft: Lifetime::default(),
             hard: Lifetime::default(),

@@ -1,4 +1,4 @@
-//! An IPsec kernel as a library, sans-IO: SPD, SAD, ESP and IPComp transforms, replay window, lifetimes.
+//! An IPsec kernel as a library, sans-IO: SPD, SAD, ESP, AH and IPComp transforms, replay window, lifetimes.
 //!
 //! [`Sadb`] is the control side, with a single owner: it answers PF_KEY's requests, keeps time and packets that
 //! wait. Whenever something changed it makes a new [`Snapshot`], which the threads that carry packets read without
@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ah;
 mod counters;
 mod esp;
 mod ipcomp;
@@ -17,6 +18,8 @@ mod sadb;
 mod shared_map;
 mod snapshot;
 pub mod tunnel;
+#[cfg(test)]
+mod vectors;
 
 pub use counters::{Counters, Drop};
 pub use packet::{HEADROOM, Packet};

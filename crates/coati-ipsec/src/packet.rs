@@ -1,7 +1,7 @@
 //! A packet with room before it, so that headers are put in front without moving the payload.
 
-/// Bytes kept free before a packet: outer IPv6, UDP, ESP, IV and GRE with all options.
-pub const HEADROOM: usize = 128;
+/// Bytes kept free before a packet: outer IPv6, UDP, ESP, IV and GRE with all options, and the same again for bundles.
+pub const HEADROOM: usize = 256;
 
 /// One IP packet in a buffer of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use coati_sadb::SaProto;
 use coati_wire::ipv4::protocol;
 use coati_wire::too_big::Message;
 use coati_wire::{esp, ip, ipv4, udp};
+
+use crate::snapshot::LiveSa;
 
 /// How long a router's word counts, RFC 1191 section 6.3.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -38,6 +42,7 @@ pub(crate) struct Paths {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quoted {
     pub(crate) ends: Ends,
+    pub(crate) proto: SaProto,
     pub(crate) spi: u32,
     pub(crate) sequence: u32,
     /// Its length in bytes.
@@ -45,7 +50,7 @@ pub(crate) struct Quoted {
 }
 
 impl Quoted {
-    /// Reads what begins with an IP header and the beginning of ESP, bare or in UDP.
+    /// Reads what begins with an IP header and the beginning of AH, or of ESP, bare or in UDP.
     pub(crate) fn parse(original: &[u8]) -> Option<Self> {
         // It is cut, so the length that its header names is not there.
         let (ends, protocol, header_len, length) = match original.first()? >> 4 {
@@ -69,6 +74,12 @@ impl Quoted {
         let body = original.get(header_len..)?;
         let body = match protocol {
             protocol::ESP => body,
+            protocol::AH => {
+                // Its length may lie beyond what is quoted: only what names it is looked at.
+                let number = |at: usize| Some(u32::from_be_bytes(*body.get(at..)?.first_chunk()?));
+                let (spi, sequence) = (number(4)?, number(8)?);
+                return Some(Self { ends, proto: SaProto::Ah, spi, sequence, length });
+            }
             protocol::UDP => {
                 let payload = body.get(udp::HEADER_LEN..)?;
                 payload.strip_prefix(&crate::NON_IKE_MARKER).unwrap_or(payload)
@@ -76,7 +87,7 @@ impl Quoted {
             _ => return None,
         };
         let (header, _) = esp::Header::parse(body).ok()?;
-        Some(Self { ends, spi: header.spi, sequence: header.sequence, length })
+        Some(Self { ends, proto: SaProto::Esp, spi: header.spi, sequence: header.sequence, length })
     }
 
     /// Whether an SA that has sent so many packets has sent this one not long ago.
@@ -121,6 +132,11 @@ impl Paths {
         learned.into_iter().chain(self.links.get(&ends.0).copied()).min()
     }
 
+    /// Tells an SA how much its path carries.
+    pub(crate) fn tell(&self, sa: &LiveSa) {
+        sa.path.store(self.mtu((sa.source, sa.destination)).unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// Forgets what is old; whether there was any.
     pub(crate) fn forget(&mut self, now: Instant) -> bool {
         let before = self.learned.len();
@@ -137,7 +153,7 @@ mod tests {
 
     fn quoted(length: u32) -> Quoted {
         let ends = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
-        Quoted { ends, spi: 0x1234, sequence: 70_000, length }
+        Quoted { ends, proto: SaProto::Esp, spi: 0x1234, sequence: 70_000, length }
     }
 
     #[test]

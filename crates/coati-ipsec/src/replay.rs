@@ -27,12 +27,22 @@ impl ReplayWindow {
         self.highest
     }
 
+    /// The whole number of which a packet carries the lower half: the one that lies nearest to the window (RFC 4303 appendix
+    /// A2.2). Without a window, the one that lies nearest to the highest.
+    pub fn extend(&self, low: u32) -> Result<u64, ReplayError> {
+        let size = if self.size == 0 { 1 << 31 } else { self.size };
+        // The first number of the window; it may lie before 0, where no number can have been.
+        let bottom = i128::from(self.highest) - i128::from(size) + 1;
+        let ahead = (i128::from(low) - bottom).rem_euclid(1 << 32);
+        u64::try_from(bottom + ahead).map_err(|_| ReplayError::TooOld)
+    }
+
     /// Whether `sequence` would be accepted: to be asked before the costly integrity check. 0 never is.
     pub fn check(&self, sequence: u64) -> Result<(), ReplayError> {
         if self.words.is_empty() {
             return Ok(());
         }
-        if sequence == 0 || sequence + self.size <= self.highest {
+        if sequence == 0 || sequence.saturating_add(self.size) <= self.highest {
             return Err(ReplayError::TooOld);
         }
         if sequence <= self.highest && self.word(sequence) & bit(sequence) != 0 {
@@ -117,6 +127,63 @@ mod tests {
                 prop_assert_eq!(window.highest(), highest);
             }
         }
+    }
+
+    proptest! {
+        /// Numbers of 64 bits of which only half is told, across the places where the upper half changes: as if all of it
+        /// were told, as long as it is less than half of 2^32 ahead.
+        #[test]
+        fn extended_numbers_as_the_model(size in prop::sample::select(vec![32u32, 64, 1024, 4096]),
+                                         epoch in 0u64..3, before in 0u64..6000,
+                                         steps in prop::collection::vec((0u64..9000, any::<bool>()), 1..200)) {
+            let mut window = ReplayWindow::new(size);
+            let size = u64::from(size.next_multiple_of(64));
+            let start = (epoch << 32).saturating_sub(before).max(1);
+            // What a receiver has to have seen to be there: it cannot leap over 2^32.
+            let (mut seen, mut highest) = (HashSet::new(), 0);
+            while highest < start {
+                highest = start.min(highest + (1 << 31));
+                let low = (highest & 0xffff_ffff) as u32;
+                let whole = window.extend(low).unwrap();
+                prop_assert_eq!(whole, highest);
+                window.accept(whole).unwrap();
+                seen.insert(whole);
+            }
+            for (distance, forward) in steps {
+                let sequence = if forward { highest + distance } else { highest.saturating_sub(distance % size) };
+                let found = window.extend((sequence & 0xffff_ffff) as u32).and_then(|whole| window.accept(whole).map(|()| whole));
+                let wanted = if sequence == 0 {
+                    Err(ReplayError::TooOld)
+                } else if seen.contains(&sequence) {
+                    Err(ReplayError::Seen)
+                } else {
+                    Ok(sequence)
+                };
+                prop_assert_eq!(found, wanted, "sequence {} highest {}", sequence, highest);
+                if wanted.is_ok() {
+                    seen.insert(sequence);
+                    highest = highest.max(sequence);
+                }
+            }
+        }
+    }
+
+    /// What is older than the window is taken for what is far ahead, which no integrity check value fits.
+    #[test]
+    fn before_the_window_is_far_ahead() {
+        let mut window = ReplayWindow::new(64);
+        window.accept(1 << 31).unwrap();
+        window.accept((1 << 32) + 10).unwrap();
+        assert_eq!(window.extend(10), Ok((1 << 32) + 10));
+        assert_eq!(
+            window.extend(u32::MAX),
+            Ok(u64::from(u32::MAX)),
+            "within the window, of the epoch before"
+        );
+        assert_eq!(window.extend(u32::MAX - 60), Ok((2 << 32) - 61), "before it");
+        let young = ReplayWindow::new(64);
+        assert_eq!(young.extend(u32::MAX), Err(ReplayError::TooOld), "before the first of all");
+        assert_eq!(young.extend(1), Ok(1));
     }
 
     #[test]

@@ -14,19 +14,18 @@ use std::time::{Duration, Instant};
 use coati_crypto::RandomSource;
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Bundle, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode,
-    Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
+    Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret,
     Selector, Spi, Usage,
 };
 use coati_wire::too_big::Message;
 
 use crate::counters::{Counters, Drop};
 use crate::esp::LazyTransform;
-use crate::mtu::{OUTER_IPV4, OUTER_IPV6, inner_mtu};
 use crate::packet::Packet;
-use crate::path::{Ends, Paths, Quoted};
+use crate::path::{Paths, Quoted};
 use crate::replay::ReplayWindow;
 use crate::shared_map::SharedMap;
-use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Rank, Snapshot, is_supported};
+use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Rank, Snapshot};
 
 /// SAs in the table at the most.
 const MAX_SAS: usize = 65_536;
@@ -213,7 +212,7 @@ impl Sadb {
             Spi(0) => SaId { spi: self.free_spi(id.destination, id.proto), ..id },
             _ if self.number_of(&id).is_some() => return Err(Refusal::Exists),
             _ => {
-                check_spi(&id)?;
+                id.check()?;
                 id
             }
         };
@@ -226,6 +225,7 @@ impl Sadb {
             auth: AuthAlgorithm::None,
             auth_key: Secret::default(),
             replay_window: 0,
+            esn: false,
             nat_t: None,
             soft: Lifetime::default(),
             hard: Lifetime::default(),
@@ -270,7 +270,7 @@ impl Sadb {
         if found.sa.state == SaState::Larval {
             **found = Entry::new(now, wall, sa)?;
             if let Some(live) = &found.live {
-                live.longest.store(longest(&found.sa, &self.paths), Ordering::Relaxed);
+                self.paths.tell(live);
                 Arc::make_mut(&mut self.snapshot).put_sa(number, live);
             }
         } else {
@@ -279,7 +279,8 @@ impl Sadb {
             found.sa.nat_t = sa.nat_t;
             if let Some(live) = &found.live {
                 live.udp_ports.store(udp_ports(&sa), Ordering::Relaxed);
-                live.longest.store(longest(&found.sa, &self.paths), Ordering::Relaxed);
+                live.hard_packets.store(sa.hard.packets, Ordering::Relaxed);
+                live.hard_bytes.store(sa.hard.bytes, Ordering::Relaxed);
             }
             found.soft_done = false;
         }
@@ -298,7 +299,7 @@ impl Sadb {
         self.last_number += 1;
         self.numbers.insert(what_tells(&entry.sa.id), self.last_number);
         if let Some(live) = &entry.live {
-            live.longest.store(longest(&entry.sa, &self.paths), Ordering::Relaxed);
+            self.paths.tell(live);
             Arc::make_mut(&mut self.snapshot).put_sa(self.last_number, live);
         }
         self.sas.insert(self.last_number, Box::new(entry));
@@ -473,7 +474,7 @@ impl Sadb {
     pub fn too_big(&mut self, now: Instant, message: &Message<'_>) -> Option<(IpAddr, IpAddr, u32)> {
         let quoted = Quoted::parse(message.original)?;
         let sent = self.snapshot.outbound.get(&quoted.ends).into_iter().flatten().any(|(_, sa)| {
-            sa.proto == SaProto::Esp
+            sa.proto == quoted.proto
                 && sa.spi.0 == quoted.spi
                 && quoted.is_recent(sa.sequence.load(Ordering::Relaxed))
         });
@@ -491,7 +492,7 @@ impl Sadb {
     fn measure_paths(&self) {
         for entry in self.sas.values() {
             if let Some(live) = &entry.live {
-                live.longest.store(longest(&entry.sa, &self.paths), Ordering::Relaxed);
+                self.paths.tell(live);
             }
         }
     }
@@ -564,21 +565,7 @@ impl Sadb {
 
 impl Entry {
     fn new(now: Instant, wall: u64, mut sa: Sa) -> Result<Self, Refusal> {
-        let has_keys = !sa.enc_key.is_empty() || !sa.auth_key.is_empty();
-        check_spi(&sa.id)?;
-        if sa.id.proto == SaProto::Ipcomp && has_keys {
-            return Err(Refusal::Invalid("ipcomp has no keys: give -C deflate alone".into()));
-        }
-        if !is_supported(sa.id.proto, sa.mode) {
-            return Err(Refusal::Unsupported(format!(
-                "the embedded data plane does ESP, and IPComp in transport mode, not {} in {} mode",
-                sa.id.proto.setkey_name(),
-                sa.mode.setkey_name()
-            )));
-        }
-        if sa.id.source.is_ipv4() != sa.id.destination.is_ipv4() {
-            return Err(Refusal::Invalid("source and destination are of different families".into()));
-        }
+        sa.check()?;
         let transform = match sa.id.proto {
             SaProto::Ipcomp => None,
             _ => Some(LazyTransform::new(&sa)?),
@@ -592,12 +579,15 @@ impl Entry {
             destination: sa.id.destination,
             reqid: sa.reqid,
             mode: sa.mode,
+            hard_packets: AtomicU64::new(sa.hard.packets),
+            hard_bytes: AtomicU64::new(sa.hard.bytes),
             udp_ports: AtomicU32::new(udp_ports(&sa)),
             non_ike_marker: sa.nat_t.is_some_and(|nat_t| nat_t.non_ike_marker),
-            longest: AtomicU32::new(0),
+            path: AtomicU32::new(0),
             transform,
             sequence: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
+            esn: sa.esn,
             usage: LiveUsage::default(),
             dead: AtomicBool::new(false),
         };
@@ -640,24 +630,13 @@ impl Entry {
 
 impl LiveSa {
     fn is_exhausted(&self) -> bool {
-        self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX)
+        self.sequence.load(Ordering::Relaxed) >= self.last_sequence()
     }
 
     /// Nine tenths of the sequence numbers are used: time for a successor.
     fn is_nearly_exhausted(&self) -> bool {
-        self.sequence.load(Ordering::Relaxed) >= u64::from(u32::MAX) / 10 * 9
+        self.sequence.load(Ordering::Relaxed) >= self.last_sequence() / 10 * 9
     }
-}
-
-/// The longest payload of an SA that fits through its path, in bytes; 0 when that is not known.
-fn longest(sa: &Sa, paths: &Paths) -> u32 {
-    let ends: Ends = (sa.id.source, sa.id.destination);
-    let Some(mtu) = paths.mtu(ends).filter(|_| sa.id.proto == SaProto::Esp) else { return 0 };
-    let header = if ends.0.is_ipv4() { OUTER_IPV4 } else { OUTER_IPV6 };
-    let marker = sa.nat_t.filter(|nat_t| nat_t.non_ike_marker).map_or(0, |_| crate::NON_IKE_MARKER.len());
-    let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(marker);
-    let longest = inner_mtu(room, header, 0, sa.enc, sa.auth, sa.nat_t.is_some());
-    u32::try_from(longest).unwrap_or(u32::MAX)
 }
 
 /// As the packet threads want them.
@@ -685,26 +664,10 @@ fn objection(now: Instant, wall: u64, request: &Request) -> Option<Refusal> {
         Request::SpdAdd(policy) | Request::SpdUpdate(policy) => check_policy(policy).err(),
         Request::GetSpi { source, destination, proto, spi, .. } if *spi != Spi(0) => {
             let id = SaId { source: *source, destination: *destination, proto: *proto, spi: *spi };
-            check_spi(&id).err()
+            id.check().err()
         }
         _ => None,
     }
-}
-
-/// Indices that nobody may give an SA.
-fn check_spi(id: &SaId) -> Result<(), Refusal> {
-    if id.proto == SaProto::Ipcomp {
-        let negotiated = Spi::FIRST..=u32::from(u16::MAX);
-        if id.spi != Spi::DEFLATE && !negotiated.contains(&id.spi.0) {
-            return Err(Refusal::Invalid(format!(
-                "{} is no index of ipcomp: it has 16 bits, and 256 is the first to use",
-                id.spi.0
-            )));
-        }
-    } else if id.spi.is_reserved() {
-        return Err(Refusal::Invalid(format!("SPI {} is reserved: 256 is the first to use", id.spi.0)));
-    }
-    Ok(())
 }
 
 /// What this data plane cannot honour is refused with a sentence, not accepted and ignored.
@@ -715,33 +678,21 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
         ));
     }
     let Action::Ipsec(rules) = &policy.action else { return Ok(()) };
-    let Some(bundle) = Bundle::of(rules) else {
-        return Err(Refusal::Unsupported(
-            "the embedded data plane does esp alone, or ipcomp and then esp; no other protocols or bundles"
-                .into(),
-        ));
-    };
-    if bundle.esp.mode != Mode::Tunnel {
-        return match rules.iter().all(|rule| is_supported(rule.proto, rule.mode)) {
-            true => Ok(()),
-            false => Err(Refusal::Unsupported("the embedded data plane does ipcomp/transport only".into())),
+    if rules.len() > Rule::MAX {
+        return Err(Refusal::Unsupported(format!("a policy has {} protocols at the most", Rule::MAX)));
+    }
+    for rule in rules.iter().filter(|rule| rule.mode == Mode::Tunnel) {
+        let name = rule.proto.setkey_name();
+        let Some((near, far)) = rule.endpoints.filter(|(near, far)| near.is_ipv4() == far.is_ipv4()) else {
+            return Err(Refusal::Invalid(format!(
+                "{name}/tunnel needs two addresses of one family: {name}/tunnel/A-B/require"
+            )));
         };
-    }
-    if bundle.ipcomp.is_some() {
-        return Err(Refusal::Unsupported(
-            "the embedded data plane does no compression before esp/tunnel".into(),
-        ));
-    }
-    if bundle.esp.endpoints.is_none_or(|(source, destination)| source.is_ipv4() != destination.is_ipv4()) {
-        return Err(Refusal::Invalid(
-            "esp/tunnel needs two addresses of one family: esp/tunnel/A-B/require".into(),
-        ));
-    }
-    if bundle.esp.endpoints.is_some_and(|(near, far)| near.is_unspecified() || far.is_unspecified()) {
-        return Err(Refusal::Unsupported(
-            "the embedded data plane looks for no end of a tunnel: name both addresses, esp/tunnel/A-B/require"
-                .into(),
-        ));
+        if near.is_unspecified() || far.is_unspecified() {
+            return Err(Refusal::Unsupported(format!(
+                "the embedded data plane looks for no end of a tunnel: name both addresses, {name}/tunnel/A-B/require"
+            )));
+        }
     }
     Ok(())
 }

@@ -9,19 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use coati_crypto::RandomSource;
 use coati_sadb::{
-    Action, Bundle, Direction, Level, Mode, Policy, PolicyId, Port, Priority, ReqId, Rule, SaProto, Selector,
-    Spi,
+    Action, Direction, Level, Mode, Policy, PolicyId, Port, Priority, ReqId, Rule, SaProto, Selector, Spi,
 };
 use coati_wire::ipv4::protocol;
-use coati_wire::{WireError, checksum, esp, gre, ip, udp};
+use coati_wire::{checksum, esp, gre, ip, udp};
 
 use crate::counters::{Counters, Drop};
 use crate::esp::LazyTransform;
-use crate::ipcomp;
+use crate::mtu::inner_mtu;
 use crate::packet::Packet;
 use crate::replay::{ReplayError, ReplayWindow};
 use crate::shared_map::SharedMap;
-use crate::tunnel;
+use crate::{ah, ipcomp, tunnel};
 
 /// What became of a packet that is about to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub enum Outbound {
 /// What became of a packet that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inbound {
-    /// It has the addresses that it came with: it was in clear, or in ESP of transport mode.
+    /// It has the addresses that it came with: it was in clear, or in transport mode.
     Same,
     /// It was whole inside of another one: tunnel mode.
     Unwrapped,
@@ -60,13 +59,18 @@ pub(crate) struct LiveSa {
     pub(crate) udp_ports: AtomicU32,
     /// Whether zero bytes come between the UDP header and ESP.
     pub(crate) non_ike_marker: bool,
-    /// The longest payload, in bytes, that fits through the path when it is sealed; 0: nothing is known about the path.
-    pub(crate) longest: AtomicU32,
-    /// ESP's; IPComp has none.
+    /// MTU of the path between its ends, in bytes; 0: nothing is known about it.
+    pub(crate) path: AtomicU32,
+    /// Packets and bytes after which it is not used any more; 0 for no limit.
+    pub(crate) hard_packets: AtomicU64,
+    pub(crate) hard_bytes: AtomicU64,
+    /// Of ESP and AH; IPComp has none.
     pub(crate) transform: Option<LazyTransform>,
     /// Last sequence number sent.
     pub(crate) sequence: AtomicU64,
     pub(crate) replay: Mutex<ReplayWindow>,
+    /// Whether sequence numbers have 64 bits.
+    pub(crate) esn: bool,
     pub(crate) usage: LiveUsage,
     /// Set when it must not be used any more, for threads that still hold an older snapshot.
     pub(crate) dead: AtomicBool,
@@ -82,23 +86,41 @@ pub(crate) struct LiveUsage {
 }
 
 impl LiveUsage {
-    fn add(&self, bytes: usize, wall: u64) {
-        self.packets.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Returns the packets and bytes before this one.
+    fn add(&self, bytes: usize, wall: u64) -> (u64, u64) {
+        let before = (
+            self.packets.fetch_add(1, Ordering::Relaxed),
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed),
+        );
         if self.first.load(Ordering::Relaxed) == 0 {
             self.first.store(wall, Ordering::Relaxed);
         }
         self.last.store(wall, Ordering::Relaxed);
+        before
+    }
+
+    fn take_back(&self, bytes: usize) {
+        self.packets.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 }
 
 impl LiveSa {
-    /// The largest packet, with an IP header of `header_len` bytes, that fits through the path when it is sealed in this
-    /// mode; `None` when nothing is known about the path.
-    fn largest(&self, mode: Mode, header_len: usize) -> Option<usize> {
-        let longest =
-            usize::try_from(self.longest.load(Ordering::Relaxed)).ok().filter(|longest| *longest > 0)?;
-        Some(if mode == Mode::Tunnel { longest } else { longest + header_len })
+    /// The largest packet, with an IP header of `header_len` bytes, that becomes no larger than `mtu` when this SA has dealt
+    /// with it as a tunnel or not. What compression makes of it is not counted on: packets of one size fit, or they do not.
+    fn largest(&self, mtu: usize, header_len: usize, is_tunnel: bool) -> usize {
+        let (header, kept) =
+            if is_tunnel { (ip::header_len(self.source), 0) } else { (header_len, header_len) };
+        let Some((enc, auth)) = self.transform.as_ref().map(LazyTransform::algorithms) else {
+            return mtu.saturating_sub(header) + kept;
+        };
+        if self.proto == SaProto::Ah {
+            let length = coati_wire::ah::length(auth.icv_len(), self.source.is_ipv6());
+            return mtu.saturating_sub(header + length) + kept;
+        }
+        let marker = if self.non_ike_marker { NON_IKE_MARKER.len() } else { 0 };
+        let is_in_udp = self.udp_ports.load(Ordering::Relaxed) != 0;
+        inner_mtu(mtu.saturating_sub(marker), header, 0, enc, auth, is_in_udp) + kept
     }
 
     pub(crate) fn highest_received(&self) -> u64 {
@@ -187,46 +209,55 @@ impl Snapshot {
             Action::Discard => return Err(Drop::PolicyDiscard),
             Action::Ipsec(rules) => rules,
         };
-        let Some(bundle) = Bundle::of(rules) else { return Err(Drop::PolicyMismatch) };
-        if facts.is_fragment && bundle.esp.mode != Mode::Tunnel {
-            return Err(Drop::Fragment);
-        }
-        let sa = match self.sa_for(bundle.esp, &facts) {
-            Some(sa) => sa,
-            None if bundle.esp.level == Level::Use => return Ok(Outbound::Clear),
-            None => return Ok(Outbound::Wait(policy.policy.id)),
-        };
-        // What compression makes of it is not counted on: packets of one size fit, or they do not.
-        if let Some(largest) = sa.largest(bundle.esp.mode, facts.header_len)
+        let Some(sas) = self.bundle(rules, &facts) else { return Ok(Outbound::Wait(policy.policy.id)) };
+        if let Some(largest) = largest_through(rules, &sas, facts.header_len)
             && packet.len() > largest
         {
             return Ok(Outbound::TooBig(largest));
         }
-        if let Some(rule) = bundle.ipcomp {
-            match self.sa_for(rule, &facts) {
-                Some(sa) => {
-                    if sa.compress(packet, &mut facts, wall) {
-                        self.counters.compressed();
-                    }
+        let mut is_changed = false;
+        for (rule, sa) in rules.iter().zip(sas) {
+            let Some(sa) = sa else { continue };
+            if let Some((source, destination)) = rule.tunnel_ends() {
+                tunnel::wrap(packet, source, destination, random)?;
+                facts = Facts::of(packet.bytes())?;
+            } else if facts.is_fragment {
+                return Err(Drop::Fragment);
+            }
+            if sa.proto == SaProto::Ipcomp {
+                if sa.compress(packet, &mut facts, wall)? {
+                    self.counters.compressed();
                 }
-                None if rule.level == Level::Use => {}
-                None => return Ok(Outbound::Wait(policy.policy.id)),
+            } else {
+                sa.seal(packet, &mut facts, wall, random)?;
+                self.counters.sealed();
+            }
+            is_changed = true;
+        }
+        Ok(if is_changed { Outbound::Sealed } else { Outbound::Clear })
+    }
+
+    /// The SA for each of the rules; none for one that is to `use` one when there is one. `None` altogether when a packet
+    /// has to wait.
+    fn bundle(&self, rules: &[Rule], facts: &Facts) -> Option<[Option<&LiveSa>; Rule::MAX]> {
+        let mut found = [None; Rule::MAX];
+        let mut ends = (facts.source, facts.destination);
+        for (place, rule) in found.iter_mut().zip(rules) {
+            let outside = rule.tunnel_ends().unwrap_or(ends);
+            *place = self.sa_for(rule, outside);
+            if place.is_some() {
+                ends = outside;
+            } else if rule.level != Level::Use {
+                return None;
             }
         }
-        if bundle.esp.mode == Mode::Tunnel {
-            let (source, destination) = tunnel_ends(bundle.esp).ok_or(Drop::PolicyMismatch)?;
-            tunnel::wrap(packet, source, destination, random)?;
-            facts = Facts::of(packet.bytes())?;
-        }
-        sa.seal(packet, &facts, wall, random).inspect(|()| self.counters.sealed())?;
-        Ok(Outbound::Sealed)
+        Some(found)
     }
 
     /// The newest SA that does what a rule wants.
-    fn sa_for(&self, rule: &Rule, facts: &Facts) -> Option<&Arc<LiveSa>> {
-        let (source, destination) = tunnel_ends(rule).unwrap_or((facts.source, facts.destination));
-        let list = self.outbound.get(&(source, destination));
-        list.into_iter().flatten().rev().map(|(_, sa)| sa).find(|sa| {
+    fn sa_for(&self, rule: &Rule, ends: (IpAddr, IpAddr)) -> Option<&LiveSa> {
+        let list = self.outbound.get(&ends);
+        list.into_iter().flatten().rev().map(|(_, sa)| sa.as_ref()).find(|sa| {
             sa.proto == rule.proto
                 && mode_fits(rule.mode, sa.mode)
                 && level_fits(rule.level, sa.reqid)
@@ -241,45 +272,88 @@ impl Snapshot {
     }
 
     fn inbound_one(&self, packet: &mut Packet, wall: u64) -> Result<Inbound, Drop> {
-        let facts = Facts::of(packet.bytes())?;
+        let mut facts = Facts::of(packet.bytes())?;
         if facts.is_fragment {
             return Err(Drop::Fragment);
         }
-        if facts.protocol != protocol::ESP {
-            self.inbound_policy(&facts, None, None, packet.len(), wall)?;
-            return Ok(Inbound::Same);
+        let mut path = Path::default();
+        // The first is of the whole way, the others of the outermost IP header that is still there.
+        let (mut is_unwrapped, mut is_bare, mut is_inflated, mut came_by_nat) = (false, true, false, false);
+        while !facts.is_fragment {
+            let sa = match self.named(packet, &facts, is_inflated) {
+                Ok(Some(sa)) => sa,
+                Ok(None) => break,
+                // Out of a tunnel, it may be for somebody behind this host.
+                Err(_) if is_unwrapped && is_bare => break,
+                Err(reason) => return Err(reason),
+            };
+            let next_header = match sa.proto {
+                // What has become no smaller was not compressed.
+                SaProto::Ipcomp if tunnel::is_whole(facts.protocol) => facts.protocol,
+                SaProto::Ipcomp => {
+                    is_inflated = true;
+                    sa.inflate(packet, &facts, wall).inspect(|_| self.counters.inflated())?
+                }
+                SaProto::Esp | SaProto::Ah => sa.open(packet, &facts, wall)?,
+            };
+            mend(packet, &facts, next_header);
+            came_by_nat |= sa.udp_ports.load(Ordering::Relaxed) != 0 && sa.mode != Mode::Tunnel;
+            let is_tunnel = match sa.mode {
+                Mode::Tunnel if !tunnel::is_whole(next_header) => return Err(Drop::PolicyMismatch),
+                Mode::Tunnel => true,
+                Mode::Any => tunnel::is_whole(next_header) && self.wraps(&facts),
+                Mode::Transport => false,
+            };
+            path.push(sa, is_tunnel)?;
+            is_bare = is_tunnel;
+            if is_tunnel {
+                tunnel::unwrap(packet, facts.header_len, next_header)?;
+                (is_unwrapped, is_inflated, came_by_nat) = (true, false, false);
+            }
+            facts = Facts::of(packet.bytes())?;
         }
-        let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
-        let (header, _) = esp::Header::parse(body).map_err(|_: WireError| Drop::EspLength)?;
-        let name = (SaProto::Esp, Spi(header.spi), facts.destination);
-        let sa = self.inbound.get(&name).ok_or(Drop::UnknownSpi)?;
-        let next_header = sa.open(packet, &facts, header.sequence, wall)?;
-        mend(packet, &facts, next_header);
-        let (next_header, compression) = match next_header {
-            protocol::IPCOMP => self.inflate(packet, &facts, wall).map(|(next, sa)| (next, Some(sa)))?,
-            clear => (clear, None),
-        };
-        if sa.udp_ports.load(Ordering::Relaxed) != 0 && sa.mode != Mode::Tunnel {
+        if came_by_nat {
             // The sender has counted its own addresses in, which a NAT has changed outside since.
-            repair_checksum(packet, &facts, next_header);
+            repair_checksum(packet, &facts);
         }
-        let is_tunnel = match sa.mode {
-            Mode::Tunnel if !tunnel::is_whole(next_header) => return Err(Drop::PolicyMismatch),
-            Mode::Tunnel => true,
-            Mode::Any => tunnel::is_whole(next_header) && self.wraps(&facts),
-            Mode::Transport => false,
-        };
-        if is_tunnel {
-            tunnel::unwrap(packet, facts.header_len, next_header)?;
+        if path.len > 0 {
+            self.counters.opened();
         }
-        self.counters.opened();
-        let inner = Facts::of(packet.bytes())?;
-        if is_tunnel && self.policy(Direction::In, &inner).is_none() {
-            // Whatever a peer has put inside: only what some policy is about may come out.
+        let is_compressed_only = path.len > 0 && !path.is_protected();
+        if (is_unwrapped || is_compressed_only) && self.policy(Direction::In, &facts).is_none() {
+            // Whatever a peer has put inside, or anybody has compressed: only what some policy is about may come out.
             return Err(Drop::NoPolicy);
         }
-        self.inbound_policy(&inner, Some(sa), compression, packet.len(), wall)?;
-        Ok(if is_tunnel { Inbound::Unwrapped } else { Inbound::Same })
+        self.inbound_policy(&facts, &path, packet.len(), wall)?;
+        Ok(if is_unwrapped { Inbound::Unwrapped } else { Inbound::Same })
+    }
+
+    /// The SA that the header behind the IP header names; none when that is a protocol of the upper layer. Nothing is
+    /// compressed twice: what claims to be is left as it is.
+    fn named(&self, packet: &Packet, facts: &Facts, is_inflated: bool) -> Result<Option<&LiveSa>, Drop> {
+        let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
+        let (proto, spi, unknown) = match facts.protocol {
+            protocol::ESP => {
+                let (header, _) = esp::Header::parse(body).map_err(|_| Drop::EspLength)?;
+                (SaProto::Esp, header.spi, Drop::UnknownSpi)
+            }
+            protocol::AH => {
+                let (header, _) = coati_wire::ah::Header::parse(body).map_err(|_| Drop::AhLength)?;
+                (SaProto::Ah, header.spi, Drop::UnknownAhSpi)
+            }
+            protocol::IPCOMP if !is_inflated => {
+                let (header, _) = coati_wire::ipcomp::Header::parse(body).map_err(|_| Drop::Inflate)?;
+                (SaProto::Ipcomp, header.cpi.into(), Drop::UnknownCpi)
+            }
+            whole if tunnel::is_whole(whole) => {
+                let mut list = self.outbound.get(&(facts.source, facts.destination)).into_iter().flatten();
+                let compresses = |sa: &LiveSa| sa.proto == SaProto::Ipcomp && sa.mode == Mode::Tunnel;
+                return Ok(list.find(|(_, sa)| compresses(sa)).map(|(_, sa)| sa.as_ref()));
+            }
+            _ => return Ok(None),
+        };
+        let sa = self.inbound.get(&(proto, Spi(spi), facts.destination)).ok_or(unknown)?;
+        Ok(Some(sa.as_ref()))
     }
 
     /// Whether some policy has a tunnel between these ends, so that an SA of any mode may be one's.
@@ -287,52 +361,19 @@ impl Snapshot {
         self.tunnels.get(&(outer.source, outer.destination)).is_some()
     }
 
-    /// What was compressed becomes what it was. Returns its protocol and the SA that says so.
-    fn inflate(&self, packet: &mut Packet, facts: &Facts, wall: u64) -> Result<(u8, &LiveSa), Drop> {
-        let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
-        let (header, _) = coati_wire::ipcomp::Header::parse(body).map_err(|_| Drop::Inflate)?;
-        let name = (SaProto::Ipcomp, Spi(header.cpi.into()), facts.destination);
-        let sa = self.inbound.get(&name).ok_or(Drop::UnknownCpi)?;
-        let next_header = ipcomp::inflate(packet, facts.header_len)?;
-        mend(packet, facts, next_header);
-        sa.usage.add(packet.len() - facts.header_len, wall);
-        self.counters.inflated();
-        Ok((next_header, sa))
-    }
-
     /// RFC 4301 section 5.2, step 4: was it allowed to come this way?
-    fn inbound_policy(
-        &self,
-        facts: &Facts,
-        sa: Option<&LiveSa>,
-        compression: Option<&LiveSa>,
-        length: usize,
-        wall: u64,
-    ) -> Result<(), Drop> {
+    fn inbound_policy(&self, facts: &Facts, path: &Path<'_>, length: usize, wall: u64) -> Result<(), Drop> {
         let Some(policy) = self.policy(Direction::In, facts) else { return Ok(()) };
         policy.usage.add(length, wall);
         let rules = match &policy.policy.action {
-            Action::None => return Ok(()),
+            Action::None => &[][..],
             Action::Discard => return Err(Drop::PolicyDiscard),
             Action::Ipsec(rules) => rules,
         };
-        let Some(bundle) = Bundle::of(rules) else { return Err(Drop::PolicyMismatch) };
-        // What has become no smaller is not compressed, whatever the policy says (RFC 3173 section 2.2).
-        let compressed_so =
-            compression.is_none_or(|sa| bundle.ipcomp.is_some_and(|rule| level_fits(rule.level, sa.reqid)));
-        let rule = bundle.esp;
-        match sa {
-            None if rule.level == Level::Use => Ok(()),
-            None => Err(Drop::ClearInbound),
-            Some(sa)
-                if level_fits(rule.level, sa.reqid)
-                    && mode_fits(rule.mode, sa.mode)
-                    && tunnel_ends(rule).is_none_or(|ends| ends == (sa.source, sa.destination))
-                    && compressed_so =>
-            {
-                Ok(())
-            }
-            Some(_) => Err(Drop::PolicyMismatch),
+        match path.fits(rules) {
+            true => Ok(()),
+            false if path.len == 0 => Err(Drop::ClearInbound),
+            false => Err(Drop::PolicyMismatch),
         }
     }
 
@@ -414,8 +455,7 @@ impl Snapshot {
 
     fn largest_of(&self, facts: &Facts) -> Option<usize> {
         let Action::Ipsec(rules) = &self.policy(Direction::Out, facts)?.policy.action else { return None };
-        let rule = Bundle::of(rules)?.esp;
-        self.sa_for(rule, facts)?.largest(rule.mode, ip::header_len(facts.source))
+        largest_through(rules, &self.bundle(rules, facts)?, ip::header_len(facts.source))
     }
 
     /// Whether packets that match `selector` could leave now: sealed, or in clear where a policy says so.
@@ -433,17 +473,75 @@ impl Snapshot {
         match &policy.policy.action {
             Action::None => true,
             Action::Discard => false,
-            Action::Ipsec(rules) => Bundle::of(rules).is_some_and(|bundle| {
-                let there = |rule: &Rule| rule.level == Level::Use || self.sa_for(rule, facts).is_some();
-                there(bundle.esp) && bundle.ipcomp.is_none_or(there)
-            }),
+            Action::Ipsec(rules) => self.bundle(rules, facts).is_some(),
         }
     }
 }
 
-/// The outer addresses of a rule for tunnel mode.
-fn tunnel_ends(rule: &Rule) -> Option<(IpAddr, IpAddr)> {
-    rule.endpoints.filter(|_| rule.mode == Mode::Tunnel)
+/// The largest packet, with an IP header of `header_len` bytes, that fits through the path of the outermost SA when all of
+/// them have dealt with it; `None` when nothing is known about the path, or there is no SA.
+fn largest_through(rules: &[Rule], sas: &[Option<&LiveSa>; Rule::MAX], header_len: usize) -> Option<usize> {
+    let outermost = sas.iter().flatten().next_back()?;
+    let mtu = usize::try_from(outermost.path.load(Ordering::Relaxed)).ok().filter(|mtu| *mtu > 0)?;
+    let used = rules.iter().zip(sas).filter_map(|(rule, sa)| sa.map(|sa| (rule, sa)));
+    // Of each, the header that is there when it begins.
+    let mut stages: [Option<(&Rule, &LiveSa, usize)>; Rule::MAX] = [None; Rule::MAX];
+    let mut header = header_len;
+    for (place, (rule, sa)) in stages.iter_mut().zip(used) {
+        *place = Some((rule, sa, header));
+        if rule.tunnel_ends().is_some() {
+            header = ip::header_len(sa.source);
+        }
+    }
+    let through = |mtu: usize, (rule, sa, header): (&Rule, &LiveSa, usize)| {
+        sa.largest(mtu, header, rule.tunnel_ends().is_some())
+    };
+    Some(stages.into_iter().flatten().rev().fold(mtu, through))
+}
+
+/// SAs that a packet has come through, the outermost first, and whether as a tunnel.
+#[derive(Default)]
+struct Path<'a> {
+    sas: [Option<(&'a LiveSa, bool)>; Rule::MAX],
+    len: usize,
+}
+
+impl<'a> Path<'a> {
+    fn push(&mut self, sa: &'a LiveSa, is_tunnel: bool) -> Result<(), Drop> {
+        *self.sas.get_mut(self.len).ok_or(Drop::TooDeep)? = Some((sa, is_tunnel));
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Whether some SA has verified it.
+    fn is_protected(&self) -> bool {
+        self.sas.iter().flatten().any(|(sa, _)| sa.proto != SaProto::Ipcomp)
+    }
+
+    /// Whether it is what a policy wants, as the Linux kernel judges: each rule finds its SA behind that of the rule outside
+    /// of it. More SAs in transport mode do no harm; a tunnel that no rule names does.
+    fn fits(&self, rules: &[Rule]) -> bool {
+        let mut rest = self.sas.iter().flatten();
+        for rule in rules.iter().rev() {
+            let mut ahead = rest.clone();
+            // A tunnel ends what may be skipped.
+            let found = loop {
+                match ahead.next() {
+                    Some((sa, is_tunnel)) if sa.does(rule, *is_tunnel) => break true,
+                    Some((_, false)) => {}
+                    Some((_, true)) | None => break false,
+                }
+            };
+            // What has become no smaller is not compressed, whatever the policy says (RFC 3173 section 2.2).
+            let may_lack = rule.level == Level::Use || rule.proto == SaProto::Ipcomp;
+            if found {
+                rest = ahead;
+            } else if !may_lack {
+                return false;
+            }
+        }
+        rest.all(|(_, is_tunnel)| !is_tunnel)
+    }
 }
 
 /// Ends of the tunnels that packets of an inbound policy come through.
@@ -452,7 +550,7 @@ fn inbound_tunnels(policy: &Policy) -> impl Iterator<Item = (IpAddr, IpAddr)> {
         Action::Ipsec(rules) if policy.direction == Direction::In => rules.as_slice(),
         _ => &[],
     };
-    rules.iter().filter_map(tunnel_ends)
+    rules.iter().filter_map(Rule::tunnel_ends)
 }
 
 fn level_fits(level: Level, reqid: ReqId) -> bool {
@@ -467,47 +565,99 @@ fn mode_fits(wanted: Mode, found: Mode) -> bool {
 }
 
 impl LiveSa {
+    /// Whether it is what the rule wants, used as a tunnel or not.
+    fn does(&self, rule: &Rule, is_tunnel: bool) -> bool {
+        self.proto == rule.proto
+            && level_fits(rule.level, self.reqid)
+            && is_tunnel == (rule.mode == Mode::Tunnel)
+            && rule.tunnel_ends().is_none_or(|ends| ends == (self.source, self.destination))
+    }
+
+    /// The last sequence number that it may send (RFC 4303 section 3.3.3).
+    pub(crate) fn last_sequence(&self) -> u64 {
+        if self.esn { u64::MAX } else { u64::from(u32::MAX) }
+    }
+
+    /// Counts a packet of so many bytes, unless a hard limit is reached. With the packet that reaches one the SA is dead.
+    fn count(&self, bytes: usize, wall: u64) -> Result<(), Drop> {
+        let (packets, sum) = self.usage.add(bytes, wall);
+        let is_over = |limit: &AtomicU64, used: u64| {
+            let limit = limit.load(Ordering::Relaxed);
+            limit != 0 && used >= limit
+        };
+        if is_over(&self.hard_packets, packets) || is_over(&self.hard_bytes, sum) {
+            self.usage.take_back(bytes);
+            self.dead.store(true, Ordering::Relaxed);
+            return Err(Drop::DeadSa);
+        }
+        if is_over(&self.hard_packets, packets + 1) || is_over(&self.hard_bytes, sum + bytes as u64) {
+            self.dead.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Whether the packet is smaller now.
-    fn compress(&self, packet: &mut Packet, facts: &mut Facts, wall: u64) -> bool {
+    fn compress(&self, packet: &mut Packet, facts: &mut Facts, wall: u64) -> Result<bool, Drop> {
         let before = packet.len().saturating_sub(facts.header_len);
         let cpi = u16::try_from(self.spi.0).unwrap_or(0);
         let smaller = ipcomp::compress(packet, facts.header_len, facts.protocol, cpi);
         if smaller {
+            self.count(before, wall)?;
             facts.protocol = protocol::IPCOMP;
-            self.usage.add(before, wall);
+            mend(packet, facts, protocol::IPCOMP);
         }
-        smaller
+        Ok(smaller)
     }
 
+    /// What was compressed becomes what it was. Returns its protocol.
+    fn inflate(&self, packet: &mut Packet, facts: &Facts, wall: u64) -> Result<u8, Drop> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(Drop::DeadSa);
+        }
+        let next_header = ipcomp::inflate(packet, facts.header_len)?;
+        self.count(packet.len() - facts.header_len, wall)?;
+        Ok(next_header)
+    }
+
+    /// Puts ESP or AH behind the IP header.
     fn seal(
         &self,
         packet: &mut Packet,
-        facts: &Facts,
+        facts: &mut Facts,
         wall: u64,
         random: &mut dyn RandomSource,
     ) -> Result<(), Drop> {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        if sequence > u64::from(u32::MAX) {
+        self.count(packet.len() - facts.header_len, wall)?;
+        let last = self.sequence.fetch_add(1, Ordering::Relaxed);
+        if last >= self.last_sequence() {
+            // It stays there: not even 64 bits may wrap.
+            self.sequence.fetch_sub(1, Ordering::Relaxed);
             return Err(Drop::SequenceExhausted);
         }
-        let inner = packet.len() - facts.header_len;
+        let sequence = last + 1;
         let transform = self.transform.as_ref().and_then(LazyTransform::get).ok_or(Drop::PolicyMismatch)?;
+        if self.proto == SaProto::Ah {
+            let place = (facts.header_len, facts.protocol_at);
+            ah::seal(transform, packet, place, facts.protocol, self.spi.0, sequence)?;
+            facts.protocol = protocol::AH;
+            return Ok(());
+        }
         transform.seal(packet, facts.header_len, facts.protocol, self.spi.0, sequence, random)?;
+        facts.protocol = protocol::ESP;
         let ports = self.udp_ports.load(Ordering::Relaxed);
-        if ports == 0 {
-            mend(packet, facts, protocol::ESP);
-        } else {
+        if ports != 0 {
             if self.non_ike_marker {
                 put_before(packet, facts.header_len, &NON_IKE_MARKER)?;
             }
             put_into_udp(packet, facts, ports)?;
-            mend(packet, facts, protocol::UDP);
+            facts.protocol = protocol::UDP;
         }
-        self.usage.add(inner, wall);
+        mend(packet, facts, facts.protocol);
         Ok(())
     }
 
-    fn open(&self, packet: &mut Packet, facts: &Facts, sequence: u32, wall: u64) -> Result<u8, Drop> {
+    /// Verifies ESP or AH and takes it off. Returns the protocol of what was inside.
+    fn open(&self, packet: &mut Packet, facts: &Facts, wall: u64) -> Result<u8, Drop> {
         if self.dead.load(Ordering::Relaxed) {
             return Err(Drop::DeadSa);
         }
@@ -515,12 +665,25 @@ impl LiveSa {
             ReplayError::Seen => Drop::Replayed,
             ReplayError::TooOld => Drop::TooOld,
         };
+        let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
+        let low = match self.proto {
+            SaProto::Ah => coati_wire::ah::Header::parse(body).map_err(|_| Drop::AhLength)?.0.sequence,
+            _ => esp::Header::parse(body).map_err(|_| Drop::EspLength)?.0.sequence,
+        };
         let window = || self.replay.lock().unwrap_or_else(PoisonError::into_inner);
-        window().check(u64::from(sequence)).map_err(refused)?;
+        let sequence = {
+            let window = window();
+            let sequence = if self.esn { window.extend(low).map_err(refused)? } else { u64::from(low) };
+            window.check(sequence).map_err(refused)?;
+            sequence
+        };
         let transform = self.transform.as_ref().and_then(LazyTransform::get).ok_or(Drop::UnknownSpi)?;
-        let next_header = transform.open(packet, facts.header_len)?;
-        window().accept(u64::from(sequence)).map_err(refused)?;
-        self.usage.add(packet.len().saturating_sub(facts.header_len), wall);
+        let next_header = match self.proto {
+            SaProto::Ah => ah::open(transform, packet, facts.header_len, sequence)?,
+            _ => transform.open(packet, facts.header_len, sequence)?,
+        };
+        window().accept(sequence).map_err(refused)?;
+        self.count(packet.len().saturating_sub(facts.header_len), wall)?;
         Ok(next_header)
     }
 }
@@ -560,19 +723,19 @@ fn put_into_udp(packet: &mut Packet, facts: &Facts, ports: u32) -> Result<(), Dr
 
 /// Counts the checksum of TCP and UDP anew with the addresses that the packet has here (RFC 3948 section 3.1.2: ESP has
 /// shown already that nothing else was changed).
-fn repair_checksum(packet: &mut Packet, facts: &Facts, next_header: u8) {
-    let at = match next_header {
+fn repair_checksum(packet: &mut Packet, facts: &Facts) {
+    let at = match facts.protocol {
         protocol::TCP => 16,
         protocol::UDP => 6,
         _ => return,
     };
     let Some(payload) = packet.bytes_mut().get_mut(facts.header_len..) else { return };
     let Some(field) = payload.get_mut(at..at + 2) else { return };
-    if next_header == protocol::UDP && field == [0, 0] {
+    if facts.protocol == protocol::UDP && field == [0, 0] {
         // The sender counts none.
         return;
     }
-    count_checksum(payload, facts, next_header, at);
+    count_checksum(payload, facts, facts.protocol, at);
 }
 
 /// Writes the checksum of TCP or UDP, whose field is at `at`.
@@ -641,9 +804,4 @@ impl Facts {
             is_fragment: packet.is_fragment,
         })
     }
-}
-
-/// The kinds of SA the transform exists for.
-pub(crate) fn is_supported(proto: SaProto, mode: Mode) -> bool {
-    proto == SaProto::Esp || proto == SaProto::Ipcomp && mode != Mode::Tunnel
 }

@@ -28,6 +28,7 @@ fn sa(source: Ipv4Addr, destination: Ipv4Addr, ports: (u16, u16)) -> Sa {
         auth: AuthAlgorithm::HmacSha1,
         auth_key: Secret::new(vec![4; 20]),
         replay_window: 64,
+        esn: false,
         nat_t: Some(NatT { source_port: ports.0, destination_port: ports.1, ..NatT::default() }),
         soft: Lifetime::default(),
         hard: Lifetime::default(),

@@ -59,6 +59,7 @@ fn sa(
         auth,
         auth_key: key(auth.key_len(), 9),
         replay_window: 64,
+        esn: false,
         nat_t: None,
         soft: Lifetime::default(),
         hard: Lifetime::default(),
@@ -139,7 +140,7 @@ fn pair(enc: EncAlgorithm, auth: AuthAlgorithm) -> (Host, Host) {
     (a, b)
 }
 
-const SUITES: [(EncAlgorithm, AuthAlgorithm); 7] = [
+const SUITES: [(EncAlgorithm, AuthAlgorithm); 12] = [
     (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha256Cut96),
     (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha1),
     (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha256),
@@ -147,6 +148,11 @@ const SUITES: [(EncAlgorithm, AuthAlgorithm); 7] = [
     (EncAlgorithm::AesCbc, AuthAlgorithm::HmacSha512),
     (EncAlgorithm::AesGcm16, AuthAlgorithm::None),
     (EncAlgorithm::Null, AuthAlgorithm::HmacSha384),
+    (EncAlgorithm::ChaCha20Poly1305, AuthAlgorithm::None),
+    (EncAlgorithm::AesCtr, AuthAlgorithm::HmacSha1),
+    (EncAlgorithm::AesCtr, AuthAlgorithm::AesXcbcMac),
+    (EncAlgorithm::AesCbc, AuthAlgorithm::HmacMd5),
+    (EncAlgorithm::Null, AuthAlgorithm::AesXcbcMac),
 ];
 
 proptest! {
@@ -345,11 +351,23 @@ fn what_makes_no_sense_is_refused_with_a_sentence() {
     };
     assert_eq!(
         refusal(&mut a, |sa| sa.enc_key = Secret::new(vec![1; 15])),
-        "aes-cbc takes a key of 128 or 192 or 256 bits, not 120"
+        "aes-cbc takes a key of 128 or 192 or 256 bits, this one has 120"
     );
     assert!(refusal(&mut a, |sa| sa.id.spi = Spi(255)).contains("reserved"));
     assert!(refusal(&mut a, |sa| sa.auth = AuthAlgorithm::None).contains("key of 0 bits"));
-    assert!(refusal(&mut a, |sa| sa.id.proto = SaProto::Ah).contains("not ah in transport mode"));
+    let unauthenticated = |sa: &mut Sa| (sa.auth, sa.auth_key) = (AuthAlgorithm::None, Secret::default());
+    assert!(refusal(&mut a, unauthenticated).contains("can be forged"));
+    assert!(refusal(&mut a, |sa| sa.id.proto = SaProto::Ah).contains("ah does not encrypt"));
+    assert!(refusal(&mut a, |sa| sa.replay_window = 4104).contains("4096 are the most"));
+    assert!(refusal(&mut a, |sa| (sa.esn, sa.replay_window) = (true, 0)).contains("give -r"));
+    assert!(
+        refusal(&mut a, |sa| sa.id.source = "2001:db8::1".parse().unwrap()).contains("different families")
+    );
+    let weak = |sa: &mut Sa| (sa.enc, sa.enc_key) = (EncAlgorithm::TripleDesCbc, Secret::new(vec![7; 24]));
+    assert!(refusal(&mut a, weak).contains("single DES"));
+    let both =
+        |sa: &mut Sa| (sa.enc, sa.enc_key) = (EncAlgorithm::ChaCha20Poly1305, Secret::new(vec![7; 36]));
+    assert!(refusal(&mut a, both).contains("authenticates by itself"));
     assert_eq!(a.ask(policy(A, B, Direction::Out, 9)), Reply::Refused { refusal: Refusal::Exists });
     assert_eq!(a.ask(Request::Delete(good.id)), Reply::Refused { refusal: Refusal::NoSa });
 }
@@ -381,20 +399,20 @@ fn an_spi_of_ones_choice_and_all_sas_between_two_hosts() {
 #[test]
 fn a_list_of_requests_is_checked_before() {
     let a = Host::new(A, B);
-    let (now, ah) = (a.now, {
-        let mut ah = sa(A, B, 0x1000, 1, EncAlgorithm::Null, AuthAlgorithm::HmacSha1);
-        ah.id.proto = SaProto::Ah;
-        ah
+    let (now, wrong) = (a.now, {
+        let mut wrong = sa(A, B, 0x1000, 1, EncAlgorithm::Null, AuthAlgorithm::HmacSha1);
+        wrong.id.spi = Spi(255);
+        wrong
     });
     let exists = policy(A, B, Direction::Out, 9);
-    let gone = Request::Delete(ah.id);
+    let gone = Request::Delete(wrong.id);
     assert_eq!(a.sadb.check(now, 0, &[Request::SpdFlush, exists.clone(), gone.clone()]), Ok(()));
-    let list = [Request::SpdFlush, exists, Request::Add(Box::new(ah)), gone];
+    let list = [Request::SpdFlush, exists, Request::Add(Box::new(wrong)), gone];
     let replies = a.sadb.check(now, 0, &list).unwrap_err();
     let withheld = Reply::Refused { refusal: Refusal::Withheld };
     assert_eq!((&replies[0], &replies[1], &replies[3]), (&withheld, &withheld, &withheld));
-    let Reply::Refused { refusal: Refusal::Unsupported(text) } = &replies[2] else { panic!("{replies:?}") };
-    assert!(text.contains("not ah"), "{text}");
+    let Reply::Refused { refusal: Refusal::Invalid(text) } = &replies[2] else { panic!("{replies:?}") };
+    assert!(text.contains("reserved"), "{text}");
 }
 
 /// `spdadd … gre 66770`: packets of this key are meant, and no others; a tunnel of this key is open when they can leave.

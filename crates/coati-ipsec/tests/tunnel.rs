@@ -29,6 +29,7 @@ fn sa(from: &str, to: &str, mode: Mode, udp: bool) -> Sa {
         auth: AuthAlgorithm::HmacSha1,
         auth_key: Secret::new(vec![4; 20]),
         replay_window: 64,
+        esn: false,
         nat_t: udp.then(|| NatT { source_port: 4500, destination_port: 4500, ..NatT::default() }),
         soft: Lifetime::default(),
         hard: Lifetime::default(),
@@ -203,16 +204,15 @@ fn what_it_cannot_do_is_refused() {
     };
     let text = refusal(policy(Direction::Out, (NEAR, FAR), (A, "2001:db8::1"), Upper::GRE));
     assert!(text.contains("one family"), "{text}");
+    let text = refusal(policy(Direction::Out, (NEAR, FAR), (A, "0.0.0.0"), Upper::GRE));
+    assert!(text.contains("name both addresses"), "{text}");
     let Request::SpdAdd(mut policy) = policy(Direction::Out, (NEAR, FAR), (A, B), Upper::GRE) else {
         panic!()
     };
     let Action::Ipsec(rules) = &mut policy.action else { panic!() };
-    rules.insert(
-        0,
-        Rule { proto: SaProto::Ipcomp, mode: Mode::Transport, endpoints: None, level: Level::Use },
-    );
+    *rules = vec![rules[0].clone(); 7];
     let text = refusal(Request::SpdAdd(policy));
-    assert!(text.contains("no compression"), "{text}");
+    assert!(text.contains("6 protocols at the most"), "{text}");
 }
 
 #[test]

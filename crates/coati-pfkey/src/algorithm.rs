@@ -4,18 +4,22 @@
 use coati_sadb::{AuthAlgorithm, EncAlgorithm};
 use coati_wire::pfkey::{Layout, auth, encrypt};
 
-const CIPHERS: [(EncAlgorithm, u8); 4] = [
+const CIPHERS: [(EncAlgorithm, u8); 6] = [
     (EncAlgorithm::TripleDesCbc, encrypt::TRIPLE_DES_CBC),
     (EncAlgorithm::Null, encrypt::NULL),
     (EncAlgorithm::AesCbc, encrypt::AES_CBC),
+    (EncAlgorithm::AesCtr, encrypt::AES_CTR),
     (EncAlgorithm::AesGcm16, encrypt::AES_GCM_16),
+    (EncAlgorithm::ChaCha20Poly1305, encrypt::CHACHA20_POLY1305),
 ];
 
-const HASHES: [(AuthAlgorithm, u8); 4] = [
+const HASHES: [(AuthAlgorithm, u8); 6] = [
     (AuthAlgorithm::None, auth::NONE),
+    (AuthAlgorithm::HmacMd5, auth::MD5_HMAC),
     (AuthAlgorithm::HmacSha1, auth::SHA1_HMAC),
     (AuthAlgorithm::HmacSha384, auth::SHA384_HMAC),
     (AuthAlgorithm::HmacSha512, auth::SHA512_HMAC),
+    (AuthAlgorithm::AesXcbcMac, auth::AES_XCBC_MAC),
 ];
 
 /// Which HMAC-SHA-256 this kernel has under that number: Linux takes 12 bytes of it, as a draft said.

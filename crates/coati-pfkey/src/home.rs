@@ -158,6 +158,7 @@ impl<K: Kernel> PfKey<K> {
             auth: AuthAlgorithm::HmacSha1,
             auth_key: Secret::new(vec![0x55; 20]),
             replay_window: 0,
+            esn: false,
             nat_t: None,
             soft: Lifetime::default(),
             hard: Lifetime { packets: 1, add_seconds: 1, ..Lifetime::default() },

@@ -60,12 +60,10 @@ pub(crate) fn larval(kind: u8, id: &SaId, mode: Mode, reqid: ReqId) -> Message<'
 
 /// The message that makes this SA, or gives a larval one its keys.
 pub(crate) fn message(layout: Layout, kind: u8, sa: &Sa) -> Result<Message<'_>, Refusal> {
-    if sa.id.source.is_ipv4() != sa.id.destination.is_ipv4() {
-        return Err(Refusal::Invalid("source and destination are of different families".into()));
-    }
+    sa.check()?;
     let is_compression = sa.id.proto == SaProto::Ipcomp;
-    if sa.id.spi.is_reserved() && !(is_compression && sa.id.spi == Spi::DEFLATE) {
-        return Err(Refusal::Invalid(format!("SPI {} is reserved: 256 is the first to use", sa.id.spi.0)));
+    if sa.esn {
+        return Err(Refusal::Unsupported("PF_KEY has no extended sequence numbers".into()));
     }
     let mut numbers =
         SaNumbers { spi: sa.id.spi.0, state: number(&STATES, &SaState::Mature), ..<_>::default() };
@@ -86,21 +84,9 @@ pub(crate) fn message(layout: Layout, kind: u8, sa: &Sa) -> Result<Message<'_>, 
     if sa.id.proto == SaProto::Esp {
         numbers.encrypt =
             cipher_number(layout, sa.enc).ok_or_else(|| unknown(layout, sa.enc.setkey_name()))?;
-        if !sa.enc.key_lengths().contains(&sa.enc_key.len()) {
-            let (name, bits) = (sa.enc.setkey_name(), sa.enc_key.len() * 8);
-            return Err(Refusal::Invalid(format!("{name} has no keys of {bits} bits")));
-        }
         message.encrypt_key = sa.enc_key.expose();
     }
     numbers.auth = hash_number(layout, sa.auth).ok_or_else(|| unknown(layout, sa.auth.setkey_name()))?;
-    if sa.auth_key.len() != sa.auth.key_len() {
-        return Err(Refusal::Invalid(format!(
-            "{} wants a key of {} bits, and there are {}",
-            sa.auth.setkey_name(),
-            sa.auth.key_len() * 8,
-            sa.auth_key.len() * 8
-        )));
-    }
     message.auth_key = sa.auth_key.expose();
     if sa.auth == AuthAlgorithm::None && (sa.id.proto == SaProto::Ah || sa.enc == EncAlgorithm::Null) {
         return Err(Refusal::Invalid("it would neither encrypt nor authenticate".into()));
@@ -213,6 +199,8 @@ pub(crate) fn sa_of(layout: Layout, message: &Message<'_>) -> Option<Sa> {
         auth: hash(layout, numbers.auth)?,
         auth_key: secret(message.auth_key),
         replay_window: message.replay_window.unwrap_or(window),
+        // Nobody says so over PF_KEY.
+        esn: false,
         nat_t: nat_t.map(|nat_t| NatT {
             source_port: nat_t.source_port,
             destination_port: nat_t.destination_port,

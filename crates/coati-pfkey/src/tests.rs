@@ -263,6 +263,7 @@ fn esp(spi: u32, reqid: ReqId) -> Sa {
         auth: AuthAlgorithm::HmacSha1,
         auth_key: Secret::new(vec![2; 20]),
         replay_window: 32,
+        esn: false,
         nat_t: None,
         soft: Lifetime { add_seconds: 80, ..Lifetime::default() },
         hard: Lifetime { add_seconds: 100, bytes: 1 << 40, ..Lifetime::default() },
@@ -518,10 +519,13 @@ fn what_is_refused() {
         (sa(|_| {}), taken),
         (sa(|sa| sa.id.spi = Spi(255)), [reserved; 3]),
         (sa(|sa| sa.id.source = "2001:db8::1".parse().unwrap()), [families; 3]),
-        (sa(|sa| sa.enc_key = Secret::new(vec![1; 15])), ["aes-cbc has no keys of 120 bits"; 3]),
+        (
+            sa(|sa| sa.enc_key = Secret::new(vec![1; 15])),
+            ["aes-cbc takes a key of 128 or 192 or 256 bits, this one has 120"; 3],
+        ),
         (
             sa(|sa| sa.auth_key = Secret::new(vec![1; 16])),
-            ["hmac-sha1 wants a key of 160 bits, and there are 128"; 3],
+            ["hmac-sha1 takes a key of 160 bits, this one has 128"; 3],
         ),
         (
             sa(|sa| (sa.auth, sa.auth_key) = (AuthAlgorithm::HmacSha256, Secret::new(vec![1; 32]))),
@@ -621,6 +625,7 @@ fn what_the_kernel_refuses() {
         let mut new = esp(0x1001, ReqId(0));
         if *enc == EncAlgorithm::AesGcm16 {
             (new.enc, new.enc_key) = (*enc, Secret::new(vec![1; 20]));
+            (new.auth, new.auth_key) = (AuthAlgorithm::None, Secret::default());
         }
         let Reply::Refused { refusal } = one(&mut home, Request::Add(Box::new(new))) else { panic!() };
         assert_eq!(refusal.to_string(), *wanted);
@@ -750,14 +755,18 @@ prop_compose! {
             use_seconds: 0,
         };
         Sa {
-            id: SaId { source: ends[0], destination: ends[1], proto, spi: Spi(spi) },
+            id: SaId {
+                source: ends[0], destination: ends[1], proto,
+                spi: Spi(if proto == SaProto::Ipcomp { spi & 0xffff | 256 } else { spi }),
+            },
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             reqid: ReqId(reqid),
-            enc: if proto == SaProto::Esp { EncAlgorithm::TripleDesCbc } else { EncAlgorithm::Null },
+            enc: if proto == SaProto::Esp { EncAlgorithm::AesCbc } else { EncAlgorithm::Null },
             enc_key: secret(if proto == SaProto::Esp { 24 } else { 0 }),
             auth: if proto == SaProto::Ipcomp { AuthAlgorithm::None } else { AuthAlgorithm::HmacSha512 },
             auth_key: secret(if proto == SaProto::Ipcomp { 0 } else { 64 }),
             replay_window: if proto == SaProto::Ipcomp { 0 } else { window * 8 },
+            esn: false,
             nat_t: nat.filter(|_| proto == SaProto::Esp).map(|(source_port, destination_port, marker)| NatT {
                 source_port, destination_port, original: None, non_ike_marker: marker,
             }),

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use coati_config::racoon::GeneratePolicy;
 use coati_config::site::Site;
 use coati_ipsec::mtu::{OUTER_IPV4, OUTER_IPV6, inner_mtu};
-use coati_sadb::{Action, AuthAlgorithm, Bundle, Direction, EncAlgorithm, Mode, Policy, Upper};
+use coati_sadb::{Action, AuthAlgorithm, Direction, EncAlgorithm, Policy, Rule, Upper};
 
 /// Name of the interface.
 pub const INSIDE: &str = "ipsec0";
@@ -28,8 +28,9 @@ pub struct InsideRoute {
 /// Outer addresses of an outbound policy in tunnel mode for other traffic than GRE's.
 fn tunnel_of(policy: &Policy) -> Option<(IpAddr, IpAddr)> {
     let (Direction::Out, Action::Ipsec(rules)) = (policy.direction, &policy.action) else { return None };
-    let bundle = Bundle::of(rules).filter(|bundle| bundle.esp.mode == Mode::Tunnel)?;
-    bundle.esp.endpoints.filter(|_| policy.selector.upper != Upper::GRE)
+    // Of tunnels in tunnels, the outermost one has the addresses that others see.
+    let ends = rules.iter().rev().find_map(Rule::tunnel_ends);
+    ends.filter(|_| policy.selector.upper != Upper::GRE)
 }
 
 /// Whether this site may need the interface: a policy wants it, or policies are made as peers ask for them.

@@ -9,7 +9,7 @@ use coati_config::{Source, setkey};
 use coati_crypto::SeededRandom;
 use coati_ipsec::{Drop, Packet};
 use coati_router::{Arrival, Aside, Forwarder, Plane, Tunnel};
-use coati_sadb::{NatT, Reply, Request};
+use coati_sadb::{NatT, Reply, Request, SaProto};
 use coati_wire::ipv4::protocol;
 use coati_wire::too_big::Message;
 use coati_wire::{ip, ipv4};
@@ -36,36 +36,58 @@ struct Way {
     key: Option<u32>,
     tunnel_mode: bool,
     nat_t: bool,
+    /// Besides ESP, or in its place.
+    ah: Option<Ah>,
     algorithms: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ah {
+    Alone,
+    AroundEsp,
 }
 
 const CBC: &str =
     "-E aes-cbc 0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a -A hmac-sha1 0xa5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5";
 const GCM: &str = "-E aes-gcm-16 0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
-const PLAIN: Way = Way { v6: false, key: None, tunnel_mode: false, nat_t: false, algorithms: CBC };
+const CTR: &str = "-E aes-ctr 0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a -A hmac-sha512 0xa5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5";
+const CHACHA: &str =
+    "-E chacha20-poly1305 0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+const PLAIN: Way = Way { v6: false, key: None, tunnel_mode: false, nat_t: false, ah: None, algorithms: CBC };
 
 impl End {
     fn new(way: Way, turned: bool) -> Self {
         let ends = if way.v6 { V6 } else { V4 };
         let [near, far] = if turned { [ends[1], ends[0]] } else { ends };
         let mut plane = Plane::new(|| Box::new(SeededRandom::new(1)));
-        let rule = |a: &str, b: &str| match way.tunnel_mode {
-            true => format!("esp/tunnel/{a}-{b}/require"),
-            false => "esp/transport//require".to_owned(),
+        let rule = |proto: &str, a: &str, b: &str| match way.tunnel_mode {
+            true => format!("{proto}/tunnel/{a}-{b}/require"),
+            false => format!("{proto}/transport//require"),
+        };
+        let rules = |a: &str, b: &str| match way.ah {
+            None => rule("esp", a, b),
+            Some(Ah::Alone) => rule("ah", a, b),
+            Some(Ah::AroundEsp) => format!("{} ah/transport//require", rule("esp", a, b)),
         };
         let mode = if way.tunnel_mode { "tunnel" } else { "transport" };
+        let ah_mode = if way.ah == Some(Ah::AroundEsp) { "transport" } else { mode };
         let algorithms = way.algorithms;
+        let ah = format!("-A hmac-sha256 0x{}", "a5".repeat(32));
         let text = format!(
             "add {near} {far} esp 0x1001 -m {mode} {algorithms};
              add {far} {near} esp 0x1001 -m {mode} {algorithms};
+             add {near} {far} ah 0x2001 -m {ah_mode} {ah};
+             add {far} {near} ah 0x2001 -m {ah_mode} {ah};
              spdadd {near} {far} gre -P out ipsec {};
              spdadd {far} {near} gre -P in ipsec {};",
-            rule(near, far),
-            rule(far, near),
+            rules(near, far),
+            rules(far, near),
         );
         for statement in setkey::parse(&Source::new("setkey.conf", text)).expect("it is right") {
             let mut request = statement.request;
-            if let (Request::Add(sa), true) = (&mut request, way.nat_t) {
+            if let (Request::Add(sa), true) = (&mut request, way.nat_t)
+                && sa.id.proto == SaProto::Esp
+            {
                 sa.nat_t = Some(NatT { source_port: 4500, destination_port: 4500, ..NatT::default() });
             }
             let reply = plane.request(Instant::now(), 0, request);
@@ -116,8 +138,17 @@ fn inner(v6: bool, dont_fragment: bool, protocol: u8, tos: u8, payload: &[u8]) -
 
 fn ways() -> impl Strategy<Value = Way> {
     let key = prop::option::of(Just(7));
-    (any::<bool>(), key, any::<bool>(), any::<bool>(), prop::sample::select(vec![CBC, GCM]))
-        .prop_map(|(v6, key, tunnel_mode, nat_t, algorithms)| Way { v6, key, tunnel_mode, nat_t, algorithms })
+    // No NAT lets AH through.
+    let around = prop::sample::select(vec![
+        (false, None),
+        (true, None),
+        (false, Some(Ah::Alone)),
+        (false, Some(Ah::AroundEsp)),
+    ]);
+    let algorithms = prop::sample::select(vec![CBC, GCM, CTR, CHACHA]);
+    (any::<bool>(), key, any::<bool>(), around, algorithms).prop_map(
+        |(v6, key, tunnel_mode, (nat_t, ah), algorithms)| Way { v6, key, tunnel_mode, nat_t, ah, algorithms },
+    )
 }
 
 proptest! {
@@ -183,13 +214,15 @@ proptest! {
         let (sent, _) = a.send(&opening);
         let mut arrived = sent[0].clone();
         let outer = ip::Packet::parse(arrived.bytes()).unwrap();
-        let (ends, body) = ((outer.destination, outer.source), outer.payload.to_vec());
+        let (ends, protocol) = ((outer.destination, outer.source), outer.protocol);
+        let body = outer.payload.to_vec();
         let arrival = match way.nat_t {
             true => {
                 let (local, remote) = ((ends.0, 4500).into(), (ends.1, 4500).into());
                 b.in_.decapsulate_udp(&mut arrived, local, remote, &body[8..], 0)
             }
-            false => b.in_.decapsulate_payload(&mut arrived, ends, protocol::ESP, &body, 0),
+            false if way.v6 => b.in_.decapsulate_payload(&mut arrived, ends, protocol, &body, 0),
+            false => b.in_.decapsulate(&mut arrived, 0),
         };
         prop_assert_eq!(arrival, Arrival::Tunnel(0));
         let largest = usize::from(mss(arrived.bytes())) + headers;
@@ -203,13 +236,15 @@ proptest! {
         let (sent, _) = b.send(&answer);
         let mut arrived = sent[0].clone();
         let outer = ip::Packet::parse(arrived.bytes()).unwrap();
-        let (ends, body) = ((outer.destination, outer.source), outer.payload.to_vec());
+        let (ends, protocol) = ((outer.destination, outer.source), outer.protocol);
+        let body = outer.payload.to_vec();
         let arrival = match way.nat_t {
             true => {
                 let (local, remote) = ((ends.0, 4500).into(), (ends.1, 4500).into());
                 a.in_.decapsulate_udp(&mut arrived, local, remote, &body[8..], 0)
             }
-            false => a.in_.decapsulate_payload(&mut arrived, ends, protocol::ESP, &body, 0),
+            false if way.v6 => a.in_.decapsulate_payload(&mut arrived, ends, protocol, &body, 0),
+            false => a.in_.decapsulate(&mut arrived, 0),
         };
         prop_assert_eq!(arrival, Arrival::Tunnel(0));
         prop_assert_eq!(usize::from(mss(arrived.bytes())) + headers, largest);
@@ -222,7 +257,8 @@ proptest! {
         let (sent, _) = end.send(&inner(false, true, protocol::UDP, 0, &[1; 1400]));
         let mut original = sent[0].bytes().to_vec();
         let header = if way.v6 { 40 } else { 20 } + if way.nat_t { 8 } else { 0 };
-        // Any other SPI or sequence number.
+        // Any other SPI or sequence number; AH has a word before them.
+        let header = header + if way.ah.is_some() { 4 } else { 0 };
         let at = header + at % 8;
         original[at] ^= change;
         prop_assert!(!end.hears(&original, 1300));

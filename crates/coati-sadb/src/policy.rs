@@ -59,7 +59,17 @@ pub struct Rule {
     pub level: Level,
 }
 
-/// The rules of a policy, sorted by what they do: ESP, and what is compressed before it (RFC 3173).
+impl Rule {
+    /// Rules of a policy at the most, and SAs that a packet may come through (`XFRM_MAX_DEPTH` of Linux).
+    pub const MAX: usize = 6;
+
+    /// The outer addresses of tunnel mode.
+    pub fn tunnel_ends(&self) -> Option<(IpAddr, IpAddr)> {
+        self.endpoints.filter(|_| self.mode == Mode::Tunnel)
+    }
+}
+
+/// What IKE can negotiate of the rules of a policy: ESP, and what is compressed before it (RFC 3173).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bundle<'a> {
     /// `ipcomp/transport//use`, when it is there.
@@ -69,7 +79,7 @@ pub struct Bundle<'a> {
 }
 
 impl<'a> Bundle<'a> {
-    /// Sorts them; `None` for a combination that nobody has use for.
+    /// Sorts them; `None` for a combination whose keys are given by hand only.
     pub fn of(rules: &'a [Rule]) -> Option<Self> {
         match rules {
             [esp] if esp.proto == SaProto::Esp => Some(Self { ipcomp: None, esp }),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AuthAlgorithm, EncAlgorithm, Secret};
+use crate::{AuthAlgorithm, EncAlgorithm, Refusal, Secret};
 
 /// Security parameters index; host order. 0 to 255 are reserved (RFC 4303 section 2.1).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -193,6 +193,9 @@ pub struct Sa {
     pub auth_key: Secret,
     /// Size of the anti-replay window in packets; 0 switches the check off.
     pub replay_window: u32,
+    /// Sequence numbers have 64 bits, of which packets carry the lower half (ESN, RFC 4303 section 2.2.1).
+    #[serde(default)]
+    pub esn: bool,
     /// UDP encapsulation, when a NAT lies between.
     pub nat_t: Option<NatT>,
     /// When to ask for a successor.
@@ -205,4 +208,72 @@ pub struct Sa {
     pub usage: Usage,
     /// Highest sequence number sent or received; ignored when added.
     pub sequence: u64,
+}
+
+impl Sa {
+    /// The largest replay window, in packets.
+    pub const MAX_WINDOW: u32 = 4096;
+
+    /// Says what makes no sense whoever is to hold it, before anything is changed.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.id.check()?;
+        let invalid = |text: &str| Err(Refusal::Invalid(text.to_owned()));
+        match self.id.proto {
+            SaProto::Ipcomp => {
+                if !self.enc_key.is_empty() || !self.auth_key.is_empty() {
+                    return invalid("ipcomp has no keys: give -C deflate alone");
+                }
+                return Ok(());
+            }
+            SaProto::Ah if self.enc != EncAlgorithm::Null || !self.enc_key.is_empty() => {
+                return invalid("ah does not encrypt: no -E with it");
+            }
+            SaProto::Ah if self.auth == AuthAlgorithm::None => {
+                return invalid("ah without authentication is of no use: give -A");
+            }
+            SaProto::Ah if self.nat_t.is_some() => {
+                return invalid("ah does not go through a NAT, nor into UDP");
+            }
+            SaProto::Ah | SaProto::Esp => {}
+        }
+        self.enc.check_key(self.enc_key.expose()).map_err(Refusal::Invalid)?;
+        self.auth.check_key(self.auth_key.expose()).map_err(Refusal::Invalid)?;
+        if self.enc.is_aead() && self.auth != AuthAlgorithm::None {
+            let text = format!("{} authenticates by itself: no -A beside it", self.enc.setkey_name());
+            return Err(Refusal::Invalid(text));
+        }
+        if self.replay_window > Self::MAX_WINDOW {
+            let text = format!(
+                "a replay window of {} packets: {} are the most",
+                self.replay_window,
+                Self::MAX_WINDOW
+            );
+            return Err(Refusal::Invalid(text));
+        }
+        if self.esn && self.replay_window == 0 {
+            return invalid("extended sequence numbers are told by the replay window: give -r too");
+        }
+        Ok(())
+    }
+}
+
+impl SaId {
+    /// Says what makes no sense in it.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.source.is_ipv4() != self.destination.is_ipv4() {
+            return Err(Refusal::Invalid("source and destination are of different families".into()));
+        }
+        let Spi(spi) = self.spi;
+        if self.proto == SaProto::Ipcomp {
+            let has_16_bits = (Spi::FIRST..=u32::from(u16::MAX)).contains(&spi);
+            if self.spi != Spi::DEFLATE && !has_16_bits {
+                return Err(Refusal::Invalid(format!(
+                    "{spi} is no index of ipcomp: it has 16 bits, and 256 is the first to use"
+                )));
+            }
+        } else if self.spi.is_reserved() {
+            return Err(Refusal::Invalid(format!("SPI {spi} is reserved: 256 is the first to use")));
+        }
+        Ok(())
+    }
 }

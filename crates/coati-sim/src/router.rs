@@ -148,7 +148,7 @@ impl Router {
                     }
                 }
             }
-            ipv4::protocol::ESP | ipv4::protocol::GRE => {
+            ipv4::protocol::ESP | ipv4::protocol::GRE | ipv4::protocol::AH | ipv4::protocol::IPCOMP => {
                 let mut packet = Packet::new(bytes);
                 let arrival = self.incoming.decapsulate(&mut packet, now.wall);
                 self.arrived(now, arrival, &packet);

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adminport;
+pub mod ah;
 pub mod bfd;
 pub mod checksum;
 mod error;

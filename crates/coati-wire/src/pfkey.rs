@@ -37,6 +37,9 @@ pub mod sa_type {
     pub const IPCOMP: u8 = 9;
 }
 
+/// Extended sequence numbers, a flag of SAs (`SADB_X_SAFLAGS_ESN`, FreeBSD's).
+pub const FLAG_ESN: u32 = 0x400;
+
 /// Authentication algorithms (`SADB_AALG_*`, Linux's numbers).
 pub mod auth {
     /// None.
@@ -51,6 +54,8 @@ pub mod auth {
     pub const SHA384_HMAC: u8 = 6;
     /// HMAC-SHA-512.
     pub const SHA512_HMAC: u8 = 7;
+    /// AES-XCBC-MAC.
+    pub const AES_XCBC_MAC: u8 = 9;
 }
 
 /// Encryption algorithms (`SADB_EALG_*`, Linux's numbers).
@@ -63,8 +68,12 @@ pub mod encrypt {
     pub const NULL: u8 = 11;
     /// AES in CBC.
     pub const AES_CBC: u8 = 12;
+    /// AES in counter mode.
+    pub const AES_CTR: u8 = 13;
     /// AES-GCM with an ICV of 16 bytes.
     pub const AES_GCM_16: u8 = 20;
+    /// ChaCha20-Poly1305; Linux has no number for it, this is FreeBSD's.
+    pub const CHACHA20_POLY1305: u8 = 31;
 }
 
 /// Compression algorithms (`SADB_X_CALG_*`), in the field of encryption.
@@ -300,6 +309,8 @@ pub struct Repr<'a> {
     pub auth: u8,
     /// One of [`encrypt`].
     pub encrypt: u8,
+    /// [`FLAG_ESN`] or none.
+    pub flags: u32,
     /// What it has used.
     pub current: Lifetime,
     /// When it ends.
@@ -338,6 +349,7 @@ impl<'a> Repr<'a> {
             state: 0,
             auth: 0,
             encrypt: 0,
+            flags: 0,
             current: Lifetime::default(),
             hard: Lifetime::default(),
             soft: Lifetime::default(),
@@ -358,6 +370,7 @@ impl<'a> Repr<'a> {
                     sa = true;
                     repr.spi = u32::from_be_bytes(array("sadb_sa", body, 4)?);
                     [repr.replay, repr.state, repr.auth, repr.encrypt] = array("sadb_sa", body, 8)?;
+                    repr.flags = host_u32("sadb_sa", body, 12)?;
                 }
                 extension::LIFETIME_CURRENT => repr.current = Lifetime::parse(body)?,
                 extension::LIFETIME_HARD => repr.hard = Lifetime::parse(body)?,
@@ -394,7 +407,8 @@ impl<'a> Repr<'a> {
         let mut bytes = Header::emit_alone(message::DUMP, 0, self.sa_type, self.pid).to_vec();
         bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
         let mut sa = self.spi.to_be_bytes().to_vec();
-        sa.extend_from_slice(&[self.replay, self.state, self.auth, self.encrypt, 0, 0, 0, 0]);
+        sa.extend_from_slice(&[self.replay, self.state, self.auth, self.encrypt]);
+        sa.extend_from_slice(&self.flags.to_ne_bytes());
         push_extension(&mut bytes, extension::SA, &sa);
         push_extension(&mut bytes, extension::LIFETIME_HARD, &self.hard.emit());
         push_extension(&mut bytes, extension::LIFETIME_SOFT, &self.soft.emit());
@@ -512,6 +526,7 @@ mod tests {
             state: 1,
             auth: auth::SHA1_HMAC,
             encrypt: encrypt::AES_CBC,
+            flags: 0,
             current: Lifetime { allocations: 50, bytes: 4400, add_time: 1_764_000_000, use_time: 0 },
             hard: Lifetime { add_time: 14_400, ..Lifetime::default() },
             soft: Lifetime { add_time: 11_520, ..Lifetime::default() },
@@ -574,7 +589,7 @@ mod tests {
             let [sequence, spi, packet_sequence, reqid] = numbers;
             let [sa_type, replay, state, auth, encrypt, mode] = small;
             let repr = Repr {
-                sa_type, sequence, pid: 1, spi, replay, state, auth, encrypt, current, hard, soft, source, destination,
+                sa_type, sequence, pid: 1, spi, replay, state, auth, encrypt, flags: reqid, current, hard, soft, source, destination,
                 auth_key: &auth_key, encrypt_key: &encrypt_key, mode, packet_sequence, reqid, nat_t,
             };
             let mut bytes = repr.emit();

@@ -7,11 +7,19 @@ const CIPHERS: &[(EncAlgorithm, &str, &str)] = &[
     (EncAlgorithm::AesCbc, "cbc(aes)", "cbc"),
     (EncAlgorithm::TripleDesCbc, "cbc(des3_ede)", "des_generic"),
     (EncAlgorithm::Null, "ecb(cipher_null)", "crypto_null"),
+    (EncAlgorithm::AesCtr, "rfc3686(ctr(aes))", "ctr"),
 ];
 
 /// The same for those that authenticate too, with the bits of their integrity check value.
-const AEADS: &[(EncAlgorithm, &str, &str, u32)] =
-    &[(EncAlgorithm::AesGcm16, "rfc4106(gcm(aes))", "gcm, ctr, ghash-generic, seqiv", 128)];
+const AEADS: &[(EncAlgorithm, &str, &str, u32)] = &[
+    (EncAlgorithm::AesGcm16, "rfc4106(gcm(aes))", "gcm, ctr, ghash-generic, seqiv", 128),
+    (
+        EncAlgorithm::ChaCha20Poly1305,
+        "rfc7539esp(chacha20,poly1305)",
+        "chacha20poly1305, chacha_generic, poly1305_generic, seqiv",
+        128,
+    ),
+];
 
 /// The same for integrity.
 const HASHES: &[(AuthAlgorithm, &str, &str)] = &[
@@ -20,6 +28,8 @@ const HASHES: &[(AuthAlgorithm, &str, &str)] = &[
     (AuthAlgorithm::HmacSha256Cut96, "hmac(sha256)", "hmac, sha256_generic"),
     (AuthAlgorithm::HmacSha384, "hmac(sha384)", "hmac, sha512_generic"),
     (AuthAlgorithm::HmacSha512, "hmac(sha512)", "hmac, sha512_generic"),
+    (AuthAlgorithm::HmacMd5, "hmac(md5)", "hmac, md5"),
+    (AuthAlgorithm::AesXcbcMac, "xcbc(aes)", "xcbc"),
 ];
 
 /// Modules that every SA needs for its initialisation vector.

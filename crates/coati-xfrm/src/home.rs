@@ -159,6 +159,7 @@ impl<K: Kernel> Xfrm<K> {
             auth: AuthAlgorithm::HmacSha1,
             auth_key: Secret::new(vec![0x55; 20]),
             replay_window: 0,
+            esn: false,
             nat_t: None,
             soft: Lifetime::default(),
             hard: Lifetime { add_seconds: 1, ..Lifetime::default() },

@@ -13,8 +13,6 @@ use crate::{family_of, protocol, protocol_number};
 
 /// The largest window that fits into the structure itself, in packets.
 const SHORT_WINDOW: u32 = 32;
-/// The largest one at all.
-const MAX_WINDOW: u32 = 4096;
 
 /// The kernel's name for an SA.
 pub(crate) fn name(id: &SaId) -> xfrm::SaId {
@@ -44,35 +42,16 @@ pub(crate) fn larval(id: &SaId, mode: Mode, reqid: ReqId) -> SaInfo {
 
 /// The SA with its keys.
 pub(crate) fn message(sa: &Sa) -> Result<(SaInfo, Vec<Attribute<'_>>), Refusal> {
-    if sa.id.source.is_ipv4() != sa.id.destination.is_ipv4() {
-        return Err(Refusal::Invalid("source and destination are of different families".into()));
-    }
-    let is_compression = sa.id.proto == SaProto::Ipcomp;
-    if sa.id.spi.is_reserved() && !(is_compression && sa.id.spi == Spi::DEFLATE) {
-        return Err(Refusal::Invalid(format!("SPI {} is reserved: 256 is the first to use", sa.id.spi.0)));
-    }
-    if sa.replay_window > MAX_WINDOW {
-        return Err(Refusal::Invalid(format!(
-            "a replay window of {} packets: the kernel has {MAX_WINDOW} at the most",
-            sa.replay_window
-        )));
-    }
+    sa.check()?;
     let mut info = larval(&sa.id, sa.mode, sa.reqid);
     info.limits = limits(&sa.soft, &sa.hard);
     let mut attributes = Vec::new();
-    if is_compression {
+    if sa.id.proto == SaProto::Ipcomp {
         attributes.push(Attribute::Compression(Algorithm { name: "deflate", key: &[], icv_bits: 0 }));
         return Ok((info, attributes));
     }
     let key = sa.enc_key.expose();
     if sa.id.proto == SaProto::Esp {
-        if !sa.enc.key_lengths().contains(&key.len()) {
-            return Err(Refusal::Invalid(format!(
-                "{} has no keys of {} bits",
-                sa.enc.setkey_name(),
-                key.len() * 8
-            )));
-        }
         attributes.push(match (aead_name(sa.enc), cipher_name(sa.enc)) {
             (Some((name, icv_bits)), _) => Attribute::Aead(Algorithm { name, key, icv_bits }),
             (None, Some(name)) => Attribute::Crypt(Algorithm { name, key, icv_bits: 0 }),
@@ -82,17 +61,17 @@ pub(crate) fn message(sa: &Sa) -> Result<(SaInfo, Vec<Attribute<'_>>), Refusal> 
     if sa.auth != AuthAlgorithm::None {
         let (name, icv_bits) = hash_name(sa.auth).ok_or_else(|| unknown(sa.auth.setkey_name()))?;
         let key = sa.auth_key.expose();
-        if key.len() != sa.auth.key_len() {
-            return Err(Refusal::Invalid(format!(
-                "{} wants a key of {} bits, and there are {}",
-                sa.auth.setkey_name(),
-                sa.auth.key_len() * 8,
-                key.len() * 8
-            )));
-        }
         attributes.push(Attribute::AuthTruncated(Algorithm { name, key, icv_bits }));
-    } else if sa.id.proto == SaProto::Ah || !sa.enc.is_aead() && sa.enc == EncAlgorithm::Null {
+    } else if sa.enc == EncAlgorithm::Null {
         return Err(Refusal::Invalid("it would neither encrypt nor authenticate".into()));
+    } else if sa.enc == EncAlgorithm::AesCtr {
+        return Err(Refusal::Invalid("aes-ctr without authentication can be forged: give -A".into()));
+    }
+    if sa.id.proto == SaProto::Ah && sa.id.destination.is_ipv4() {
+        info.flags |= sa_flag::ALIGN4;
+    }
+    if sa.esn {
+        info.flags |= sa_flag::ESN;
     }
     if let Some(nat_t) = &sa.nat_t {
         attributes.push(Attribute::Encap(Encap {
@@ -103,7 +82,7 @@ pub(crate) fn message(sa: &Sa) -> Result<(SaInfo, Vec<Attribute<'_>>), Refusal> 
         }));
     }
     match u8::try_from(sa.replay_window) {
-        Ok(window) if sa.replay_window <= SHORT_WINDOW => info.replay_window = window,
+        Ok(window) if sa.replay_window <= SHORT_WINDOW && !sa.esn => info.replay_window = window,
         _ => attributes.push(Attribute::ReplayEsn(ReplayEsn {
             window: sa.replay_window,
             bitmap: vec![0; sa.replay_window.div_ceil(32) as usize],
@@ -189,6 +168,7 @@ pub(crate) fn sa_of(info: &SaInfo, attributes: &[Attribute<'_>], wall: u64) -> O
         auth: AuthAlgorithm::None,
         auth_key: Secret::default(),
         replay_window: info.replay_window.into(),
+        esn: info.flags & sa_flag::ESN != 0,
         nat_t: None,
         soft,
         hard,

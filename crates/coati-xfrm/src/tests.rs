@@ -204,6 +204,7 @@ fn esp(spi: u32, reqid: ReqId) -> Sa {
         auth: AuthAlgorithm::HmacSha256,
         auth_key: Secret::new(vec![2; 32]),
         replay_window: 64,
+        esn: false,
         nat_t: None,
         soft: Lifetime { add_seconds: 80, ..Lifetime::default() },
         hard: Lifetime { add_seconds: 100, bytes: 1 << 40, ..Lifetime::default() },
@@ -466,9 +467,9 @@ fn what_the_kernel_lacks_has_a_name() {
 fn what_makes_no_sense_is_refused_before_the_kernel_is_asked() {
     let refused = |sa: Sa| refusal_of(&Request::Add(Box::new(sa))).map(|refusal| refusal.to_string());
     let text = refused(Sa { enc_key: Secret::new(vec![1; 15]), ..esp(0x1001, ReqId(0)) });
-    assert_eq!(text.as_deref(), Some("aes-cbc has no keys of 120 bits"));
+    assert_eq!(text.as_deref(), Some("aes-cbc takes a key of 128 or 192 or 256 bits, this one has 120"));
     let text = refused(Sa { replay_window: 5000, ..esp(0x1001, ReqId(0)) });
-    assert_eq!(text.as_deref(), Some("a replay window of 5000 packets: the kernel has 4096 at the most"));
+    assert_eq!(text.as_deref(), Some("a replay window of 5000 packets: 4096 are the most"));
     let text = refused(esp(255, ReqId(0)));
     assert_eq!(text.as_deref(), Some("SPI 255 is reserved: 256 is the first to use"));
     assert_eq!(refused(esp(256, ReqId(0))), None);
@@ -493,14 +494,17 @@ prop_compose! {
         spi in 256u32..,
         reqid in any::<u32>(),
         tunnel in any::<bool>(),
-        algorithms in (0usize..4, 0usize..5),
+        is_ah in any::<bool>(),
+        esn in any::<bool>(),
+        algorithms in (0..EncAlgorithm::ALL.len(), 0..AuthAlgorithm::ALL.len() - 1),
         key in any::<[u8; 64]>(),
         replay_window in 0u32..=4096,
         ports in proptest::option::of(any::<(u16, u16, bool)>()),
         limits in any::<[u32; 8]>(),
     ) -> Sa {
         let (source, destination) = ends(addresses);
-        let enc = EncAlgorithm::ALL[algorithms.0];
+        let proto = if is_ah { SaProto::Ah } else { SaProto::Esp };
+        let enc = if is_ah { EncAlgorithm::Null } else { EncAlgorithm::ALL[algorithms.0] };
         let auth = if enc.is_aead() { AuthAlgorithm::None } else { AuthAlgorithm::ALL[algorithms.1] };
         let lifetime = |l: &[u32]| Lifetime {
             packets: l[0].into(),
@@ -509,7 +513,7 @@ prop_compose! {
             use_seconds: l[3].into(),
         };
         Sa {
-            id: SaId { source, destination, proto: SaProto::Esp, spi: Spi(spi) },
+            id: SaId { source, destination, proto, spi: Spi(spi) },
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             reqid: ReqId(reqid),
             enc,
@@ -517,7 +521,8 @@ prop_compose! {
             auth,
             auth_key: Secret::new(key[..auth.key_len()].to_vec()),
             replay_window,
-            nat_t: ports.map(|(source_port, destination_port, non_ike_marker)| NatT {
+            esn: esn && replay_window > 0,
+            nat_t: ports.filter(|_| !is_ah).map(|(source_port, destination_port, non_ike_marker)| NatT {
                 source_port,
                 destination_port,
                 original: None,

@@ -69,7 +69,9 @@ pub fn home_remarks(site: &Site, dataplane: Dataplane) -> Vec<Diagnostic> {
         Dataplane::Embedded => coati_router::statements_remarks(site),
         // The rest the kernel itself says.
         Dataplane::Xfrm => refusals(site, coati_xfrm::refusal_of),
-        Dataplane::Pfkey => refusals(site, |request| coati_pfkey::refusal_of(coati_os::PF_KEY_LAYOUT, request)),
+        Dataplane::Pfkey => {
+            refusals(site, |request| coati_pfkey::refusal_of(coati_os::PF_KEY_LAYOUT, request))
+        }
     }
 }
 

@@ -17,21 +17,25 @@ use rustix::io::Errno;
 const ESP_IN_UDP: u8 = 2;
 
 /// Numbers of authentication algorithms; of two with one number, the usual one first.
-pub const AUTH: [(AuthAlgorithm, u8); 6] = [
+pub const AUTH: [(AuthAlgorithm, u8); 8] = [
     (AuthAlgorithm::None, auth::NONE),
     (AuthAlgorithm::HmacSha1, auth::SHA1_HMAC),
     (AuthAlgorithm::HmacSha256, auth::SHA256_HMAC),
     (AuthAlgorithm::HmacSha256Cut96, auth::SHA256_HMAC),
     (AuthAlgorithm::HmacSha384, auth::SHA384_HMAC),
     (AuthAlgorithm::HmacSha512, auth::SHA512_HMAC),
+    (AuthAlgorithm::HmacMd5, auth::MD5_HMAC),
+    (AuthAlgorithm::AesXcbcMac, auth::AES_XCBC_MAC),
 ];
 
 /// Numbers of encryption algorithms.
-pub const ENCRYPT: [(EncAlgorithm, u8); 4] = [
+pub const ENCRYPT: [(EncAlgorithm, u8); 6] = [
     (EncAlgorithm::TripleDesCbc, encrypt::TRIPLE_DES_CBC),
     (EncAlgorithm::Null, encrypt::NULL),
     (EncAlgorithm::AesCbc, encrypt::AES_CBC),
     (EncAlgorithm::AesGcm16, encrypt::AES_GCM_16),
+    (EncAlgorithm::AesCtr, encrypt::AES_CTR),
+    (EncAlgorithm::ChaCha20Poly1305, encrypt::CHACHA20_POLY1305),
 ];
 
 /// Types of SAs.
@@ -174,6 +178,7 @@ pub fn sa_repr(sa: &Sa, sequence: u32, pid: u32) -> pfkey::Repr<'_> {
         state: number(&STATES, &sa.state),
         auth: number(&AUTH, &sa.auth),
         encrypt: encryption(sa),
+        flags: flags(sa),
         current: pfkey::Lifetime {
             allocations: u32::try_from(sa.usage.packets).unwrap_or(u32::MAX),
             bytes: sa.usage.bytes,
@@ -193,10 +198,16 @@ pub fn sa_repr(sa: &Sa, sequence: u32, pid: u32) -> pfkey::Repr<'_> {
     }
 }
 
+/// Flags of `sadb_sa`.
+pub fn flags(sa: &Sa) -> u32 {
+    if sa.esn { pfkey::FLAG_ESN } else { 0 }
+}
+
 fn encryption(sa: &Sa) -> u8 {
     match sa.id.proto {
         SaProto::Ipcomp => compress::DEFLATE,
-        _ => number(&ENCRYPT, &sa.enc),
+        SaProto::Ah => encrypt::NONE,
+        SaProto::Esp => number(&ENCRYPT, &sa.enc),
     }
 }
 
@@ -256,8 +267,8 @@ impl Message {
         self.extension(kind, &[&limit.allocations.to_ne_bytes()[..], &numbers].concat());
     }
 
-    fn sa(&mut self, spi: u32, numbers: [u8; 4]) {
-        self.extension(extension::SA, &[spi.to_be_bytes(), numbers, [0; 4]].concat());
+    fn sa(&mut self, spi: u32, numbers: [u8; 4], flags: u32) {
+        self.extension(extension::SA, &[spi.to_be_bytes(), numbers, flags.to_ne_bytes()].concat());
     }
 
     fn sa2(&mut self, mode: Mode, sequence: u32, reqid: ReqId) {
@@ -304,7 +315,7 @@ fn sa_message(kind: u8, sa: &Sa) -> Vec<u8> {
     let mut message = Message::new(kind, Some(sa.id.proto));
     let replay = u8::try_from(sa.replay_window / 8).unwrap_or(u8::MAX);
     let numbers = [replay, number(&STATES, &sa.state), number(&AUTH, &sa.auth), encryption(sa)];
-    message.sa(sa.id.spi.0, numbers);
+    message.sa(sa.id.spi.0, numbers, flags(sa));
     message.lifetime(extension::LIFETIME_HARD, &sa.hard);
     message.lifetime(extension::LIFETIME_SOFT, &sa.soft);
     if sa.usage.added != 0 {
@@ -340,7 +351,7 @@ fn sa_message(kind: u8, sa: &Sa) -> Vec<u8> {
 
 fn id_message(kind: u8, id: &SaId) -> Vec<u8> {
     let mut message = Message::new(kind, Some(id.proto));
-    message.sa(id.spi.0, [0; 4]);
+    message.sa(id.spi.0, [0; 4], 0);
     message.hosts(id.source, id.destination);
     message.bytes()
 }
@@ -375,7 +386,7 @@ fn acquire_message(acquire: &Acquire) -> Vec<u8> {
 fn expire_message(expire: &Expire) -> Vec<u8> {
     let mut message = Message::new(message::EXPIRE, Some(expire.id.proto));
     let state = if expire.hard { SaState::Dead } else { SaState::Dying };
-    message.sa(expire.id.spi.0, [0, number(&STATES, &state), 0, 0]);
+    message.sa(expire.id.spi.0, [0, number(&STATES, &state), 0, 0], 0);
     message.lifetime(extension::LIFETIME_CURRENT, &expire.current);
     message.hosts(expire.id.source, expire.id.destination);
     message.sa2(Mode::Any, 0, expire.reqid);

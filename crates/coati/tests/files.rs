@@ -445,8 +445,8 @@ fn what_is_no_file_is_refused() {
 fn policies_that_the_data_plane_refuses() {
     let plain = "out ipsec esp/transport//unique;";
     for (name, rules, sentence) in [
-        ("ah", "out ipsec ah/transport//unique;", "esp alone, or ipcomp and then esp"),
-        ("order", "out ipsec esp/transport//use ipcomp/transport//use;", "esp alone, or ipcomp and then esp"),
+        ("many", &*format!("out ipsec {};", "ah/transport//use ".repeat(7)), "6 protocols at the most"),
+        ("end", "out ipsec ah/tunnel/me-any/require;", "looks for no end of a tunnel"),
         ("fwd", "fwd ipsec esp/transport//unique;", "fwd policies"),
     ] {
         let dir = Dir::seed(&format!("refused-{name}"));

@@ -162,14 +162,15 @@ fn nothing_is_flushed_for_a_file_that_cannot_be_done() {
     let before = daemon.policies();
     assert_eq!(before.len(), 2);
     for (line, wanted) in [
-        ("add 192.0.2.1 198.51.100.1 ah 0x1000 -A hmac-sha1 \"twenty bytes of text\";", "not ah in any mode"),
+        ("add 192.0.2.1 198.51.100.1 esp 0x1000 -E aes-cbc \"sixteen byte key\";", "can be forged: give -A"),
         (
             "spdadd 10.0.0.0/24 10.1.0.0/16 any -P out ipsec esp/tunnel/me-any/require;",
             "looks for no end of a tunnel",
         ),
         (
-            "spdadd 192.0.2.1 198.51.100.1 any -P out ipsec ah/transport//use;",
-            "esp alone, or ipcomp and then esp",
+            "spdadd 192.0.2.1 198.51.100.1 any -P out ipsec ah/transport ah/transport ah/transport ah/transport \
+             ah/transport ah/transport ah/transport;",
+            "6 protocols at the most",
         ),
         ("spdadd 192.0.2.1 198.51.100.1 any -P fwd none;", "fwd policies are for the Linux kernel"),
         (

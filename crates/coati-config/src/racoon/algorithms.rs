@@ -397,7 +397,9 @@ impl EspCipher {
             Self::AesGcm16(bits) => Some((EncAlgorithm::AesGcm16, bits)),
             Self::TripleDes => Some((EncAlgorithm::TripleDesCbc, 192)),
             Self::Null => Some((EncAlgorithm::Null, 0)),
-            Self::AesCtr(_) | Self::ChaCha20Poly1305 => None,
+            Self::AesCtr(bits) => Some((EncAlgorithm::AesCtr, bits)),
+            // IKEv1 has no number for it.
+            Self::ChaCha20Poly1305 => None,
         }
     }
 }
@@ -465,7 +467,7 @@ impl EspAuth {
     /// The same for the SAD; `None` when that has none of the kind.
     pub fn sadb(self) -> Option<AuthAlgorithm> {
         match self {
-            Self::HmacMd5 => None,
+            Self::HmacMd5 => Some(AuthAlgorithm::HmacMd5),
             Self::HmacSha1 => Some(AuthAlgorithm::HmacSha1),
             Self::HmacSha256 => Some(AuthAlgorithm::HmacSha256),
             Self::HmacSha256Cut96 => Some(AuthAlgorithm::HmacSha256Cut96),

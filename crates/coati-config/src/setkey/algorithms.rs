@@ -19,7 +19,6 @@ pub(super) fn encryption(name: &str) -> Option<Found<EncAlgorithm>> {
     match name {
         "des-cbc" | "des-deriv" | "des-32iv" | "blowfish-cbc" | "cast128-cbc" | "rc5-cbc" | "twofish-cbc"
         | "camellia-cbc" => Some(Found::Instead("aes-cbc")),
-        "aes-ctr" | "chacha20-poly1305" => Some(Found::Instead("aes-gcm-16")),
         "simple" => Some(Found::Instead("null")),
         _ => None,
     }
@@ -29,10 +28,8 @@ pub(super) fn encryption(name: &str) -> Option<Found<EncAlgorithm>> {
 pub(super) fn authentication(name: &str) -> Option<Found<AuthAlgorithm>> {
     match name {
         "null" => Some(Found::Ours(AuthAlgorithm::None)),
-        "hmac-md5" | "keyed-md5" | "keyed-sha1" | "hmac-ripemd160" | "aes-xcbc-mac" | "tcp-md5" => {
-            Some(Found::Instead("hmac-sha256"))
-        }
-        "chacha20-poly1305" => Some(Found::Instead("aes-gcm-16 without -A")),
+        "keyed-md5" | "keyed-sha1" | "hmac-ripemd160" | "tcp-md5" => Some(Found::Instead("hmac-sha256")),
+        "chacha20-poly1305" => Some(Found::Instead("-E chacha20-poly1305 without -A")),
         _ => AuthAlgorithm::from_setkey_name(name).map(Found::Ours),
     }
 }

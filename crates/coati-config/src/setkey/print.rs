@@ -79,6 +79,9 @@ fn sa_words(sa: &Sa) -> String {
             let _ = write!(text, " {option} {value}");
         }
     }
+    if sa.esn {
+        text.push_str(" -f esn");
+    }
     match sa.id.proto {
         SaProto::Ipcomp => text.push_str(" -C deflate"),
         SaProto::Esp => {

@@ -16,8 +16,6 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::lexer::Kind;
 use crate::psk::hex;
 
-/// Packets of the largest replay window.
-const MAX_WINDOW: u32 = 4096;
 /// Bits of the longest key that the null algorithms take, and leave alone.
 const MAX_NULL_KEY: usize = 2048;
 /// Where ESP in UDP goes when no port is written (RFC 3948).
@@ -41,6 +39,8 @@ struct Extensions {
     mode: Option<(Mode, Span)>,
     reqid: ReqId,
     replay_window: u32,
+    /// Where extended sequence numbers are asked for.
+    esn: Option<Span>,
     soft: Lifetime,
     hard: Lifetime,
     enc: Option<(EncAlgorithm, Secret, Span)>,
@@ -64,6 +64,7 @@ impl Parser<'_> {
             auth: found.auth.as_ref().map_or(AuthAlgorithm::None, |auth| auth.0),
             auth_key: found.auth.as_ref().map_or_else(Secret::default, |auth| auth.1.clone()),
             replay_window: found.replay_window,
+            esn: found.esn.is_some(),
             nat_t: ends.nat_t,
             soft: found.soft,
             hard: found.hard,
@@ -201,7 +202,11 @@ impl Parser<'_> {
                 "-m" => found.mode = Some((self.mode()?, span.to(self.cursor.previous()))),
                 "-r" => found.replay_window = self.replay_window()?,
                 "-u" => found.reqid = ReqId(self.number("a reqid")?),
-                "-f" => self.flag()?,
+                "-f" => {
+                    if let Some(span) = self.flag()? {
+                        found.esn = Some(span);
+                    }
+                }
                 "-lh" => found.hard.add_seconds = self.number("a number of seconds")?,
                 "-ls" => found.soft.add_seconds = self.number("a number of seconds")?,
                 "-bh" => found.hard.bytes = self.number("a number of bytes")?,
@@ -249,6 +254,11 @@ impl Parser<'_> {
             let message = format!("{} authenticates by itself", enc.setkey_name());
             return Err(self.cursor.remarks.error(*span, message).help("leave -A out"));
         }
+        if let (Some(span), true, 0) = (found.esn, has_keys, found.replay_window) {
+            let message = "extended sequence numbers are told by the replay window";
+            let help = "add -r 8 (64 packets) or more";
+            return Err(self.cursor.remarks.error(span, message).help(help));
+        }
         if has_keys && found.enc.is_none() && found.auth.is_none() && !found.compresses {
             let span = self.cursor.span();
             return Err(self.cursor.remarks.error(span, "no algorithm").help(match proto {
@@ -274,15 +284,16 @@ impl Parser<'_> {
     fn replay_window(&mut self) -> Result<u32, Diagnostic> {
         let span = self.cursor.span();
         let bytes: u32 = self.number("a window size")?;
-        if bytes > MAX_WINDOW / 8 {
-            let message = format!("a replay window has {MAX_WINDOW} packets at the most");
-            let help = format!("eight packets are a byte: write -r {}", MAX_WINDOW / 8);
+        if bytes > Sa::MAX_WINDOW / 8 {
+            let message = format!("a replay window has {} packets at the most", Sa::MAX_WINDOW);
+            let help = format!("eight packets are a byte: write -r {}", Sa::MAX_WINDOW / 8);
             return Err(self.cursor.remarks.error(span, message).help(help));
         }
         Ok(bytes * 8)
     }
 
-    fn flag(&mut self) -> Result<(), Diagnostic> {
+    /// Where it stands, when it is `esn`.
+    fn flag(&mut self) -> Result<Option<Span>, Diagnostic> {
         let (flag, span) = self.cursor.word("a flag")?;
         match flag {
             // What is done anyway (RFC 4303 sections 2.4 and 3.3.3).
@@ -295,13 +306,10 @@ impl Parser<'_> {
                 let message = "sequence numbers do not begin again (RFC 4303 section 3.3.3)";
                 self.cursor.remarks.warn(span, message, "leave it out, or write nocyclic-seq");
             }
-            "esn" => {
-                let error = self.cursor.remarks.error(span, "unsupported flag `esn`");
-                return Err(error.help("leave it out, on both sides: sequence numbers have 32 bits here"));
-            }
+            "esn" => return Ok(Some(span)),
             _ => return Err(self.cursor.remarks.unknown(span, "flag", flag, &FLAGS)),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// `-ctx DOI ALGORITHM "label"`, of SELinux.
@@ -335,7 +343,7 @@ impl Parser<'_> {
                 self.null_key(name)?;
                 Ok((EncAlgorithm::Null, Secret::default(), span))
             }
-            Some(Found::Ours(ours)) => Ok((ours, self.key(name, ours.key_lengths())?, span)),
+            Some(Found::Ours(ours)) => Ok((ours, self.key(name, |key| ours.check_key(key))?, span)),
             Some(Found::Instead(instead)) => Err(self.unsupported(span, name, instead)),
             None => Err(self.cursor.remarks.unknown(span, "encryption algorithm", name, &encryption_names())),
         }
@@ -352,7 +360,7 @@ impl Parser<'_> {
                 self.null_key(name)?;
                 Ok((AuthAlgorithm::None, Secret::default(), span))
             }
-            Some(Found::Ours(ours)) => Ok((ours, self.key(name, &[ours.key_len()])?, span)),
+            Some(Found::Ours(ours)) => Ok((ours, self.key(name, |key| ours.check_key(key))?, span)),
             Some(Found::Instead(instead)) => Err(self.unsupported(span, name, instead)),
             None => {
                 let names = authentication_names();
@@ -381,19 +389,15 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// A key of one of these lengths in bytes.
-    fn key(&mut self, algorithm: &str, lengths: &[usize]) -> Result<Secret, Diagnostic> {
+    /// A key that the algorithm can use.
+    fn key(
+        &mut self,
+        algorithm: &str,
+        check: impl Fn(&[u8]) -> Result<(), String>,
+    ) -> Result<Secret, Diagnostic> {
         let span = self.cursor.span();
         let key = self.key_bytes(algorithm)?;
-        if !lengths.contains(&key.len()) {
-            let bits: Vec<String> = lengths.iter().map(|length| (length * 8).to_string()).collect();
-            let message = format!(
-                "{algorithm} takes a key of {} bits, this one has {}",
-                bits.join(" or "),
-                key.len() * 8
-            );
-            return Err(self.cursor.remarks.error(span, message));
-        }
+        check(key.expose()).map_err(|message| self.cursor.remarks.error(span, message))?;
         Ok(key)
     }
 

@@ -47,6 +47,7 @@ pub(crate) fn install_compression(core: &mut Core, sa: &Phase1, quick: &Quick, i
         auth: AuthAlgorithm::None,
         auth_key: Secret::default(),
         replay_window: 0,
+        esn: false,
         nat_t: None,
         // ESP's limits renew the pair.
         soft: Lifetime::default(),
@@ -92,6 +93,7 @@ pub(crate) fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: b
             auth_key.to_vec()
         }),
         replay_window: REPLAY_WINDOW,
+        esn: false,
         nat_t: nat_t(sa, quick, inbound),
         soft,
         hard,

@@ -227,10 +227,9 @@ pub(crate) struct EspChoice {
 }
 
 impl EspChoice {
-    /// Bytes of key for the cipher, with the salt of GCM.
+    /// Bytes of key for the cipher, with the salt of counter modes.
     pub(crate) fn enc_key_len(&self) -> usize {
-        let salt = if self.enc.is_aead() { 4 } else { 0 };
-        usize::from(self.enc_bits) / 8 + salt
+        usize::from(self.enc_bits) / 8 + self.enc.salt_len()
     }
 }
 
@@ -289,18 +288,28 @@ fn esp_id(enc: EncAlgorithm) -> u8 {
         EncAlgorithm::TripleDesCbc => 3,
         EncAlgorithm::Null => 11,
         EncAlgorithm::AesCbc => 12,
+        EncAlgorithm::AesCtr => 13,
         EncAlgorithm::AesGcm16 => 20,
+        // IKEv1 has none: that of IKEv2, which no configuration leads to.
+        EncAlgorithm::ChaCha20Poly1305 => 28,
     }
+}
+
+/// Whether the length of the key has to be said.
+fn has_key_length(enc: EncAlgorithm) -> bool {
+    enc.key_lengths().len() > 1
 }
 
 fn auth_number(auth: AuthAlgorithm) -> Option<u32> {
     match auth {
         AuthAlgorithm::None => None,
+        AuthAlgorithm::HmacMd5 => Some(1),
         AuthAlgorithm::HmacSha1 => Some(2),
         // Told apart by nothing that goes over the wire.
         AuthAlgorithm::HmacSha256 | AuthAlgorithm::HmacSha256Cut96 => Some(5),
         AuthAlgorithm::HmacSha384 => Some(6),
         AuthAlgorithm::HmacSha512 => Some(7),
+        AuthAlgorithm::AesXcbcMac => Some(9),
     }
 }
 
@@ -363,7 +372,7 @@ fn phase2_attributes(choice: &EspChoice, wrap: Encapsulation) -> Vec<Attribute> 
     }
     list.push(Attribute::number(phase2::ENCAPSULATION, wrap.number()));
     list.extend(auth_number(choice.auth).map(|number| Attribute::number(phase2::AUTHENTICATION, number)));
-    if matches!(choice.enc, EncAlgorithm::AesCbc | EncAlgorithm::AesGcm16) {
+    if has_key_length(choice.enc) {
         list.push(Attribute::number(phase2::KEY_LEN, u32::from(choice.enc_bits)));
     }
     list.extend(choice.group.map(|group| Attribute::number(phase2::GROUP, u32::from(group.number()))));
@@ -474,7 +483,7 @@ fn fits_phase2(
     }
     let check = peer.proposal_check;
     let mut choice = ours.clone();
-    if matches!(ours.enc, EncAlgorithm::AesCbc | EncAlgorithm::AesGcm16) {
+    if has_key_length(ours.enc) {
         let Some(bits) = transform.number_of(phase2::KEY_LEN).and_then(|bits| u16::try_from(bits).ok())
         else {
             return Err(None);
@@ -584,7 +593,7 @@ pub(crate) fn accept_phase2(
             && transform.number_of(phase2::AUTHENTICATION) == auth_number(ours.auth)
             && wrap.fits(transform)
             && transform.number_of(phase2::GROUP) == ours.group.map(|group| u32::from(group.number()));
-        let sized = matches!(ours.enc, EncAlgorithm::TripleDesCbc | EncAlgorithm::Null)
+        let sized = !has_key_length(ours.enc)
             || transform.number_of(phase2::KEY_LEN) == Some(u32::from(ours.enc_bits));
         if same && sized {
             let theirs = seconds(transform, phase2::LIFE_TYPE, phase2::LIFE_DURATION);

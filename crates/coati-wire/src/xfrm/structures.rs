@@ -46,6 +46,8 @@ pub mod action {
 pub mod sa_flag {
     /// Packets of both families go through the tunnel.
     pub const AF_UNSPEC: u8 = 32;
+    /// AH behind IPv4 has whole words (RFC 4302 section 2.6); without it, whole double words.
+    pub const ALIGN4: u8 = 64;
     /// Extended sequence numbers.
     pub const ESN: u8 = 128;
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use coati_crypto::Zeroizing;
 use coati_ike::ExposedKey;
-use coati_sadb::{AuthAlgorithm, EncAlgorithm, Request, Sa, Secret};
+use coati_sadb::{AuthAlgorithm, EncAlgorithm, Request, Sa, SaProto, Secret};
 
 /// The open files.
 #[derive(Debug)]
@@ -68,7 +68,10 @@ impl DebugKeys {
     /// Writes the keys of an SA that is handed to the data plane.
     pub(super) fn request(&mut self, request: &Request) -> io::Result<()> {
         match request {
-            Request::Add(sa) | Request::Update(sa) => self.esp.write_all(esp_row(sa).as_bytes()),
+            Request::Add(sa) | Request::Update(sa) => match esp_row(sa) {
+                Some(row) => self.esp.write_all(row.as_bytes()),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -85,7 +88,11 @@ fn isakmp_row(exposed: &ExposedKey) -> Zeroizing<String> {
     row
 }
 
-fn esp_row(sa: &Sa) -> Zeroizing<String> {
+/// The row of an SA that encrypts, when Wireshark knows how.
+fn esp_row(sa: &Sa) -> Option<Zeroizing<String>> {
+    if sa.id.proto != SaProto::Esp {
+        return None;
+    }
     let family = match sa.id.destination {
         IpAddr::V4(_) => "IPv4",
         IpAddr::V6(_) => "IPv6",
@@ -95,9 +102,14 @@ fn esp_row(sa: &Sa) -> Zeroizing<String> {
         EncAlgorithm::TripleDesCbc => "TripleDES-CBC [RFC2451]",
         EncAlgorithm::AesCbc => "AES-CBC [RFC3602]",
         EncAlgorithm::AesGcm16 => "AES-GCM with 16 octet ICV [RFC4106]",
+        EncAlgorithm::AesCtr => "AES-CTR [RFC3686]",
+        // Wireshark has no name for it, and takes no file with an unknown one.
+        EncAlgorithm::ChaCha20Poly1305 => return None,
     };
     let auth = match sa.auth {
         AuthAlgorithm::None => "NULL",
+        AuthAlgorithm::HmacMd5 => "HMAC-MD5-96 [RFC2403]",
+        AuthAlgorithm::AesXcbcMac => "ANY 96 bit authentication [no checking]",
         AuthAlgorithm::HmacSha1 => "HMAC-SHA-1-96 [RFC2404]",
         AuthAlgorithm::HmacSha256 => "HMAC-SHA-256-128 [RFC4868]",
         AuthAlgorithm::HmacSha384 => "HMAC-SHA-384-192 [RFC4868]",
@@ -117,7 +129,7 @@ fn esp_row(sa: &Sa) -> Zeroizing<String> {
     let _ = write!(row, "\",\"{auth}\",\"");
     push_key(&mut row, &sa.auth_key);
     row.push_str("\"\n");
-    row
+    Some(row)
 }
 
 fn push_key(row: &mut String, key: &Secret) {

@@ -444,7 +444,15 @@ fn log_of_flags(flags: Option<&str>) -> Option<PathBuf> {
     None
 }
 
-/// Two raw sockets for each IPv6 address that a tunnel of ours begins at, GRE's or a policy's.
+/// Protocols that come to the embedded data plane, ESP first: it is what packets leave by.
+const RAW_PROTOCOLS: [(u8, &str); 4] = [
+    (50, "ESP (protocol 50)"),
+    (47, "GRE (protocol 47)"),
+    (51, "AH (protocol 51)"),
+    (108, "IPComp (protocol 108)"),
+];
+
+/// Raw sockets for each IPv6 address that a tunnel of ours begins at, GRE's or a policy's.
 fn raw_v6(site: &Site) -> io::Result<Vec<(Ipv6Addr, u8, Arc<RawSocket>)>> {
     let mut addresses: Vec<Ipv6Addr> = Vec::new();
     let ends = site.rc.tunnels.iter().map(|tunnel| tunnel.local).chain(coati_router::tunnel_ends(site));
@@ -457,7 +465,7 @@ fn raw_v6(site: &Site) -> io::Result<Vec<(Ipv6Addr, u8, Arc<RawSocket>)>> {
     }
     let mut list = Vec::new();
     for local in addresses {
-        for (protocol, name) in [(50, "ESP (protocol 50)"), (47, "GRE (protocol 47)")] {
+        for (protocol, name) in RAW_PROTOCOLS {
             let socket = RawSocket::new_v6(protocol, local)
                 .map_err(while_doing(format!("a raw socket for {name} at {local}")))?;
             list.push((local, protocol, Arc::new(socket)));
@@ -474,11 +482,11 @@ struct RawSockets {
 
 impl RawSockets {
     fn open(site: &Site) -> io::Result<Self> {
-        let raw = |protocol, name| {
+        let raw = |(protocol, name): (u8, &str)| {
             RawSocket::new(protocol).map(Arc::new).map_err(while_doing(format!("a raw socket for {name}")))
         };
-        let esp = raw(50, "ESP (protocol 50)")?;
-        let gre = raw(47, "GRE (protocol 47)")?;
+        let [esp, gre, ah, ipcomp] = RAW_PROTOCOLS.map(raw);
+        let (esp, gre, ah, ipcomp) = (esp?, gre?, ah?, ipcomp?);
         let v6 = raw_v6(site)?;
         let icmp = |is_v6| {
             RawSocket::for_too_big(is_v6).map_err(while_doing("a raw socket for ICMP (routers' \"too big\")"))
@@ -488,7 +496,7 @@ impl RawSockets {
             too_big.push(icmp(true)?);
         }
         let wire = Wire { v4: esp.clone(), v6: v6.first().map(|(_, _, socket)| socket.clone()) };
-        Ok(Self { wire, receivers: Receivers { v4: [esp, gre], v6, too_big } })
+        Ok(Self { wire, receivers: Receivers { v4: [esp, gre, ah, ipcomp], v6, too_big } })
     }
 }
 

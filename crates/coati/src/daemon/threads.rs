@@ -210,15 +210,15 @@ fn report(control: &ToControl, failed: Option<io::Error>, last: &mut Option<io::
 /// The raw sockets that packets come to.
 #[derive(Debug)]
 pub struct Receivers {
-    /// For ESP and GRE over IPv4.
-    pub v4: [Arc<RawSocket>; 2],
+    /// For ESP, GRE, AH and IPComp over IPv4.
+    pub v4: [Arc<RawSocket>; 4],
     /// For each of our IPv6 addresses and protocol: what comes there has no IP header.
     pub v6: Vec<(Ipv6Addr, u8, Arc<RawSocket>)>,
     /// For what routers say about packets that are too big.
     pub too_big: Vec<RawSocket>,
 }
 
-/// From the internet, protocols 50 and 47 and ESP inside UDP, to the tunnels. Ends when the other end of `stop` is
+/// From the internet, protocols 50, 47, 51, 108 and ESP inside UDP, to the tunnels. Ends when the other end of `stop` is
 /// closed.
 pub fn incoming(
     sockets: Receivers,
@@ -259,16 +259,17 @@ pub fn incoming(
             Arrival::Dropped(_) => {}
         };
         loop {
-            let [esp, gre] = &sockets.v4;
-            let mut descriptors = vec![esp.as_fd(), gre.as_fd(), stop.as_fd()];
+            let v4 = sockets.v4.len();
+            let mut descriptors: Vec<_> = sockets.v4.iter().map(AsFd::as_fd).collect();
+            descriptors.push(stop.as_fd());
             descriptors.extend(natt.iter().map(AsFd::as_fd));
             descriptors.extend(sockets.v6.iter().map(|(_, _, socket)| socket.as_fd()));
             descriptors.extend(sockets.too_big.iter().map(AsFd::as_fd));
             let ready = match wait_readable(&descriptors, None) {
-                Ok(ready) if ready.get(2) == Some(&false) => ready,
+                Ok(ready) if ready.get(v4) == Some(&false) => ready,
                 _ => return,
             };
-            for (socket, _) in natt.iter().zip(ready.iter().skip(3)).filter(|(_, ready)| **ready) {
+            for (socket, _) in natt.iter().zip(ready.iter().skip(v4 + 1)).filter(|(_, ready)| **ready) {
                 let (Ok(local), Some(buffer)) = (socket.local_addr(), buffers.first_mut()) else { continue };
                 let wall = unix_seconds();
                 for _ in 0..BATCH {
@@ -285,7 +286,7 @@ pub fn incoming(
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
             }
-            let of_v6 = ready.iter().skip(3 + natt.len());
+            let of_v6 = ready.iter().skip(v4 + 1 + natt.len());
             for ((local, protocol, socket), _) in sockets.v6.iter().zip(of_v6).filter(|(_, ready)| **ready) {
                 if socket.receive_batch(&mut buffers, &mut received).is_err() {
                     continue;

@@ -12,8 +12,8 @@ use coati_sadb::{
     SaProto, SaState, Secret, Spi, Usage,
 };
 
-use super::log::{Level, Log, LogForm, LogTarget};
 use super::kernel_home::GreTunnels;
+use super::log::{Level, Log, LogForm, LogTarget};
 use super::{RawSockets, apply_statements, make_inside, make_tunnel, open_home, randomness, tunnels_of};
 use crate::clock::unix_seconds;
 use crate::dataplane::Dataplane;
@@ -90,6 +90,7 @@ fn add_and_delete_sas(plane: &mut Plane, site: &Site) -> io::Result<()> {
             auth,
             auth_key: key(auth.key_len()),
             replay_window: 64,
+            esn: false,
             nat_t: None,
             soft: Lifetime::default(),
             hard: Lifetime::default(),

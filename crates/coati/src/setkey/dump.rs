@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::options::Options;
 use crate::clock::{local, unix_seconds};
+use crate::pfkey::flags;
 
 /// How to print.
 #[derive(Clone, Copy, Debug)]
@@ -122,9 +123,10 @@ impl Form {
         }
         writeln!(
             out,
-            "\tseq=0x{:08x} replay={} flags=0x00000000 state={} ",
+            "\tseq=0x{:08x} replay={} flags=0x{:08x} state={} ",
             sa.sequence,
             sa.replay_window / 8,
+            flags(sa),
             sa.state.setkey_name()
         )?;
         writeln!(out, "\tcreated: {}\tcurrent: {}", time(sa.usage.added), time(self.now))?;

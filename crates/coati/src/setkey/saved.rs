@@ -74,6 +74,7 @@ fn sa(bytes: &[u8]) -> Option<Sa> {
         auth: value::<AuthAlgorithm>(&AUTH, found.auth)?,
         auth_key: Secret::new(found.auth_key.to_vec()),
         replay_window: u32::from(found.replay) * 8,
+        esn: found.flags & pfkey::FLAG_ESN != 0,
         nat_t: found.nat_t.map(|(source_port, destination_port)| NatT {
             source_port,
             destination_port,

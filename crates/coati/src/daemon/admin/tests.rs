@@ -91,6 +91,7 @@ fn sa(spi: u32) -> Sa {
         auth: AuthAlgorithm::HmacSha1,
         auth_key: Secret::new(vec![2; 20]),
         replay_window: 32,
+        esn: false,
         nat_t: None,
         soft: Lifetime { add_seconds: 11_520, ..Lifetime::default() },
         hard: Lifetime { add_seconds: 14_400, ..Lifetime::default() },
