@@ -99,6 +99,7 @@ impl Network {
                 prefix_len: 30,
                 peer: Some(peer),
                 mtu: 1400,
+                speed: None,
                 point_to_point: true,
                 loopback: false,
             };

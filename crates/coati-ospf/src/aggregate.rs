@@ -1,7 +1,7 @@
 //! One destination in place of many outside of the AS: `summary-address` of an AS boundary router, and the ranges by
 //! which a border router translates an NSSA's type 7 LSAs (RFC 3101 section 3.2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use coati_wire::ospf::LsaBody;
@@ -49,11 +49,11 @@ impl Aggregate for LsaBody {
 /// What is the range itself stays as it is when nothing else lies in it. Of several, the metric is the largest; with one
 /// of type 2 among them the whole is of type 2, and one more than the largest of those.
 ///
-/// Returns the advertised ranges in which something lies: holes in them have to be filled.
+/// Returns the advertised ranges in which something lies, with what does: holes in them have to be filled.
 pub(crate) fn aggregate<T: Aggregate>(
     items: &mut BTreeMap<Destination, T>,
     ranges: &[ExternalRange],
-) -> BTreeSet<Destination> {
+) -> BTreeMap<Destination, Vec<Destination>> {
     let mut found: BTreeMap<Destination, Vec<Destination>> = BTreeMap::new();
     let whole = |range: &ExternalRange| Destination::new(range.network, range.prefix_len);
     for destination in items.keys() {
@@ -62,7 +62,7 @@ pub(crate) fn aggregate<T: Aggregate>(
             found.entry(whole(range)).or_default().push(*destination);
         }
     }
-    let mut live = BTreeSet::new();
+    let mut live = BTreeMap::new();
     for range in ranges {
         let destination = whole(range);
         let Some(parts) = found.remove(&destination) else { continue };
@@ -74,7 +74,7 @@ pub(crate) fn aggregate<T: Aggregate>(
         let Some((type2, largest)) = metrics.into_iter().max().filter(|_| range.advertise) else { continue };
         let metric = range.cost.unwrap_or(largest.saturating_add(u32::from(type2))).min(MAX_METRIC);
         items.insert(destination, T::whole(destination, type2, metric, range.tag));
-        live.insert(destination);
+        live.insert(destination, parts);
     }
     live
 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub graceful_restart: Option<u32>,
     /// Neighbours are helped through their graceful restarts (RFC 3623).
     pub graceful_restart_helper: bool,
+    /// Administrative distance, which is shown; whoever puts routes into the kernel follows it.
+    pub distance: u8,
 }
 
 impl Config {
@@ -63,6 +65,7 @@ impl Config {
             stub_router: StubRouter::default(),
             graceful_restart: None,
             graceful_restart_helper: true,
+            distance: 110,
         }
     }
 }
@@ -400,6 +403,8 @@ pub struct InterfaceConfig {
     pub network: Option<NetworkType>,
     /// Cost.
     pub cost: u16,
+    /// Bandwidth that is configured, in Mbit/s: the cost follows from it, and it is shown.
+    pub bandwidth: Option<u32>,
     /// Router priority; 0 is never a designated router.
     pub priority: u8,
     /// HelloInterval in seconds.
@@ -458,6 +463,7 @@ impl Default for InterfaceConfig {
             area: BACKBONE,
             network: None,
             cost: 10,
+            bandwidth: None,
             priority: 1,
             hello_interval: 10,
             dead_interval: 40,

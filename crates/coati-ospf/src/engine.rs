@@ -115,8 +115,8 @@ pub struct Engine {
     pub(crate) own: BTreeMap<OwnKey, Own>,
     pub(crate) own_due: BTreeSet<(Instant, OwnKey)>,
     pub(crate) external_routes: BTreeMap<Destination, ExternalRoute>,
-    /// Those of them that stand for others.
-    pub(crate) external_ranges: BTreeSet<Destination>,
+    /// Those of them that stand for others, with these.
+    pub(crate) aggregated: BTreeMap<Destination, Vec<Destination>>,
     pub(crate) table: Table,
     /// Active ranges of own areas: what goes to holes in them is thrown away (RFC 2328 section 11.1).
     pub(crate) discards: BTreeMap<Destination, Route>,
@@ -124,6 +124,8 @@ pub struct Engine {
     /// End of the time after the start in which others are kept from going through this router.
     stub_until: Option<Instant>,
     begun: bool,
+    /// For how long computations take; nothing is decided by it.
+    stopwatch: Option<fn() -> Instant>,
     /// What outlives the program.
     pub(crate) memory: Memory,
     /// Our own graceful restart.
@@ -159,12 +161,13 @@ impl Engine {
             own: BTreeMap::new(),
             own_due: BTreeSet::new(),
             external_routes: BTreeMap::new(),
-            external_ranges: BTreeSet::new(),
+            aggregated: BTreeMap::new(),
             table: Table::default(),
             discards: BTreeMap::new(),
             spf: SpfClock::default(),
             stub_until: None,
             begun: false,
+            stopwatch: None,
             memory: Memory::default(),
             restart: None,
             events: VecDeque::new(),
@@ -178,6 +181,11 @@ impl Engine {
             receiving: None,
             dropped: BTreeMap::new(),
         }
+    }
+
+    /// What computations are timed by, for `show ip ospf` alone.
+    pub fn set_stopwatch(&mut self, read: fn() -> Instant) {
+        self.stopwatch = Some(read);
     }
 
     /// Takes a packet (section 8.2).
@@ -220,6 +228,7 @@ impl Engine {
             }
             None => index,
         };
+        self.count_traffic(index, payload, 0);
         let Some(interface) = self.interfaces.get(&index) else { return };
         let name = &interface.link.name;
         if header.area != interface.config.area {
@@ -370,6 +379,7 @@ impl Engine {
     /// Paths, routes, and what areas hear of each other by them.
     pub(crate) fn compute_now(&mut self, now: Instant) {
         self.spf.run(now);
+        let begun = self.stopwatch.map(|read| read());
         // Virtual links lead through the other areas: the backbone comes last.
         let others: Vec<AreaId> = self.areas.keys().filter(|area| **area != BACKBONE).copied().collect();
         for area in others {
@@ -378,6 +388,8 @@ impl Engine {
         self.update_virtual_links(now);
         self.compute_area(BACKBONE);
         let changed = self.update_table(false);
+        self.spf.took =
+            begun.zip(self.stopwatch).map(|(begun, read)| read().saturating_duration_since(begun));
         let discards = self.discarded(now);
         let discards_changed = discards != self.discards;
         let before = std::mem::replace(&mut self.discards, discards);
@@ -714,6 +726,15 @@ impl Engine {
         }
     }
 
+    /// Counts a packet by its type; `way` is 0 for what has come and 1 for what goes.
+    fn count_traffic(&mut self, index: u32, payload: &[u8], way: usize) {
+        let kind = payload.get(1).map_or(0, |kind| usize::from(*kind).wrapping_sub(1));
+        let interface = self.interfaces.get_mut(&index);
+        if let Some(count) = interface.and_then(|i| i.traffic.get_mut(kind)?.get_mut(way)) {
+            *count += 1;
+        }
+    }
+
     fn transmit(&mut self, index: u32, destination: Ipv4Addr, payload: Vec<u8>) {
         let Some(interface) = self.interfaces.get(&index) else { return };
         let ttl = if interface.config.ttl_security.is_some() { u8::MAX } else { 1 };
@@ -722,6 +743,7 @@ impl Engine {
             Some(Some((through, _))) => (through, VIRTUAL_TTL),
             Some(None) => return,
         };
+        self.count_traffic(index, &payload, 1);
         self.tell_sent(index, destination, &payload);
         self.transmits.push_back(Transmit { interface, destination, ttl, payload });
     }

@@ -25,13 +25,14 @@ impl Engine {
         let entry = |route: ExternalRoute| (Destination::new(route.network, route.prefix_len), route);
         let mut routes: BTreeMap<Destination, ExternalRoute> =
             routes.into_iter().take(MAX_EXTERNALS).map(entry).collect();
-        let ranges = aggregate(&mut routes, &self.config.summary_addresses);
+        let aggregated = aggregate(&mut routes, &self.config.summary_addresses);
+        let same_ranges = aggregated.keys().eq(self.aggregated.keys());
+        self.aggregated = aggregated;
         if routes == self.external_routes {
             return;
         }
         self.external_routes = routes;
-        if ranges != self.external_ranges {
-            self.external_ranges = ranges;
+        if !same_ranges {
             self.routes_soon(now);
         }
         self.externals_changed(now);
@@ -191,12 +192,12 @@ impl Engine {
         }
         let ranges = self.config.areas.get(&area).map_or(&[][..], |area| &area.nssa_ranges);
         let live = aggregate(&mut bodies, ranges);
-        (bodies, live)
+        (bodies, live.into_keys().collect())
     }
 
     /// Advertised ranges of external destinations that stand for others.
     pub(crate) fn live_external_ranges(&self, now: Instant) -> BTreeSet<Destination> {
-        let mut live = self.external_ranges.clone();
+        let mut live: BTreeSet<Destination> = self.aggregated.keys().copied().collect();
         let has_ranges =
             |area: &AreaId| self.config.areas.get(area).is_some_and(|a| !a.nssa_ranges.is_empty());
         for nssa in self.attached_nssas().filter(|nssa| has_ranges(nssa) && self.translates(*nssa)) {

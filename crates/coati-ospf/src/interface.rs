@@ -31,6 +31,8 @@ pub struct Link {
     pub peer: Option<Ipv4Addr>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// How fast it says to be, in Mbit/s; tunnels say nothing.
+    pub speed: Option<u32>,
     /// Whether there is exactly one other end.
     pub point_to_point: bool,
     /// Whether it leads nowhere: its address is advertised as a host (RFC 2328 section 9.1).
@@ -144,6 +146,8 @@ pub(crate) struct Interface {
     pub(crate) virtual_end: Option<VirtualEnd>,
     /// How often the interface's machine has moved.
     pub(crate) state_changes: u32,
+    /// Packets of each type, hellos first: how many have come and how many have gone.
+    pub(crate) traffic: [[u64; 2]; 5],
     /// Packets that came here and were dropped, by reason.
     pub(crate) dropped: BTreeMap<&'static str, u64>,
 }
@@ -180,6 +184,7 @@ impl Interface {
             lsdb: Lsdb::default(),
             virtual_end: None,
             state_changes: 0,
+            traffic: [[0; 2]; 5],
             dropped: BTreeMap::new(),
         };
         interface.begin(now);
@@ -327,7 +332,7 @@ impl Engine {
             self.network_lsa_soon(now, area, address);
             return self.handle_timeout(now);
         }
-        let before = self.interfaces.get(&link.index).map(|old| old.dropped.clone());
+        let before = self.interfaces.get(&link.index).map(|old| (old.dropped.clone(), old.traffic));
         if before.is_some() {
             self.interface_down(now, link.index);
         }
@@ -337,7 +342,7 @@ impl Engine {
         let (index, area) = (link.index, config.area);
         self.area_mut(area);
         let mut interface = Interface::new(now, link, config);
-        interface.dropped = before.unwrap_or_default();
+        (interface.dropped, interface.traffic) = before.unwrap_or_default();
         self.interfaces.insert(index, interface);
         self.topology_changed(now, area);
         self.greet(now, index);

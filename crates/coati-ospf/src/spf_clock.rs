@@ -9,6 +9,8 @@ pub(crate) struct SpfClock {
     pub(crate) due: Option<Instant>,
     pub(crate) last: Option<Instant>,
     pub(crate) runs: u64,
+    /// How long the last computation took, when there is a stopwatch.
+    pub(crate) took: Option<Duration>,
     /// What has to be between the last computation and the next.
     hold: Duration,
     /// Of RFC 8405; none while all is calm.
@@ -59,6 +61,13 @@ impl SpfClock {
             Some(unrest) if unrest.learnt > now => times.short,
             Some(_) => times.long,
         }
+    }
+
+    /// How many times as long as at first the wait is.
+    pub(crate) fn multiplier(&self, now: Instant, times: &SpfTimes) -> u64 {
+        let runs = self.last.is_some_and(|last| last + self.hold > now);
+        let hold = if runs { self.hold } else { times.hold };
+        u64::try_from(hold.as_nanos() / times.hold.as_nanos().max(1)).unwrap_or(u64::MAX).max(1)
     }
 
     /// Paths are computed now.

@@ -36,6 +36,7 @@ impl Engine {
                 prefix_len: 32,
                 peer: None,
                 mtu: MTU,
+                speed: None,
                 point_to_point: true,
                 loopback: false,
             };

@@ -35,6 +35,7 @@ use crate::ospf_config::{
     SystemRoute, bfd_times, engine_config, engine_debug, externals, interfaces, router_id,
 };
 use crate::plane::{Plane, PlaneEvent};
+use crate::routes::{KernelRoute, OSPF_DISTANCE, RouteOrigin, StaticRoutes, UNUSABLE, ospf_distance};
 
 /// The time, monotonic and in Unix seconds.
 #[derive(Clone, Copy, Debug)]
@@ -76,20 +77,11 @@ pub enum ControlEvent {
     },
     /// OSPF tells; routes that have changed are [`Control::kernel_routes`].
     Ospf(ospf::Event),
+    /// Though OSPF's routes have not changed, to these destinations there may be others: static ones, or by other
+    /// distances.
+    ChosenRoutes(Vec<(Ipv4Addr, u8)>),
     /// BFD tells.
     Bfd(bfd::Event),
-}
-
-/// A route for the kernel's table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KernelRoute {
-    /// Destination network.
-    pub network: Ipv4Addr,
-    /// Length of its prefix.
-    pub prefix_len: u8,
-    /// Next hops with their interfaces' indexes; several are used together. Without any, what goes there is thrown
-    /// away: it lies in an area range and is not reachable.
-    pub gateways: Vec<(Ipv4Addr, u32)>,
 }
 
 /// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
@@ -125,6 +117,11 @@ pub struct Control {
     system_links: Vec<ospf::Link>,
     own_addresses: BTreeSet<Ipv4Addr>,
     system_routes: Vec<SystemRoute>,
+    /// Static routes of the file that can be used, and what was said of those that cannot.
+    static_routes: StaticRoutes,
+    told_static: BTreeSet<String>,
+    /// What computations are timed by.
+    stopwatch: Option<fn() -> Instant>,
     tunnels: Vec<Tunnel>,
     /// Names of the interfaces that are up.
     present: BTreeSet<String>,
@@ -163,6 +160,9 @@ impl Control {
             system_links: Vec::new(),
             own_addresses: BTreeSet::new(),
             system_routes: Vec::new(),
+            static_routes: StaticRoutes::default(),
+            told_static: BTreeSet::new(),
+            stopwatch: None,
             tunnels,
             present: BTreeSet::new(),
             tunnel_ends: BTreeMap::new(),
@@ -182,6 +182,7 @@ impl Control {
         let by_address = links.iter().map(|link| (IpAddr::V4(link.address), link.mtu)).collect();
         let by_name = links.iter().map(|link| (link.name.clone(), link.mtu)).collect();
         self.plane.set_links(by_address, &by_name);
+        self.find_static_routes();
         let Some(conf) = &self.ospf_conf else { return };
         let id = router_id(conf, &links);
         let (wanted, others) = interfaces(conf, links);
@@ -190,6 +191,9 @@ impl Control {
             let mut engine = ospf::Engine::new(engine_config(conf, router_id), (self.randomness)());
             engine.set_clock(now.at, now.wall);
             engine.set_debug(engine_debug(&self.debug));
+            if let Some(read) = self.stopwatch {
+                engine.set_stopwatch(read);
+            }
             let (memory, crashed) = std::mem::take(&mut self.memory);
             engine.recall(memory);
             // Tunnels of ours have not gone on without us.
@@ -205,11 +209,42 @@ impl Control {
         for (link, config) in wanted.values() {
             engine.interface_up(now.at, link.clone(), config.clone());
         }
-        engine.set_externals(now.at, externals(conf, &others, &self.system_routes));
+        engine.set_externals(
+            now.at,
+            externals(conf, &others, &self.system_routes, &self.static_routes.for_ospf()),
+        );
         self.links = wanted;
         self.other_links = others;
         self.bfd_stale = true;
         self.settle(now);
+    }
+
+    /// Which static routes of the file can be used with the interfaces as they are.
+    fn find_static_routes(&mut self) {
+        let (mut found, mut problems) = (StaticRoutes::default(), Vec::new());
+        if let Some(conf) = &self.ospf_conf {
+            (found, problems) = StaticRoutes::find(conf, &self.system_links);
+        }
+        let changed = found.different(&self.static_routes);
+        self.static_routes = found;
+        for text in problems.iter().filter(|text| !self.told_static.contains(*text)) {
+            self.events.push_back(ControlEvent::Ospf(ospf::Event::Problem(text.clone())));
+        }
+        self.told_static = problems.into_iter().collect();
+        if !changed.is_empty() {
+            self.events.push_back(ControlEvent::ChosenRoutes(changed));
+        }
+    }
+
+    /// They go with this program.
+    fn forget_static_routes(&mut self) {
+        let gone = std::mem::take(&mut self.static_routes).different(&StaticRoutes::default());
+        self.events.push_back(ControlEvent::ChosenRoutes(gone));
+    }
+
+    /// What computations are timed by, for `show ip ospf` alone.
+    pub fn set_stopwatch(&mut self, read: fn() -> Instant) {
+        self.stopwatch = Some(read);
     }
 
     /// What OSPF has kept from before, to be told before the first interfaces. `crashed`: the program did not end in
@@ -230,6 +265,11 @@ impl Control {
         engine.map_or((false, false), |engine| (true, engine.is_restart_acknowledged()))
     }
 
+    /// Whether the file has static routes that can be used.
+    pub fn has_static_routes(&self) -> bool {
+        self.static_routes.iter().next().is_some()
+    }
+
     /// Whether OSPF advertises routes of the kernel.
     pub fn wants_kernel_routes(&self) -> bool {
         use coati_config::ospfd::RouteSource;
@@ -244,7 +284,8 @@ impl Control {
     pub fn handle_kernel_routes(&mut self, now: Now, routes: Vec<SystemRoute>) {
         self.system_routes = routes;
         if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
-            engine.set_externals(now.at, externals(conf, &self.other_links, &self.system_routes));
+            let fixed = self.static_routes.for_ospf();
+            engine.set_externals(now.at, externals(conf, &self.other_links, &self.system_routes, &fixed));
             self.settle(now);
         }
     }
@@ -331,16 +372,48 @@ impl Control {
         self.last_of_ospf.pop_front().or_else(|| self.ospf.as_mut()?.poll_transmit())
     }
 
-    /// What the kernel's table should have from OSPF. A route through a tunnel to that tunnel's own other end would
-    /// swallow the tunnel, so there is none.
+    /// What the kernel's table should have from OSPF and from the file. A route through a tunnel to that tunnel's own
+    /// other end would swallow the tunnel, so there is none.
     pub fn kernel_routes(&self) -> Vec<KernelRoute> {
         let routes = self.ospf.iter().flat_map(ospf::Engine::routes);
-        routes.filter_map(|route| self.for_kernel(route)).collect()
+        let of_ospf = routes.filter_map(|route| self.chosen(route.network, route.prefix_len, Some(route)));
+        let of_ospf = of_ospf.filter(|route| route.origin == RouteOrigin::Ospf);
+        let fixed = self.static_routes.iter();
+        let fixed = fixed.filter_map(|route| self.kernel_route(route.network, route.prefix_len));
+        of_ospf.chain(fixed.filter(|route| route.origin == RouteOrigin::Static)).collect()
     }
 
     /// The one of [`Self::kernel_routes`] to exactly this destination.
     pub fn kernel_route(&self, network: Ipv4Addr, prefix_len: u8) -> Option<KernelRoute> {
-        self.for_kernel(self.ospf.as_ref()?.route(network, prefix_len)?)
+        let of_ospf = self.ospf.as_ref().and_then(|engine| engine.route(network, prefix_len));
+        self.chosen(network, prefix_len, of_ospf)
+    }
+
+    /// OSPF's route to a destination, or the static one when its distance is no larger.
+    fn chosen(
+        &self,
+        network: Ipv4Addr,
+        prefix_len: u8,
+        of_ospf: Option<&ospf::Route>,
+    ) -> Option<KernelRoute> {
+        let of_ospf = of_ospf.and_then(|route| self.for_kernel(route));
+        let fixed = self.static_routes.get(network, prefix_len).and_then(|route| {
+            let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
+            let swallows = |(_, index): &(Ipv4Addr, u32)| {
+                self.swallowed_tunnel(&prefix, &ospf::NextHop { interface: *index, via: None }).is_some()
+            };
+            (!self.is_unroutable(network, prefix_len) && !route.gateways.iter().any(swallows))
+                .then(|| route.clone())
+        });
+        match (of_ospf, fixed) {
+            (Some(of_ospf), Some(fixed)) if of_ospf.distance < fixed.distance => Some(of_ospf),
+            (of_ospf, fixed) => fixed.or(of_ospf),
+        }
+    }
+
+    /// An own address, or one that nobody has.
+    fn is_unroutable(&self, network: Ipv4Addr, prefix_len: u8) -> bool {
+        prefix_len == 32 && self.own_addresses.contains(&network) || is_martian(network, prefix_len)
     }
 
     fn for_kernel(&self, route: &ospf::Route) -> Option<KernelRoute> {
@@ -349,14 +422,16 @@ impl Control {
             self.links.contains_key(&hop.interface).then_some((via, hop.interface))
         };
         let (network, prefix_len) = (route.network, route.prefix_len);
-        let own = prefix_len == 32 && self.own_addresses.contains(&network);
-        if own || is_martian(network, prefix_len) {
+        if self.is_unroutable(network, prefix_len) {
             return None;
         }
+        let distance = self.ospf_conf.as_ref().map_or(OSPF_DISTANCE, |conf| ospf_distance(conf, route));
         let prefix = coati_sadb::Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
         let gateways: Vec<_> = route.next_hops.iter().filter_map(|hop| gateway(&prefix, hop)).collect();
         let wanted = !gateways.is_empty() || route.next_hops.is_empty();
-        wanted.then_some(KernelRoute { network, prefix_len, gateways })
+        let origin = RouteOrigin::Ospf;
+        let route = KernelRoute { network, prefix_len, gateways, origin, distance };
+        (wanted && distance < UNUSABLE).then_some(route)
     }
 
     /// The tunnel whose own other end a route through it would lead to.
@@ -539,8 +614,11 @@ impl Control {
         match &mut self.ospf {
             // Sessions that are switched off say nothing about the path, so nobody takes us for dead.
             Some(engine) if engine.is_prepared() => self.bfd.set_sessions(now.at, Vec::new()),
-            Some(engine) => engine.shutdown(now.at),
-            None => {}
+            Some(engine) => {
+                engine.shutdown(now.at);
+                self.forget_static_routes();
+            }
+            None => self.forget_static_routes(),
         }
         self.settle(now);
     }
@@ -748,17 +826,25 @@ impl Control {
         self.ospf.iter().flat_map(ospf::Engine::neighbours).map(status).collect()
     }
 
-    /// The routes that OSPF gives to the kernel.
+    /// The routes that the kernel gets from OSPF and the file.
     pub fn routes(&self) -> Vec<RouteStatus> {
         let Some(engine) = &self.ospf else { return Vec::new() };
         let status = |route: KernelRoute| {
             let first = route.gateways.first();
-            let link = first.and_then(|(_, interface)| self.links.get(interface));
+            let link =
+                first.and_then(|(_, index)| self.system_links.iter().find(|link| link.index == *index));
             RouteStatus {
                 prefix: format!("{}/{}", route.network, route.prefix_len),
-                via: first.map(|(gateway, _)| gateway.to_string()),
-                interface: link.map_or(String::new(), |(link, _)| link.name.clone()),
-                metric: engine.route(route.network, route.prefix_len).map_or(0, |found| found.cost),
+                via: first
+                    .filter(|(gateway, _)| !gateway.is_unspecified())
+                    .map(|(gateway, _)| gateway.to_string()),
+                interface: link.map_or(String::new(), |link| link.name.clone()),
+                metric: match route.origin {
+                    RouteOrigin::Ospf => {
+                        engine.route(route.network, route.prefix_len).map_or(0, |found| found.cost)
+                    }
+                    RouteOrigin::Static => 0,
+                },
             }
         };
         self.kernel_routes().into_iter().map(status).collect()

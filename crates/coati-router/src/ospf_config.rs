@@ -17,6 +17,8 @@ use coati_ospf::{
 };
 use coati_sadb::Prefix;
 
+use crate::routes::OSPF_DISTANCE;
+
 /// Cost of what `redistribute` brings, and of a default route: FRR's.
 const EXTERNAL_METRIC: u32 = 20;
 const DEFAULT_ROUTE_METRIC: u32 = 10;
@@ -33,6 +35,8 @@ pub struct SystemRoute {
     pub prefix_len: u8,
     /// Next hop.
     pub gateway: Option<Ipv4Addr>,
+    /// Its tag; the kernel's have none.
+    pub tag: u32,
 }
 
 /// What the engine is to tell.
@@ -86,6 +90,7 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
         Some(ExternalRange { network, prefix_len, advertise, cost: None, tag })
     });
     config.summary_addresses = summaries.collect();
+    config.distance = conf.distances.all.unwrap_or(OSPF_DISTANCE);
     config.areas = conf.areas.iter().map(|(id, area)| (*id, area_config(conf, area))).collect();
     config
 }
@@ -191,13 +196,17 @@ pub(crate) fn interface_config(conf: &OspfConf, link: &Link) -> Option<Interface
         priority: neighbour.priority,
         poll_interval: Duration::from_secs(u64::from(neighbour.poll_interval)),
     });
+    let timers = timers(conf, own, of_area);
+    // As in FRR it follows the hello interval.
+    let dead_interval = own.dead_interval.unwrap_or(4 * u32::from(timers.hello_interval));
     let multiple = matches!(own.network, Some(NetworkKind::NonBroadcast | NetworkKind::PointToMultipoint));
     Some(InterfaceConfig {
         area,
         passive,
         neighbours: if multiple { neighbours.collect() } else { Vec::new() },
         origin,
-        ..timers(conf, own, of_area)
+        dead_interval,
+        ..timers
     })
 }
 
@@ -231,6 +240,7 @@ fn timers(conf: &OspfConf, own: &OspfInterface, of_area: Option<&AuthenticationK
             NetworkKind::PointToPoint => NetworkType::PointToPoint,
         }),
         cost: own.cost.or(by_bandwidth).unwrap_or(defaults.cost),
+        bandwidth: own.bandwidth.map(|kbit| kbit / 1000),
         priority: own.priority.unwrap_or(defaults.priority),
         hello_interval: own.hello_interval.unwrap_or(defaults.hello_interval),
         dead_interval: own.dead_interval.unwrap_or(defaults.dead_interval),
@@ -308,14 +318,19 @@ pub(crate) fn router_id(conf: &OspfConf, links: &[Link]) -> Option<Ipv4Addr> {
 
 /// What is redistributed: networks of interfaces without OSPF, static routes of the file, routes of the kernel, and
 /// the default route.
-pub(crate) fn externals(conf: &OspfConf, others: &[Link], kernel: &[SystemRoute]) -> Vec<ExternalRoute> {
+pub(crate) fn externals(
+    conf: &OspfConf,
+    others: &[Link],
+    kernel: &[SystemRoute],
+    fixed: &[SystemRoute],
+) -> Vec<ExternalRoute> {
     let mut list = Vec::new();
     for rule in &conf.redistribute {
         let routes: Vec<(SystemRoute, &str)> = match rule.source {
             RouteSource::Connected => {
                 others.iter().map(|link| (connected(link), link.name.as_str())).collect()
             }
-            RouteSource::Static => conf.static_routes.iter().filter_map(|r| Some((fixed(r)?, ""))).collect(),
+            RouteSource::Static => fixed.iter().map(|route| (*route, "")).collect(),
             RouteSource::Kernel => kernel.iter().map(|route| (*route, "")).collect(),
         };
         let metric = rule.metric.or(conf.default_metric).unwrap_or(EXTERNAL_METRIC);
@@ -333,9 +348,8 @@ pub(crate) fn externals(conf: &OspfConf, others: &[Link], kernel: &[SystemRoute]
         list.extend(routes.filter_map(|(route, name)| external(conf, &route, name, metric, rule.type2, map)));
     }
     if let Some(rule) = &conf.default_information {
-        let fixed_routes = conf.static_routes.iter().filter_map(fixed);
-        let own = kernel.iter().copied().chain(fixed_routes).find(|route| route.prefix_len == 0);
-        let nowhere = SystemRoute { network: Ipv4Addr::UNSPECIFIED, prefix_len: 0, gateway: None };
+        let own = kernel.iter().chain(fixed).copied().find(|route| route.prefix_len == 0);
+        let nowhere = SystemRoute { network: Ipv4Addr::UNSPECIFIED, prefix_len: 0, gateway: None, tag: 0 };
         let default = if rule.always { Some(nowhere) } else { own };
         let usual = if rule.always { ALWAYS_METRIC } else { DEFAULT_ROUTE_METRIC };
         let metric = rule.metric.or(conf.default_metric).unwrap_or(usual);
@@ -354,12 +368,7 @@ pub(crate) fn network_of(link: &Link) -> (Ipv4Addr, u8) {
 
 fn connected(link: &Link) -> SystemRoute {
     let (network, prefix_len) = network_of(link);
-    SystemRoute { network, prefix_len, gateway: None }
-}
-
-fn fixed((prefix, gateway): &(Prefix, Option<Ipv4Addr>)) -> Option<SystemRoute> {
-    let (network, prefix_len) = ipv4(prefix)?;
-    Some(SystemRoute { network, prefix_len, gateway: *gateway })
+    SystemRoute { network, prefix_len, gateway: None, tag: 0 }
 }
 
 fn external(
@@ -370,14 +379,14 @@ fn external(
     type2: bool,
     map: Option<&str>,
 ) -> Option<ExternalRoute> {
-    let SystemRoute { network, prefix_len, gateway } = *route;
-    let mut external = ExternalRoute { network, prefix_len, type2, metric, tag: 0, gateway };
+    let SystemRoute { network, prefix_len, gateway, tag } = *route;
+    let mut external = ExternalRoute { network, prefix_len, type2, metric, tag, gateway };
     if let Some(map) = map {
         let prefix = Prefix::new(IpAddr::V4(network), prefix_len).ok()?;
-        let entry = conf.route_maps.get(map)?.takes(conf, &prefix, interface)?;
+        let entry = conf.route_maps.get(map)?.takes(conf, &prefix, interface, tag)?;
         external.metric = entry.set_metric.unwrap_or(metric);
         external.type2 = entry.set_type2.unwrap_or(type2);
-        external.tag = entry.set_tag.unwrap_or(0);
+        external.tag = entry.set_tag.unwrap_or(tag);
     }
     Some(external)
 }
@@ -385,6 +394,7 @@ fn external(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::StaticRoutes;
 
     fn link(name: &str, address: &str, prefix_len: u8, peer: Option<&str>) -> Link {
         Link {
@@ -394,6 +404,7 @@ mod tests {
             prefix_len,
             peer: peer.map(|peer| peer.parse().unwrap()),
             mtu: 1400,
+            speed: None,
             point_to_point: peer.is_some(),
             loopback: false,
         }
@@ -459,7 +470,9 @@ mod tests {
              192.0.2.9\nrouter ospf\n redistribute static route-map M\n redistribute connected metric-type 1\n \
              default-information originate\n",
         );
-        let found = externals(&conf, &[link("em3", "192.168.1.1", 24, None)], &[]);
+        let lan = link("em0", "192.0.2.1", 24, None);
+        let fixed = StaticRoutes::find(&conf, &[lan]).0.for_ospf();
+        let found = externals(&conf, &[link("em3", "192.168.1.1", 24, None)], &[], &fixed);
         let brief: Vec<_> = found.iter().map(|r| (r.network.to_string(), r.metric, r.tag, r.type2)).collect();
         let expected = [("10.5.0.0", 7, 9, true), ("192.168.1.0", 20, 0, false), ("0.0.0.0", 10, 0, true)];
         assert_eq!(
@@ -476,9 +489,12 @@ mod tests {
              kernel\n distribute-list A out static\n area 1 filter-list prefix P in\n area 1 import-list A\n \
              summary-address 172.16.0.0/12 tag 4\n area 1 nssa range 10.0.0.0/8 cost 5\n timers lsa min-arrival 0\n",
         );
-        let route = |network| SystemRoute { network, prefix_len: 16, gateway: None };
+        let route = |network| SystemRoute { network, prefix_len: 16, gateway: None, tag: 0 };
         let kernel = [route(Ipv4Addr::new(10, 1, 0, 0))];
-        let found: Vec<Ipv4Addr> = externals(&conf, &[], &kernel).iter().map(|route| route.network).collect();
+        let lan = link("em0", "192.0.2.1", 24, None);
+        let fixed = StaticRoutes::find(&conf, &[lan]).0.for_ospf();
+        let found = externals(&conf, &[], &kernel, &fixed);
+        let found: Vec<Ipv4Addr> = found.iter().map(|route| route.network).collect();
         assert_eq!(found, [Ipv4Addr::new(10, 2, 0, 0), Ipv4Addr::new(10, 1, 0, 0)]);
         let config = engine_config(&conf, Ipv4Addr::LOCALHOST);
         let area = &config.areas[&Ipv4Addr::new(0, 0, 0, 1)];
@@ -501,6 +517,14 @@ mod tests {
         assert_eq!(found.network, Some(NetworkType::PointToPoint));
         assert!(found.mtu_ignore && !found.passive);
         assert_eq!((found.hello_interval, found.dead_interval, found.cost), (1, 4, 7));
+    }
+
+    /// As FRR 8.4.4 has it: hello 20 is dead 80.
+    #[test]
+    fn the_dead_interval_follows_the_hello_interval() {
+        let conf = conf("interface em1\n ip ospf area 0\n ip ospf hello-interval 20\nrouter ospf\n");
+        let found = interface_config(&conf, &link("em1", "10.1.0.1", 24, None)).unwrap();
+        assert_eq!((found.hello_interval, found.dead_interval), (20, 80));
     }
 
     #[test]

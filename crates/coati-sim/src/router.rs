@@ -86,6 +86,7 @@ impl Router {
             prefix_len: interface.prefix_len,
             peer: None,
             mtu: 1500,
+            speed: None,
             point_to_point: false,
             loopback: false,
         });
@@ -96,6 +97,7 @@ impl Router {
             prefix_len: tunnel.prefix_len,
             peer: Some(tunnel.peer),
             mtu: tunnel.mtu.unwrap_or(1400),
+            speed: None,
             point_to_point: true,
             loopback: false,
         });

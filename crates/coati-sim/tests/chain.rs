@@ -7,10 +7,16 @@ use std::time::Duration;
 use coati_config::Source;
 use coati_config::ospfd::{BfdProfile, Network, OspfBfd};
 use coati_config::site::{Site, SiteFiles};
+use coati_router::RouteOrigin;
 use coati_router::admin::Milestone;
 use coati_sim::{Conditions, World};
 
 fn site(name: &str) -> (String, Site) {
+    site_with(name, "")
+}
+
+/// With these lines at the end of its ospfd.conf.
+fn site_with(name: &str, ospf: &str) -> (String, Site) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/seed").join(name);
     let read = |file: &str| {
         let text = std::fs::read_to_string(dir.join(file)).unwrap();
@@ -25,7 +31,8 @@ fn site(name: &str) -> (String, Site) {
         racoon_conf: read("racoon.conf"),
         psk_txt: read("psk.txt"),
         setkey_conf: read("setkey.conf"),
-        ospfd_conf: read("ospfd.conf"),
+        ospfd_conf: read("ospfd.conf")
+            .map(|conf| Source::new(conf.name.clone(), format!("{}\n{ospf}", conf.text))),
     };
     (name.to_owned(), Site::read(&files).0)
 }
@@ -232,4 +239,51 @@ fn a_tunnel_does_not_swallow_itself() {
     let said = "gre0: OSPF's route to 198.51.100.0/24 leads through gre0 to its own other end 198.51.100.1";
     assert!(problems.iter().any(|text| text.starts_with(said)), "{problems:?}");
     assert_eq!(world.log().filter(|line| line.contains("would swallow itself")).count(), 1);
+}
+
+/// Of two routes to a destination that with the smaller distance is used, and the other one when that is gone; static
+/// ones are there as long as they lead somewhere, and are taken back at the end.
+#[test]
+fn static_routes_and_distances() {
+    let lan_b = (Ipv4Addr::new(10, 2, 0, 0), 24);
+    let chosen = |world: &World| {
+        let route = world.at(0).control().kernel_route(lan_b.0, lan_b.1)?;
+        Some((route.origin, route.distance, route.gateways.len()))
+    };
+    let lines = "ip route 10.2.0.0/24 Null0 200\nip route 172.30.0.0/16 203.0.113.2 tag 7\nip route 172.31.0.0/16 192.0.2.254\n\
+                 ip route 172.29.0.0/16 10.99.0.1\nip route 198.51.100.0/24 gre0\n";
+    let a = site_with("freebsd-a", lines);
+    let mut world = World::start(1, vec![a, site("freebsd-b")], Conditions::default());
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
+    assert!(
+        world.run_until(Duration::from_secs(5), |world| chosen(world) == Some((RouteOrigin::Ospf, 110, 1)))
+    );
+    let of_file = |world: &World| -> Vec<Ipv4Addr> {
+        let routes = world.at(0).control().kernel_routes().into_iter();
+        routes.filter(|route| route.origin == RouteOrigin::Static).map(|route| route.network).collect()
+    };
+    // One more leads nowhere, which is said, and one would swallow the tunnel.
+    assert_eq!(of_file(&world), [Ipv4Addr::new(172, 30, 0, 0), Ipv4Addr::new(172, 31, 0, 0)]);
+    let told = world.log().filter(|line| line.contains("`ip route 172.29.0.0/16 …` is not used")).count();
+    assert_eq!(told, 1, "{}", story(&world));
+    let time = world.time();
+    let shown = world.router(0).order(time, &["undebug", "all"]).unwrap();
+    assert!(shown.contains("none"), "{shown}");
+    world.cut = true;
+    let fallen = |world: &World| chosen(world) == Some((RouteOrigin::Static, 200, 0));
+    assert!(world.run_until(Duration::from_secs(60), fallen), "{}", story(&world));
+    let time = world.time();
+    world.router(0).shut_down(time);
+    assert_eq!(world.at(0).control().kernel_routes(), []);
+
+    let a =
+        site_with("freebsd-a", "ip route 10.2.0.0/24 Null0 200\nrouter ospf\n distance 201 203.0.113.0/30\n");
+    let mut world = World::start(1, vec![a, site("freebsd-b")], Conditions::default());
+    assert!(world.run_until(Duration::from_secs(2), |world| world.reached(0, Milestone::OspfFull).is_some()));
+    world.run(Duration::from_secs(5));
+    assert_eq!(chosen(&world), Some((RouteOrigin::Static, 200, 0)));
+    let a = site_with("freebsd-a", "router ospf\n distance ospf intra-area 255\n");
+    let mut world = World::start(1, vec![a, site("freebsd-b")], Conditions::default());
+    world.run(Duration::from_secs(10));
+    assert!(world.reached(0, Milestone::OspfFull).is_some() && chosen(&world).is_none());
 }

@@ -115,6 +115,7 @@ impl World {
                 prefix_len: 24,
                 peer: None,
                 mtu: 1500,
+                speed: None,
                 point_to_point: false,
                 loopback: false,
             };
@@ -127,6 +128,7 @@ impl World {
                 prefix_len: 30,
                 peer: Some(address(1 - index)),
                 mtu: MTU,
+                speed: None,
                 point_to_point: true,
                 loopback: false,
             };

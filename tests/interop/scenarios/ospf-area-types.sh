@@ -21,8 +21,9 @@ coati_conf() { # lines of the area of its link with BIRD
     fast lan0 lan1
     ptp ac
     printf 'router ospf\n ospf router-id 2.2.2.2\n network 10.0.0.0/24 area 0\n network 10.0.1.0/24 area 1\n'
-    printf ' network 10.1.0.0/24 area 0\n passive-interface em1\n network 10.0.3.0/24 area 2\n'
+    printf ' network 10.1.0.0/24 area 0\n passive-interface em1\n network 10.0.3.0/24 area 2\n redistribute static\n'
     printf "$1"
+    printf 'ip route 172.28.0.0/16 Null0\nip route 172.29.0.0/16 10.0.3.3 tag 7\nip route 172.30.0.0/16 10.0.3.3 250\n'
 }
 coati_d_conf() { # area of its one network, network, what kind of area it is
     fast lan1
@@ -86,6 +87,25 @@ within 10 "FRR says so too" translators vtysh 3.3.3.3
 within 20 "the external route in FRR's kernel" has_ospf_route b 172.30.0.0/16
 within 20 "FRR's own external route in Coati's" has_ospf_route a 172.31.0.0/16
 within 20 "the networks of the backbone inside the area" has_ospf_route d 10.2.0.0/24
+# Static routes of the file: in the kernel as far as OSPF has none that is better, and redistributed.
+has_static_routes() {
+    ip -n a route
+    ip -n a route | grep -q '^blackhole 172.28.0.0/16 proto 77' && ip -n a route | grep -q '^172.29.0.0/16 via 10.0.3.3 dev ac proto 77'
+}
+must "static routes in Coati's kernel" has_static_routes
+must "one with a larger distance than OSPF's is not" has_ospf_route a 172.30.0.0/16
+within 20 "a static route in FRR's kernel" has_ospf_route b 172.29.0.0/16
+# The same databases in the same keys: what `show ip ospf database TYPE json` says, its ages and flags and the names of
+# the routers asked aside.
+pairs() { tr -d ' \n' | sed 's#\\/#/#g' | tr ',{}[]' '\n\n\n\n\n' | grep ':.' | grep -Ev '"(lsaAge|lsaFlags|routerId)"' | sort; }
+same_json() { # words behind `database`
+    coati show ip ospf database "$@" json | pairs > /run/json-coati
+    vtysh show ip ospf database "$@" json | pairs > /run/json-frr
+    diff /run/json-frr /run/json-coati && [ -s /run/json-frr ]
+}
+for what in network external nssa-external "router adv-router 4.4.4.4" "summary adv-router 3.3.3.3"; do
+    within 10 "database $what: JSON as FRR's" same_json $what
+done
 # BIRD leaves the backbone and the area, and is inside a stub area of Coati's. Its translation stays behind, of no use.
 bird_conf 'area 2 { stub; interface "ac" { type ptp; hello 1; dead 4; }; };' > /run/c.conf
 birdc configure > /dev/null
@@ -117,3 +137,4 @@ within 20 "BIRD in a totally stubby area of Coati's" is_stubby c 0
 within 20 "Coati in a totally stubby area of FRR's" is_stubby d 0
 kill $COATI_D_PID; wait $COATI_D_PID
 kill $COATI_PID; wait $COATI_PID; COATI_PID=
+must "no static route stays" sh -c '! ip -n a route | grep "proto 77"'

@@ -49,14 +49,17 @@ impl Kind<'_> {
 const OPERATORS: [&str; 9] = ["!=", "!~", "<=", ">=", "&&", "||", "..", "::", "->"];
 const SIGNS: &str = "{}()[];,=<>+-*/.~!?:%&|@";
 
-/// All tokens.
-pub(super) fn tokens<'a>(source: &'a Arc<Source>) -> Result<Vec<Token<'a>>, Diagnostic> {
+/// Characters without a meaning that are told of, before the rest is not looked at any more.
+const PATIENCE: usize = 20;
+
+/// All tokens, and what is said of characters that begin none; an error when the rest cannot be taken apart.
+pub(super) fn tokens<'a>(source: &'a Arc<Source>) -> Result<(Vec<Token<'a>>, Vec<Diagnostic>), Diagnostic> {
     let text = source.text.as_str();
     let remarks = Remarks::new(source);
     if text.len() > LONGEST {
         return Err(remarks.error(source.beginning(), "a bird.conf of more than 4 MiB is not read"));
     }
-    let mut tokens = Vec::new();
+    let (mut tokens, mut strays) = (Vec::new(), Vec::new());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let start = text.len() - rest.len();
@@ -87,10 +90,18 @@ pub(super) fn tokens<'a>(source: &'a Arc<Source>) -> Result<Vec<Token<'a>>, Diag
             let inner = inner.get(..end).unwrap_or("");
             (if first == '"' { Kind::Text(inner) } else { Kind::Word(inner) }, end + 2)
         } else {
-            let (kind, length) = word(rest).or_else(|| sign(rest, first)).ok_or_else(|| {
-                remarks.error(here, format!("`{}` has no meaning in bird.conf", first.escape_default()))
-            })?;
-            (kind, length)
+            match word(rest).or_else(|| sign(rest, first)) {
+                Some(found) => found,
+                None => {
+                    let message = format!("`{}` has no meaning in bird.conf", first.escape_default());
+                    strays.push(remarks.error(here, message));
+                    if strays.len() >= PATIENCE {
+                        return Ok((tokens, strays));
+                    }
+                    rest = rest.get(first.len_utf8()..).unwrap_or("");
+                    continue;
+                }
+            }
         };
         tokens.push(Token { kind, span: Span { start, end: start + length } });
         if tokens.len() > MOST {
@@ -98,7 +109,7 @@ pub(super) fn tokens<'a>(source: &'a Arc<Source>) -> Result<Vec<Token<'a>>, Diag
         }
         rest = rest.get(length..).unwrap_or("");
     }
-    Ok(tokens)
+    Ok((tokens, strays))
 }
 
 fn sign(rest: &str, first: char) -> Option<(Kind<'_>, usize)> {
@@ -153,7 +164,10 @@ pub(super) fn expand<'a>(
             && let Some(Kind::Text(_)) = named
         {
             let error = remarks.error(token.span, "other files are not read in");
-            return Err(error.help("put the text of that file here"));
+            remarks.list.push(error.help("put the text of that file here"));
+            at += 1;
+            at += usize::from(tokens.get(at).is_some_and(|token| token.kind == Kind::Sign(';')));
+            continue;
         }
         if token.kind == Kind::Word("define")
             && let Some(Kind::Word(name)) = named
@@ -165,9 +179,10 @@ pub(super) fn expand<'a>(
                 match tokens.get(at).map(|token| token.kind) {
                     Some(Kind::Sign(';')) => break at += 1,
                     None | Some(Kind::Word("define" | "filter" | "protocol" | "router")) => {
-                        return Err(
-                            remarks.error(token.span, "a semicolon `;` is missing behind this constant")
-                        );
+                        let error =
+                            remarks.error(token.span, "a semicolon `;` is missing behind this constant");
+                        remarks.list.push(error);
+                        break;
                     }
                     Some(kind) => push(&mut value, kind, &constants),
                 }

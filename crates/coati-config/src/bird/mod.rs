@@ -69,13 +69,20 @@ pub fn import(
         error.source = shown.clone();
         (None, vec![error])
     };
-    let tokens = match lexer::tokens(source) {
+    let (tokens, strays) = match lexer::tokens(source) {
         Ok(tokens) => tokens,
         Err(error) => return elsewhere(error),
     };
+    remarks.list.extend(strays.into_iter().map(|mut error| {
+        error.source = shown.clone();
+        error
+    }));
     let tokens = match lexer::expand(&tokens, &mut remarks) {
         Ok(tokens) => tokens,
-        Err(error) => return elsewhere(error),
+        Err(error) => {
+            remarks.list.push(error);
+            return (None, remarks.list);
+        }
     };
     let mut reader = Reader { tokens, at: 0, remarks };
     let conf = top::file(&mut reader);
@@ -98,6 +105,7 @@ pub fn import(
 fn blanked(source: &Arc<Source>) -> Arc<Source> {
     let Some(first) = source.text.find("password") else { return source.clone() };
     let tokens = lexer::tokens(source);
+    let tokens = tokens.as_ref().map(|(tokens, strays)| (tokens, strays.as_slice()));
     let mut text = source.text.clone().into_bytes();
     let mut blank = |span: Span| {
         for byte in text.get_mut(span.start..span.end).into_iter().flatten() {
@@ -106,12 +114,13 @@ fn blanked(source: &Arc<Source>) -> Arc<Source> {
             }
         }
     };
-    match &tokens {
-        Err(_) => {
+    match tokens {
+        // Where a password ends is not sure.
+        Err(_) | Ok((_, [_, ..])) => {
             let start = source.text.find("define").map_or(first, |constant| constant.min(first));
             blank(Span { start, end: source.text.len() });
         }
-        Ok(tokens) => secrets(tokens).for_each(blank),
+        Ok((tokens, [])) => secrets(tokens).for_each(blank),
     }
     String::from_utf8(text).map_or_else(|_| source.clone(), |text| Source::new(source.name.clone(), text))
 }

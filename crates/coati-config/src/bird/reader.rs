@@ -148,7 +148,15 @@ impl<'a> Reader<'a> {
         }
         let found = self.peek().map_or("the end of the file".to_owned(), Kind::describe);
         let error = self.remarks.error(self.span(), format!("a semicolon `;` is missing before {found}"));
-        Err(error.help("add `;` here"))
+        let error = error.help("add `;` here");
+        // What begins on a line of its own is the next statement, which is read too.
+        let before = self.tokens.get(self.at.saturating_sub(1)).map_or(0, |token| token.span.end);
+        let between = self.remarks.source.text.get(before..self.span().start).unwrap_or("");
+        if between.contains('\n') {
+            self.remarks.list.push(error);
+            return Ok(());
+        }
+        Err(error)
     }
 
     fn behind_block(&self) -> bool {
@@ -243,6 +251,16 @@ impl<'a> Reader<'a> {
             self.skip();
             return;
         };
+        // A word too many in front of a statement does not hide that.
+        if let Some(Kind::Word(next)) = self.ahead(1)
+            && known.iter().any(|known| known.split(' ').next() == Some(next))
+            && nearest(word, known).is_none()
+        {
+            let error = self.remarks.error(self.span(), format!("`{word}` does not belong here"));
+            self.remarks.list.push(error.help("take it away"));
+            self.at += 1;
+            return;
+        }
         self.skip();
         let span = self.head(start);
         let help = match nearest(word, known) {

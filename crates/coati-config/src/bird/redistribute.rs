@@ -190,19 +190,24 @@ fn statics<'a>(
             let found = passed(reader, conf, kernel.channel.export, &route);
             found.map_or(true, |found| found.sets.iter().any(|(networks, _)| !networks.is_empty()))
         };
-        if conf.kernels.iter().any(in_kernel) {
-            let message =
-                format!("the routes of `{}` are not put into the kernel by ospfd.conf", protocol.name);
-            reader.warn(protocol.span, message, "write them as static_routes in rc.conf");
-        }
+        let in_kernel = conf.kernels.iter().any(in_kernel);
         let found = passed(reader, conf, export, &route);
         let takes = |prefix| match &found {
             Ok(found) => found.sets.iter().any(|(networks, _)| networks.contains(prefix)),
             // Somebody will write the route map.
             Err(_) => true,
         };
-        for (prefix, target) in protocol.routes.iter().filter(|(prefix, _)| takes(prefix)) {
+        let (taken, left): (Vec<_>, Vec<_>) = protocol.routes.iter().partition(|(prefix, _)| takes(prefix));
+        for (prefix, target) in &taken {
             let _ = writeln!(lines.top, "ip route {prefix} {target}");
+        }
+        // What `ip route` says goes to the kernel and, when it is redistributed, to OSPF.
+        if in_kernel && !left.is_empty() {
+            let message = format!(
+                "routes of `{}` that OSPF does not export are not put into the kernel by ospfd.conf",
+                protocol.name
+            );
+            reader.warn(protocol.span, message, "add `ip route` lines for them");
         }
         let mut found = found?;
         remark_others(reader, &found);

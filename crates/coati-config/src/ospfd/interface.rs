@@ -134,7 +134,10 @@ fn ospf(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]) -
             return line.ends(6);
         }
         ["dead-interval", "minimal", ..] => return Err(line.unknown(4, "word", &["hello-multiplier"])),
-        ["dead-interval", ..] => interface.dead_interval = Some(line.seconds(3)?),
+        ["dead-interval", ..] => {
+            interface.dead_interval = Some(line.seconds(3)?);
+            line.named.push((Named::Intervals, interface.name.clone(), line.span(3)));
+        }
         ["retransmit-interval", ..] => interface.retransmit_interval = Some(line.seconds(3)?),
         ["transmit-delay", ..] => interface.transmit_delay = Some(line.seconds(3)?),
         ["network", ..] => return network(interface, line, rest),
@@ -168,8 +171,7 @@ fn ospf(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]) -
             interface.authentication_key = Some(password(line, 3, key, 8)?);
         }
         ["message-digest-key", _, "md5", key, ..] => {
-            let id = line.number(3, 1, 255)?;
-            interface.digest_keys.push((id, password(line, 5, key, 16)?));
+            digest_key(&mut interface.digest_keys, line, 3, key)?;
             return line.ends(6);
         }
         ["message-digest-key", ..] => return Err(line.unknown(4, "algorithm", &["md5"])),
@@ -219,6 +221,23 @@ fn network(interface: &mut OspfInterface, line: &mut Line<'_, '_>, rest: &[&str]
         _ => return Err(line.unknown(3, "network type", &NETWORKS)),
     });
     line.ends(end)
+}
+
+/// `N md5 KEY` from this place on. A number means one key: as in FRR the second one does not take the place of the first.
+pub(super) fn digest_key(
+    keys: &mut Vec<(u8, Secret)>,
+    line: &mut Line<'_, '_>,
+    at: usize,
+    key: &str,
+) -> Result<(), Diagnostic> {
+    let id = line.number(at, 1, 255)?;
+    if keys.iter().any(|(other, _)| *other == id) {
+        return Err(line
+            .error(at, format!("key {id} already exists"))
+            .help("give the new key a number of its own, or take the old one away"));
+    }
+    keys.push((id, password(line, at + 2, key, 16)?));
+    Ok(())
 }
 
 /// A password of at most so many bytes; FRR cuts longer ones off, and so do we, with a word.

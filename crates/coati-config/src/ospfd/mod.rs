@@ -8,6 +8,7 @@ mod debug;
 mod interface;
 mod policy;
 mod router;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -23,6 +24,7 @@ pub use self::router::{
     AbrType, AreaType, DefaultInformation, MaxMetric, OspfArea, OspfNeighbour, OspfRange, Redistribute,
     RouteSource, SummaryAddress, Translator,
 };
+pub use self::routes::{Distances, StaticHop, StaticRoute};
 
 use crate::diagnostic::{Diagnostic, Place, Remarks, Source, Span};
 
@@ -93,8 +95,10 @@ pub struct OspfConf {
     pub access_lists: BTreeMap<String, PrefixList>,
     /// `route-map N`, by name.
     pub route_maps: BTreeMap<String, RouteMap>,
-    /// `ip route P G`: static routes that may be redistributed.
-    pub static_routes: Vec<(Prefix, Option<Ipv4Addr>)>,
+    /// `ip route P …`.
+    pub static_routes: Vec<StaticRoute>,
+    /// `distance …`.
+    pub distances: Distances,
     /// Every place that names an interface.
     pub mentions: Vec<(String, Span)>,
 }
@@ -171,7 +175,8 @@ enum Block {
     Router,
     Interface(usize),
     Chain(String),
-    Key(String, u8),
+    /// A key of this chain; of one whose number is wrong nothing is read.
+    Key(String, Option<u8>),
     Map(String),
     Bfd,
     BfdProfile(String),
@@ -199,17 +204,6 @@ pub fn parse(source: &Arc<Source>) -> (OspfConf, Vec<Diagnostic>) {
             remarks.list.push(error);
         }
     }
-    for interface in &conf.interfaces {
-        if let (Some(hello), Some(dead)) = (interface.hello_interval, interface.dead_interval)
-            && dead <= u32::from(hello)
-        {
-            let message = format!(
-                "interface {}: dead-interval {dead} is not above hello-interval {hello}",
-                interface.name
-            );
-            remarks.warn(remarks.source.beginning(), message, "four times the hello interval is usual");
-        }
-    }
     for (what, name, span) in named {
         what.check(&conf, &name, span, &mut remarks);
     }
@@ -226,11 +220,32 @@ enum Named {
     AccessList,
     RouteMap,
     BfdProfile,
+    /// A router id that must not be our own.
+    OtherRouter,
+    /// The interface whose dead interval this is.
+    Intervals,
 }
+
+/// What the hello interval is when nothing is said, in seconds.
+const USUAL_HELLO_INTERVAL: u16 = 10;
 
 impl Named {
     fn check(self, conf: &OspfConf, name: &str, span: Span, remarks: &mut Remarks<'_>) {
         let (there, words) = match self {
+            Self::OtherRouter => {
+                if conf.router_id.is_some_and(|own| own.to_string() == name) {
+                    let error = remarks.error(span, format!("{name} is this router itself"));
+                    remarks.list.push(error.help("name the border router at the other end"));
+                }
+                return;
+            }
+            Self::Intervals => {
+                let interface = conf.interfaces.iter().find(|interface| interface.name == name);
+                if let Some(OspfInterface { hello_interval, dead_interval: Some(dead), .. }) = interface {
+                    compare_intervals(remarks, span, *hello_interval, *dead);
+                }
+                return;
+            }
             Self::KeyChain | Self::HmacKeyChain => (conf.key_chains.contains_key(name), "key chain"),
             Self::PrefixList => (conf.prefix_lists.contains_key(name), "ip prefix-list"),
             Self::AccessList => (conf.access_lists.contains_key(name), "access-list"),
@@ -251,6 +266,15 @@ impl Named {
             let error = remarks.error(span, text);
             remarks.list.push(error.help("give it `cryptographic-algorithm hmac-sha-256`"));
         }
+    }
+}
+
+/// A neighbour whose hello comes a little late would be lost.
+fn compare_intervals(remarks: &mut Remarks<'_>, span: Span, hello: Option<u16>, dead: u32) {
+    let hello = hello.unwrap_or(USUAL_HELLO_INTERVAL);
+    if dead <= u32::from(hello) {
+        let message = format!("dead-interval {dead} is not above hello-interval {hello}");
+        remarks.warn(span, message, "four times the hello interval is usual");
     }
 }
 
@@ -289,9 +313,9 @@ fn read(conf: &mut OspfConf, block: &mut Block, line: &mut Line<'_, '_>) -> Resu
         },
         Block::BfdPeer => Ok(()),
         Block::Chain(_) => Err(line.unknown(0, "statement of `key chain`", &["key", "exit"])),
-        Block::Key(chain, id) => match conf.key_chains.get_mut(&chain) {
-            Some(chain) => policy::key_line(chain, id, line, &texts),
-            None => Ok(()),
+        Block::Key(chain, id) => match (conf.key_chains.get_mut(&chain), id) {
+            (Some(chain), Some(id)) => policy::key_line(chain, id, line, &texts),
+            _ => Ok(()),
         },
         Block::Map(name) => match conf.route_maps.get_mut(&name) {
             Some(map) => policy::map_line(map, line, &texts),
@@ -348,10 +372,11 @@ fn begins_block(
             *block = Block::Chain((*name).to_owned());
         }
         ["key", _] if matches!(block, Block::Chain(_) | Block::Key(..)) => {
-            let id: u8 = line.parse(1, "a key number from 0 to 255")?;
             if let Block::Chain(chain) | Block::Key(chain, _) = block.clone() {
+                *block = Block::Key(chain.clone(), None);
+                let id: u8 = line.parse(1, "a key number from 0 to 255")?;
                 conf.key_chains.entry(chain.clone()).or_default().keys.entry(id).or_default();
-                *block = Block::Key(chain, id);
+                *block = Block::Key(chain, Some(id));
             }
         }
         ["route-map", name, ..] => {
@@ -380,12 +405,11 @@ fn begins_block(
 fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
     match texts {
         ["ip", "prefix-list", ..] => policy::prefix_list(conf, line, texts),
-        ["ip", "route", ..] => {
-            let prefix: Prefix = line.parse(2, "a network such as 10.0.0.0/24")?;
-            let gateway = texts.get(3).and_then(|word| word.parse().ok());
-            conf.static_routes.push((prefix.network(), gateway));
-            let message = "this route is only there for `redistribute static`: it is not put into the kernel";
-            line.remarks.warn(line.span(0), message, "write it as static_routes in rc.conf too");
+        ["ip", "route", rest @ ..] => {
+            let route = routes::fixed(line, rest)?;
+            if !conf.static_routes.contains(&route) {
+                conf.static_routes.push(route);
+            }
             Ok(())
         }
         ["access-list", ..] => policy::access_list(conf, line, texts),
@@ -434,6 +458,11 @@ impl Line<'_, '_> {
             format!("{what} are not supported yet: this line has no effect"),
             "take it away if you can",
         );
+    }
+
+    fn compare_intervals(&mut self, hello: Option<u16>, dead: u32) {
+        let span = self.span(0);
+        compare_intervals(self.remarks, span, hello, dead);
     }
 
     /// The word at this place is the name of something that has to be in the file.
@@ -611,6 +640,41 @@ mod tests {
     }
 
     #[test]
+    fn static_routes_and_distances() {
+        let text = "ip route 10.0.0.0/8 192.0.2.1\nip route 10.1.0.0 255.255.0.0 192.0.2.1 em0 200 tag 7\nip route 10.2.0.0/16 \
+                    gre0\nip route 10.3.0.0/16 Null0 5\nip route 10.4.0.0/16 reject\nip route 10.5.0.0/16 blackhole tag 3\nrouter \
+                    ospf\n distance 120\n distance ospf external 200 intra-area 50\n distance 130 192.0.2.0/24\n distance ospf \
+                    inter-area 60\n";
+        let (conf, remarks) = parse(&Source::new("frr.conf", text));
+        assert!(remarks.is_empty(), "{remarks:?}");
+        let brief: Vec<_> = conf
+            .static_routes
+            .iter()
+            .map(|route| (route.prefix.to_string(), route.hop.clone(), route.distance, route.tag))
+            .collect();
+        let gateway = Some(Ipv4Addr::new(192, 0, 2, 1));
+        let by = |gateway, interface: Option<&str>| StaticHop::By {
+            gateway,
+            interface: interface.map(Into::into),
+        };
+        let expected = [
+            ("10.0.0.0/8", by(gateway, None), 1, 0),
+            ("10.1.0.0/16", by(gateway, Some("em0")), 200, 7),
+            ("10.2.0.0/16", by(None, Some("gre0")), 1, 0),
+            ("10.3.0.0/16", StaticHop::Nowhere, 5, 0),
+            ("10.4.0.0/16", StaticHop::Nowhere, 1, 0),
+            ("10.5.0.0/16", StaticHop::Nowhere, 1, 3),
+        ];
+        assert_eq!(
+            brief,
+            expected.map(|(prefix, hop, distance, tag)| (prefix.to_owned(), hop, distance, tag))
+        );
+        let Distances { all, intra_area, inter_area, external, by_neighbour } = conf.distances;
+        assert_eq!((all, intra_area, inter_area, external), (Some(120), Some(50), Some(60), Some(200)));
+        assert_eq!(by_neighbour, [("192.0.2.0/24".parse().unwrap(), 130)]);
+    }
+
+    #[test]
     fn restarts_deviations_and_debugging() {
         let text = "debug ospf packet hello send\ndebug ospf lsa flooding\nrouter ospf\n graceful-restart grace-period 90\n no \
                     deviation all\n deviation flap-damping\n no graceful-restart helper enable\n";
@@ -633,7 +697,54 @@ mod tests {
     #[test]
     fn wrong_lines() {
         for (text, wanted) in [
+            (
+                "ip route 10.0.0.0/8 192.0.2.1 em0 tga 5\n",
+                "unknown word after `ip route` `tga` (did you mean `tag`?)",
+            ),
+            ("ip route 10.0.0.0/8 192.0.2.1 256\n", "`256` is not a number from 1 to 255"),
+            ("ip route 10.0.0.0 255.0.255.0 192.0.2.1\n", "`255.0.255.0` is not a mask"),
+            ("ip route 10.0.0.0/8\n", "a next hop, an interface"),
+            ("router ospf\n distance ospf outside 5\n", "unknown kind of route `outside`"),
+            ("router ospf\n distance 0\n", "a number from 1 to 255 is needed"),
             ("router ospf\n no deviation hello-at-onse\n", "did you mean `hello-at-once`"),
+            (
+                "interface e\n ip ospf message-digest-key 1 md5 a\n ip ospf message-digest-key 1 md5 b\n",
+                "ospfd.conf:3:29: error: key 1 already exists",
+            ),
+            (
+                "router ospf\n area 1 virtual-link 2.2.2.2 message-digest-key 7 md5 a\n area 1 virtual-link 2.2.2.2 \
+                 message-digest-key 7 md5 a\n",
+                "ospfd.conf:3:49: error: key 7 already exists",
+            ),
+            (
+                "router ospf\n area 1 virtual-link 1.1.1.1\n ospf router-id 1.1.1.1\n",
+                "ospfd.conf:2:22: error: 1.1.1.1 is this router itself",
+            ),
+            (
+                "router ospf\n network 10.0.0.0/8 area 0\n network 10.0.0.1/8 area 1\n",
+                "ospfd.conf:3:10: error: 10.0.0.0/8 is already in area 0.0.0.0 (ospfd.conf:2:2)",
+            ),
+            (
+                "router ospf\n timers throttle spf 5000 1 1\n",
+                "ospfd.conf:2:29: warning: the longest wait, 1 ms",
+            ),
+            (
+                "interface e\n ip ospf dead-interval 10\n",
+                "ospfd.conf:2:24: warning: dead-interval 10 is not above hello-interval 10",
+            ),
+            (
+                "interface e\n ip ospf dead-interval 4\n ip ospf hello-interval 4\n",
+                "ospfd.conf:2:24: warning: dead-interval 4 is not above hello-interval 4",
+            ),
+            (
+                "router ospf\n area 1 virtual-link 2.2.2.2 hello-interval 40\n",
+                "dead-interval 40 is not above hello-interval 40",
+            ),
+            (
+                "key chain K\n key 300\n  key-string x\n  cryptographic-algorithm hmac-sha-256\n  exit\n key 2\n  \
+                 key-string y\n",
+                "ospfd.conf:2:6: error: `300` is not a key number",
+            ),
             ("router ospf\n graceful-restart grace-period 1801\n", "1 to 1800"),
             ("router ospf\n graceful-restart grace 5\n", "unknown word after `graceful-restart` `grace`"),
             (

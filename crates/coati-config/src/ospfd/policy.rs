@@ -79,7 +79,13 @@ pub struct RouteMapEntry {
 
 impl RouteMap {
     /// The entry that takes a route from an interface; `None` when it is denied.
-    pub fn takes(&self, conf: &OspfConf, network: &Prefix, interface: &str) -> Option<&RouteMapEntry> {
+    pub fn takes(
+        &self,
+        conf: &OspfConf,
+        network: &Prefix,
+        interface: &str,
+        tag: u32,
+    ) -> Option<&RouteMapEntry> {
         let matches = |entry: &&RouteMapEntry| {
             let listed =
                 |name: &String| conf.prefix_lists.get(name).is_some_and(|list| list.permits(network));
@@ -88,7 +94,7 @@ impl RouteMap {
             entry.prefix_list.as_ref().is_none_or(listed)
                 && entry.access_list.as_ref().is_none_or(allowed)
                 && entry.interface.as_ref().is_none_or(|name| name == interface)
-                && entry.tag.is_none_or(|tag| tag == 0)
+                && entry.tag.is_none_or(|wanted| wanted == tag)
         };
         let entry = self.entries.iter().filter(matches).min_by_key(|entry| entry.number)?;
         (entry.action == Action::Permit).then_some(entry)

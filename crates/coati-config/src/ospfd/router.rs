@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use coati_sadb::{Prefix, Secret};
+use coati_sadb::Prefix;
 
-use super::interface::{AuthenticationKind, password};
-use super::{Deviation, Line, Named, Network, OspfConf, OspfInterface};
+use super::interface::{AuthenticationKind, digest_key, password};
+use super::{Deviation, Line, Named, Network, OspfConf, OspfInterface, routes};
 use crate::diagnostic::Diagnostic;
 
 /// `area A …`.
@@ -158,6 +158,9 @@ pub struct OspfNeighbour {
     pub poll_interval: u16,
 }
 
+/// Of virtual links, in seconds; that of interfaces is four times the hello interval.
+const USUAL_DEAD_INTERVAL: u32 = 40;
+
 /// How long helpers wait, in seconds, where nothing is said: FRR's.
 const GRACE_PERIOD: u32 = 120;
 
@@ -198,8 +201,17 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
             if texts.get(2) != Some(&"area") {
                 return Err(line.error(2, "expected `area` behind the network"));
             }
+            let (prefix, area) = (prefix.network(), line.area(3)?);
+            if let Some(first) =
+                conf.networks.iter().find(|other| other.prefix == prefix && other.area != area)
+            {
+                let text = format!("{prefix} is already in area {} ({})", first.area, first.place);
+                return Err(line
+                    .error(1, text)
+                    .help("a network is in one area: take one of the two lines away"));
+            }
             let place = line.remarks.source.place(line.span(0));
-            conf.networks.push(Network { prefix: prefix.network(), area: line.area(3)?, place });
+            conf.networks.push(Network { prefix, area, place });
         }
         ["passive-interface", "default"] => conf.passive_default = true,
         ["passive-interface", name] => conf.passive.push((*name).to_owned()),
@@ -238,9 +250,18 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
             _ => return Err(line.unknown(2, "word", &["administrative", "on-startup", "on-shutdown"])),
         },
         ["timers", "throttle", "spf", ..] => {
-            let times =
+            let (delay, hold, longest) =
                 (line.number(3, 0, 600_000)?, line.number(4, 0, 600_000)?, line.number(5, 0, 600_000)?);
-            conf.spf_timers = Some(times);
+            conf.spf_timers = Some((delay, hold, longest));
+            if longest < hold || longest < delay {
+                let text =
+                    format!("the longest wait, {longest} ms, is shorter than the delay or the first one");
+                line.remarks.warn(
+                    line.span(5),
+                    text,
+                    "delay, first wait and longest wait, as in `0 50 5000`",
+                );
+            }
         }
         ["spf-delay-ietf", ..] => {
             let words = ["init-delay", "short-delay", "long-delay", "holddown", "time-to-learn"];
@@ -261,7 +282,7 @@ pub(super) fn line(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str])
         ["neighbor", ..] => return neighbour(conf, line, texts),
         ["log-adjacency-changes" | "write-multiplier" | "socket" | "refresh", ..] => {}
         ["capability", "opaque"] | ["ospf", "opaque-lsa"] => {}
-        ["distance", ..] => line.read_over(0, "distances"),
+        ["distance", ..] => return routes::distance(&mut conf.distances, line, texts),
         ["graceful-restart", "helper", "enable"] => conf.no_graceful_restart_helper = false,
         ["no", "graceful-restart", "helper", "enable"] => conf.no_graceful_restart_helper = true,
         ["graceful-restart", "helper", ..] => line.read_over(1, "further settings of helping"),
@@ -496,6 +517,7 @@ fn virtual_link(
             .help("name the area that both border routers share"));
     }
     let router: Ipv4Addr = line.parse(3, "the router id of the other end: a dotted quad")?;
+    line.name(3, Named::OtherRouter)?;
     let place = area.virtual_links.iter().position(|(other, _)| *other == router);
     let index = place.unwrap_or_else(|| {
         area.virtual_links.push((router, OspfInterface::default()));
@@ -524,8 +546,7 @@ fn virtual_link(
             }
             ("message-digest-key", Some(_)) if rest.get(argument - 1) == Some(&"md5") => {
                 let key = rest.get(argument).copied().unwrap_or("");
-                let secret: Secret = password(line, argument + 2, key, 16)?;
-                link.digest_keys.push((line.number(argument, 1, 255)?, secret));
+                digest_key(&mut link.digest_keys, line, argument, key)?;
                 place += 2;
             }
             _ => {
@@ -542,6 +563,11 @@ fn virtual_link(
             }
         }
         place += 2;
+    }
+    if let Some((_, link)) = area.virtual_links.get(index)
+        && rest.iter().any(|word| matches!(*word, "hello-interval" | "dead-interval"))
+    {
+        line.compare_intervals(link.hello_interval, link.dead_interval.unwrap_or(USUAL_DEAD_INTERVAL));
     }
     Ok(())
 }

@@ -88,8 +88,8 @@ pub struct Route {
     pub source: Option<Ipv4Addr>,
 }
 
-/// Next hops of a route, each a gateway and the index of its interface, of which several are used together; without
-/// any, what goes there is thrown away. `None` is no route at all.
+/// Next hops of a route, each a gateway, 0.0.0.0 for none, and the index of its interface, of which several are used
+/// together; without any, what goes there is thrown away. `None` is no route at all.
 pub type Paths = Option<Vec<(Ipv4Addr, u32)>>;
 
 /// Routes that one call of the kernel changes: its answers, should all fail, fit into a socket's usual buffer.
@@ -481,7 +481,8 @@ fn route_message(route: &Route) -> RouteMessage {
 /// A route with these next hops.
 fn paths_message(route: &Route, gateways: &[(Ipv4Addr, u32)]) -> RouteMessage {
     if let [(gateway, interface)] = gateways {
-        return route_message(&Route { gateway: Some(*gateway), interface: *interface, ..*route });
+        let gateway = Some(*gateway).filter(|gateway| !gateway.is_unspecified());
+        return route_message(&Route { gateway, interface: *interface, ..*route });
     }
     let mut message = route_message(&Route { gateway: None, interface: 0, ..*route });
     message.header.scope = RouteScope::Universe;
@@ -491,7 +492,9 @@ fn paths_message(route: &Route, gateways: &[(Ipv4Addr, u32)]) -> RouteMessage {
         let hop = |(gateway, interface): &(Ipv4Addr, u32)| {
             let mut hop = RouteNextHop::default();
             hop.interface_index = *interface;
-            hop.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(*gateway)));
+            if !gateway.is_unspecified() {
+                hop.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(*gateway)));
+            }
             hop
         };
         message.attributes.push(RouteAttribute::MultiPath(gateways.iter().map(hop).collect()));

@@ -1,14 +1,16 @@
 //! `show ip ospf database`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-use coati_wire::ospf::{LsaBody, LsaKey, RouterLink, lsa_kind};
+use coati_wire::ospf::{LsaBody, LsaKey, RouterLink, RouterLsa, lsa_kind};
 use serde_json::{Map, Value, json};
 
 use super::{View, options, quoted};
-use crate::config::AreaKind;
+use crate::config::{AreaId, AreaKind};
 use crate::lsdb::{Entry, Scope};
+use crate::route::Destination;
 
 /// LS type, heading of its table, name in `LS Type:`, key of its list in JSON, word on the command line.
 const KINDS: [(u8, &str, &str, &str, &str); 9] = [
@@ -223,7 +225,7 @@ impl View<'_> {
             "advertisedRouter": key.advertising_router.to_string(),
             "lsaAge": header.seconds(),
             "sequenceNumber": format!("{:08x}", header.sequence),
-            "checksum": format!("{:04x}", header.checksum),
+            "checksum": format!("{:x}", header.checksum),
         });
         match &entry.body() {
             LsaBody::Router(router) => value["numOfRouterLinks"] = json!(router.links.len()),
@@ -250,7 +252,15 @@ impl View<'_> {
         let Some((_, heading, type_name, ..)) = KINDS.iter().find(|found| found.0 == kind) else {
             return text;
         };
-        for (scope, list) in self.of_kind(kind) {
+        let mut found = self.of_kind(kind);
+        // Areas have their headings, whether they have such LSAs or not.
+        if !matches!(kind, lsa_kind::EXTERNAL | lsa_kind::OPAQUE_AS | lsa_kind::OPAQUE_LINK) {
+            let there: Vec<Scope> = found.iter().map(|(scope, _)| *scope).collect();
+            let areas = self.engine.areas.keys().map(|area| Scope::Area(*area));
+            found.extend(areas.filter(|scope| !there.contains(scope)).map(|scope| (scope, Vec::new())));
+            found.sort_by_key(|(scope, _)| *scope);
+        }
+        for (scope, list) in found {
             let place = match scope {
                 Scope::As => " ".to_owned(),
                 scope => self.place(scope),
@@ -260,6 +270,8 @@ impl View<'_> {
                 let header = entry.header(self.now);
                 let _ = writeln!(text, "  LS age: {}", header.seconds());
                 let _ = writeln!(text, "  Options: 0x{:<2x} : {}", header.options, options(header.options));
+                let note = if self.is_translated(key) { "(Translated from Type-7)" } else { "" };
+                let _ = writeln!(text, "  LS Flags: 0x{:<2x} {note}", self.lsa_flags(key));
                 if let LsaBody::Router(router) = &entry.body() {
                     let role = match router.flags & 3 {
                         0 => "",
@@ -282,7 +294,7 @@ impl View<'_> {
                 let _ = writeln!(text, "  LS Seq Number: {:08x}", header.sequence);
                 let _ = writeln!(text, "  Checksum: 0x{:04x}", header.checksum);
                 let _ = writeln!(text, "  Length: {}\n", header.length);
-                body_text(&mut text, &entry.body());
+                body_text(&mut text, key.id, &entry.body());
             }
         }
         text.push('\n');
@@ -290,36 +302,153 @@ impl View<'_> {
     }
 
     fn lsas_json(&self, kind: u8, filter: Filter) -> Value {
-        let mut areas: Map<String, Value> = Map::new();
         let mut value = json!({ "routerId": self.engine.config.router_id.to_string() });
         let name = KINDS.iter().find(|found| found.0 == kind).map_or("", |found| found.3);
+        let rows = |list: Vec<(&LsaKey, &Entry)>| -> Vec<Value> {
+            let wanted = list.into_iter().filter(|(key, _)| filter.takes(key));
+            wanted.map(|(key, entry)| self.lsa_json(key, entry)).collect()
+        };
+        if matches!(kind, lsa_kind::EXTERNAL | lsa_kind::OPAQUE_AS) {
+            value[name] = self.of_kind(kind).into_iter().flat_map(|(_, list)| rows(list)).collect();
+            return value;
+        }
+        let mut areas: BTreeMap<AreaId, Vec<Value>> =
+            self.engine.areas.keys().map(|area| (*area, Vec::new())).collect();
         for (scope, list) in self.of_kind(kind) {
-            let row = |(key, entry): (&LsaKey, &Entry)| {
-                let header = entry.header(self.now);
-                json!({
-                    "lsaAge": header.seconds(),
-                    "options": options(header.options),
-                    "lsaType": KINDS.iter().find(|found| found.0 == kind).map_or("", |found| found.2),
-                    "linkStateId": key.id.to_string(),
-                    "advertisingRouter": key.advertising_router.to_string(),
-                    "lsaSeqNumber": format!("{:08x}", header.sequence),
-                    "checksum": format!("{:04x}", header.checksum),
-                    "length": header.length,
-                    "body": body_json(&entry.body()),
-                })
-            };
-            let list = list.into_iter().filter(|(key, _)| filter.takes(key));
-            let rows: Vec<Value> = list.map(row).collect();
-            match scope {
-                Scope::Area(area) => {
-                    areas.insert(area.to_string(), Value::Array(rows));
-                }
-                Scope::As => value[name] = Value::Array(rows),
-                Scope::Link(index) => value[name][self.interface_name(index)] = Value::Array(rows),
+            if let Some(area) = self.area_of(scope) {
+                areas.entry(area).or_default().extend(rows(list));
             }
         }
-        value["areas"] = Value::Object(areas);
+        let areas: Map<String, Value> =
+            areas.into_iter().map(|(area, rows)| (area.to_string(), Value::Array(rows))).collect();
+        value[name] = json!({ "areas": areas });
         value
+    }
+
+    /// The area that LSAs of a scope belong to; as FRR has it, those of a link to its area.
+    fn area_of(&self, scope: Scope) -> Option<AreaId> {
+        match scope {
+            Scope::Area(area) => Some(area),
+            Scope::Link(index) => Some(self.engine.interfaces.get(&index)?.config.area),
+            Scope::As => None,
+        }
+    }
+
+    /// What FRR keeps about an LSA beside it (OSPF_LSA_SELF and those that follow it there), so that scripts find it.
+    fn lsa_flags(&self, key: &LsaKey) -> u32 {
+        const SELF: u32 = 0x01;
+        const CHECKED: u32 = 0x02;
+        const RECEIVED: u32 = 0x04;
+        const APPROVED: u32 = 0x08;
+        const TRANSLATED: u32 = 0x20;
+        if key.advertising_router != self.engine.config.router_id {
+            return RECEIVED | CHECKED;
+        }
+        match key.kind {
+            lsa_kind::ROUTER | lsa_kind::NETWORK => SELF | CHECKED,
+            _ if self.is_translated(key) => SELF | CHECKED | APPROVED | TRANSLATED,
+            _ => SELF | CHECKED | APPROVED,
+        }
+    }
+
+    /// Whether it is a translation of ours: an external that we do not have ourselves.
+    fn is_translated(&self, key: &LsaKey) -> bool {
+        let own = key.kind == lsa_kind::EXTERNAL && key.advertising_router == self.engine.config.router_id;
+        let body = self.engine.as_wide.get(key).filter(|_| own).map(Entry::body);
+        let Some(LsaBody::External { mask, .. }) = body else { return false };
+        let prefix_len = u8::try_from(u32::from(mask).leading_ones()).unwrap_or(32);
+        !self.engine.external_routes.contains_key(&Destination::new(key.id, prefix_len))
+    }
+
+    /// One LSA in FRR's keys, its spelling among them.
+    fn lsa_json(&self, key: &LsaKey, entry: &Entry) -> Value {
+        let (header, body) = (entry.header(self.now), entry.body());
+        let mut value = json!({
+            "lsaAge": header.seconds(),
+            "options": options(header.options),
+            "lsaFlags": self.lsa_flags(key),
+            "lsaType": KINDS.iter().find(|found| found.0 == key.kind).map_or("", |found| found.2),
+            "linkStateId": key.id.to_string(),
+            "advertisingRouter": key.advertising_router.to_string(),
+            "lsaSeqNumber": format!("{:08x}", header.sequence),
+            "checksum": format!("{:x}", header.checksum),
+            "length": header.length,
+        });
+        if self.is_translated(key) {
+            value["translatedFromType7"] = json!(true);
+        }
+        let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
+        let fields = match &body {
+            LsaBody::Router(router) => router_json(router),
+            LsaBody::Network { mask, routers } => {
+                let router = |id: &Ipv4Addr| (id.to_string(), json!({ "attachedRouterId": id.to_string() }));
+                let routers: Map<String, Value> = routers.iter().map(router).collect();
+                json!({ "networkMask": bits(mask), "attchedRouters": routers })
+            }
+            LsaBody::Summary { mask, metric } => json!({ "networkMask": bits(mask), "tos0Metric": metric }),
+            LsaBody::External { mask, type2, metric, forwarding, tag } => {
+                let forward =
+                    if key.kind == lsa_kind::NSSA { "nssaForwardAddress" } else { "forwardAddress" };
+                json!({
+                    "networkMask": bits(mask),
+                    "metricType": if *type2 { "E2 (Larger than any link state path)" } else { "E1" },
+                    "tos": 0,
+                    "metric": metric,
+                    forward: forwarding.to_string(),
+                    "externalRouteTag": tag,
+                })
+            }
+            LsaBody::Opaque(data) => json!({
+                "opaqueType": opaque_name(key.id),
+                "opaqueId": u32::from(key.id) & 0x00ff_ffff,
+                "opaqueDataLength": data.len(),
+            }),
+        };
+        if let (Value::Object(all), Value::Object(fields)) = (&mut value, fields) {
+            all.extend(fields);
+        }
+        value
+    }
+}
+
+fn router_json(router: &RouterLsa) -> Value {
+    let link = |(number, link): (usize, &RouterLink)| {
+        let (kind, id, data) = match link.kind {
+            RouterLink::POINT_TO_POINT => {
+                ("another Router (point-to-point)", "neighborRouterId", "routerInterfaceAddress")
+            }
+            RouterLink::TRANSIT => ("a Transit Network", "designatedRouterAddress", "routerInterfaceAddress"),
+            RouterLink::STUB => ("Stub Network", "networkAddress", "networkMask"),
+            _ => ("a Virtual Link", "neighborRouterId", "routerInterfaceAddress"),
+        };
+        let value = json!({
+            "linkType": kind, id: link.id.to_string(), data: link.data.to_string(),
+            "numOfTosMetrics": 0, "tos0Metric": link.metric,
+        });
+        (format!("link{number}"), value)
+    };
+    let links: Map<String, Value> = router.links.iter().enumerate().map(link).collect();
+    let mut value = json!({ "flags": router.flags, "numOfLinks": router.links.len(), "routerLinks": links });
+    for (flag, name) in [(RouterLsa::BORDER, "abr"), (RouterLsa::BOUNDARY, "asbr")] {
+        if router.flags & flag != 0 {
+            value[name] = json!(true);
+        }
+    }
+    value
+}
+
+/// The name of an opaque LSA's type, which its link state id begins with (IANA's registry).
+fn opaque_name(id: Ipv4Addr) -> &'static str {
+    match id.octets() {
+        [1, ..] => "Traffic Engineering LSA",
+        [2, ..] => "Sycamore Optical Topology Descriptions",
+        [3, ..] => "Grace-LSA",
+        [4, ..] => "Router Information LSA",
+        [6, ..] => "Inter-AS TE-v2 LSA",
+        [7, ..] => "Extended Prefix Opaque LSA",
+        [8, ..] => "Extended Link Opaque LSA",
+        [0, ..] => "Reserved",
+        _ => "Unassigned",
     }
 }
 
@@ -343,7 +472,7 @@ fn tail(key: &LsaKey, entry: &Entry) -> String {
     }
 }
 
-fn body_text(text: &mut String, body: &LsaBody) {
+fn body_text(text: &mut String, id: Ipv4Addr, body: &LsaBody) {
     let bits = |mask: &Ipv4Addr| u32::from(*mask).leading_ones();
     let _ = match body {
         LsaBody::Router(router) => {
@@ -372,7 +501,14 @@ fn body_text(text: &mut String, body: &LsaBody) {
                 bits(mask)
             )
         }
-        LsaBody::Opaque(data) => writeln!(text, "  Opaque data: {} bytes\n", data.len()),
+        LsaBody::Opaque(data) => writeln!(
+            text,
+            "  Opaque-Type {} ({})\n  Opaque-ID   0x{:x}\n  Opaque-Info: {} octets of data\n",
+            id.octets()[0],
+            opaque_name(id),
+            u32::from(id) & 0x00ff_ffff,
+            data.len()
+        ),
     };
 }
 
@@ -391,26 +527,4 @@ fn link_text(text: &mut String, link: &RouterLink) {
          0\n       TOS 0 Metric: {}\n\n",
         link.id, link.data, link.metric
     );
-}
-
-fn body_json(body: &LsaBody) -> Value {
-    match body {
-        LsaBody::Router(router) => {
-            let link = |link: &RouterLink| {
-                json!({ "linkType": link.kind, "linkId": link.id.to_string(), "linkData": link.data.to_string(),
-                        "metric": link.metric })
-            };
-            json!({ "flags": router.flags, "routerLinks": router.links.iter().map(link).collect::<Vec<_>>() })
-        }
-        LsaBody::Network { mask, routers } => {
-            let routers: Vec<String> = routers.iter().map(Ipv4Addr::to_string).collect();
-            json!({ "networkMask": mask.to_string(), "attachedRouters": routers })
-        }
-        LsaBody::Summary { mask, metric } => json!({ "networkMask": mask.to_string(), "metric": metric }),
-        LsaBody::External { mask, type2, metric, forwarding, tag } => json!({
-            "networkMask": mask.to_string(), "metricType": if *type2 { "E2" } else { "E1" }, "metric": metric,
-            "forwardAddress": forwarding.to_string(), "tag": tag,
-        }),
-        LsaBody::Opaque(data) => json!({ "opaqueLength": data.len() }),
-    }
 }

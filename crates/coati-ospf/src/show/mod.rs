@@ -16,10 +16,11 @@ use serde_json::Value;
 use crate::engine::Engine;
 
 /// The views there are.
-const VIEWS: &str = "ip ospf, ip ospf neighbor [detail], ip ospf interface [NAME], ip ospf database \
+const VIEWS: &str = "ip ospf, ip ospf neighbor [all|detail [all]|ROUTER-ID [detail]|INTERFACE [detail]], ip ospf interface \
+                     [NAME|traffic [NAME]], ip ospf database \
                      [max-age|self-originate], ip ospf database \
                      router|network|summary|asbr-summary|external|nssa-external|opaque-link|opaque-area|opaque-as [ID] \
-                     [self-originate|adv-router ID], ip ospf route, ip ospf border-routers, ip ospf graceful-restart helper [detail]; each also json";
+                     [self-originate|adv-router ID], ip ospf route, ip ospf border-routers, ip ospf reachable-routers, ip ospf summary-address [detail], ip ospf graceful-restart helper [detail]; each also json";
 
 impl Engine {
     /// The view that these words name, the words behind `show`; an error says which views there are.
@@ -31,18 +32,15 @@ impl Engine {
         let view = View { engine: self, now, json };
         match words {
             ["ip", "ospf"] => Ok(view.system()),
-            ["ip", "ospf", "neighbor" | "neighbour"] => Ok(view.neighbours(None)),
-            ["ip", "ospf", "neighbor" | "neighbour", "detail"] => Ok(view.neighbours_in_detail()),
-            ["ip", "ospf", "neighbor" | "neighbour", which] => Ok(view.neighbours(Some(which))),
+            ["ip", "ospf", "neighbor" | "neighbour", which @ ..] => view.neighbours(which),
             ["ip", "ospf", "interface"] => Ok(view.interfaces(None)),
-            ["ip", "ospf", "interface", name] => match self.interfaces.values().any(|i| i.link.name == *name)
-            {
-                true => Ok(view.interfaces(Some(name))),
-                false => {
-                    let names: Vec<&str> = self.interfaces.values().map(|i| i.link.name.as_str()).collect();
-                    Err(format!("no interface `{}` has OSPF; there are: {}", quoted(name), names.join(", ")))
-                }
-            },
+            ["ip", "ospf", "interface", "traffic"] => Ok(view.traffic(None)),
+            ["ip", "ospf", "interface", "traffic", name] => {
+                self.has_interface(name).map(|()| view.traffic(Some(name)))
+            }
+            ["ip", "ospf", "interface", name] => {
+                self.has_interface(name).map(|()| view.interfaces(Some(name)))
+            }
             ["ip", "ospf", "graceful-restart", "helper"]
             | ["ip", "ospf", "graceful-restart", "helper", "detail"] => Ok(view.helper()),
             ["ip", "ospf", "database"] => Ok(view.database(None)),
@@ -55,8 +53,21 @@ impl Engine {
             }
             ["ip", "ospf", "route"] | ["ip", "ospf", "route", "detail"] => Ok(view.routes()),
             ["ip", "ospf", "border-routers"] => Ok(view.border_routers()),
+            ["ip", "ospf", "reachable-routers"] => Ok(view.reachable_routers()),
+            ["ip", "ospf", "summary-address"] => Ok(view.summary_addresses(false)),
+            ["ip", "ospf", "summary-address", "detail"] => Ok(view.summary_addresses(true)),
             other => Err(format!("no view is called `{}`; there are: {VIEWS}", quoted(&other.join(" ")))),
         }
+    }
+}
+
+impl Engine {
+    fn has_interface(&self, name: &str) -> Result<(), String> {
+        if self.interfaces.values().any(|interface| interface.link.name == name) {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.interfaces.values().map(|i| i.link.name.as_str()).collect();
+        Err(format!("no interface `{}` has OSPF; there are: {}", quoted(name), names.join(", ")))
     }
 }
 

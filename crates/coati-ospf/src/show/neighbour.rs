@@ -6,19 +6,38 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{View, duration, millis, options};
+use super::{VIEWS, View, duration, millis, options, quoted};
 use crate::auth::{Authentication, KeyAlgorithm};
-use crate::config::{InterfaceConfig, NetworkType};
+use crate::config::{InterfaceConfig, NetworkType, RouterId};
 use crate::interface::{Interface, InterfaceState};
 use crate::neighbour::{Neighbour, State};
 
+/// Which neighbours are wanted.
+enum Choice {
+    /// All that are heard.
+    Heard,
+    /// Those that are configured as well.
+    All,
+    /// Those on an interface.
+    On(String),
+    /// That with a router id.
+    Router(RouterId),
+}
+
 impl View<'_> {
-    fn all(&self) -> impl Iterator<Item = (&Interface, &Neighbour)> {
-        let engine = self.engine;
-        engine.interfaces.values().flat_map(|interface| {
-            let heard = interface.neighbours.values().filter(|neighbour| neighbour.state > State::Down);
-            heard.map(move |neighbour| (interface, neighbour))
-        })
+    /// Neighbours that are heard, those that are only configured as well where they are wanted.
+    fn chosen(&self, choice: &Choice) -> Vec<(&Interface, &Neighbour)> {
+        let pairs =
+            self.engine.interfaces.values().flat_map(|interface| {
+                interface.neighbours.values().map(move |neighbour| (interface, neighbour))
+            });
+        let wanted = |(interface, neighbour): &(&Interface, &Neighbour)| match choice {
+            Choice::Heard => neighbour.state > State::Down,
+            Choice::All => true,
+            Choice::On(name) => neighbour.state > State::Down && interface.link.name == *name,
+            Choice::Router(id) => neighbour.state > State::Down && neighbour.router_id == *id,
+        };
+        pairs.filter(wanted).collect()
     }
 
     fn since(&self, neighbour: &Neighbour) -> Duration {
@@ -29,11 +48,39 @@ impl View<'_> {
         neighbour.dead_at.saturating_duration_since(self.now)
     }
 
-    /// All neighbours, or those on an interface or with a router id.
-    pub(super) fn neighbours(&self, which: Option<&str>) -> String {
-        let wanted = |(interface, neighbour): &(&Interface, &Neighbour)| {
-            which.is_none_or(|which| interface.link.name == which || neighbour.router_id.to_string() == which)
+    /// `show ip ospf neighbor …`, by the words behind it.
+    pub(super) fn neighbours(&self, words: &[&str]) -> Result<String, String> {
+        let which = |word: &str| {
+            let interfaces = || self.engine.interfaces.values().map(|interface| &interface.link.name);
+            if let Some(name) = interfaces().find(|name| *name == word) {
+                return Ok(Choice::On(name.clone()));
+            }
+            word.parse().map(Choice::Router).map_err(|_| {
+                let names: Vec<&str> = interfaces().map(String::as_str).collect();
+                format!(
+                    "`{}` is neither the router id of a neighbour nor an interface with OSPF ({}), nor `all` or `detail`",
+                    quoted(word),
+                    names.join(", ")
+                )
+            })
         };
+        match words {
+            [] => Ok(self.neighbour_list(&Choice::Heard)),
+            ["all"] => Ok(self.neighbour_list(&Choice::All)),
+            ["detail"] => Ok(self.neighbours_in_detail(&Choice::Heard)),
+            ["detail", "all"] => Ok(self.neighbours_in_detail(&Choice::All)),
+            [word] => Ok(self.neighbour_list(&which(word)?)),
+            [word, "detail"] => Ok(self.neighbours_in_detail(&which(word)?)),
+            [.., other] => Err(format!("`{}` does not belong here; there are: {VIEWS}", quoted(other))),
+        }
+    }
+
+    /// As FRR has it, only the list of all that are heard has a key around it.
+    fn keyed(choice: &Choice, map: Map<String, Value>) -> Value {
+        if matches!(choice, Choice::Heard) { json!({ "neighbors": map }) } else { Value::Object(map) }
+    }
+
+    fn neighbour_list(&self, choice: &Choice) -> String {
         let text = || {
             let mut text = format!(
                 "\n{:<15} {:>3} {:<15} {:<15} {:>9} {:<15} {:<32} {:>5} {:>5} {:>5}\n",
@@ -48,7 +95,7 @@ impl View<'_> {
                 "RqstL",
                 "DBsmL"
             );
-            for (interface, neighbour) in self.all().filter(wanted) {
+            for (interface, neighbour) in self.chosen(choice) {
                 let _ = writeln!(
                     text,
                     "{:<15} {:>3} {:<15} {:<15} {:>9} {:<15} {:<32} {:>5} {:>5} {:>5}",
@@ -68,13 +115,13 @@ impl View<'_> {
         };
         let value = || {
             let mut map: Map<String, Value> = Map::new();
-            for (interface, neighbour) in self.all().filter(wanted) {
+            for (interface, neighbour) in self.chosen(choice) {
                 let list = map.entry(neighbour.router_id.to_string()).or_insert_with(|| json!([]));
                 if let Value::Array(list) = list {
                     list.push(self.neighbour_json(interface, neighbour));
                 }
             }
-            json!({ "neighbors": map })
+            Self::keyed(choice, map)
         };
         self.render(text, value)
     }
@@ -105,11 +152,11 @@ impl View<'_> {
         })
     }
 
-    pub(super) fn neighbours_in_detail(&self) -> String {
+    fn neighbours_in_detail(&self, choice: &Choice) -> String {
         let on = |timer: bool| if timer { "on" } else { "off" };
         let text = || {
             let mut text = String::new();
-            for (interface, neighbour) in self.all() {
+            for (interface, neighbour) in self.chosen(choice) {
                 let _ = write!(
                     text,
                     " Neighbor {}, interface address {}
@@ -128,7 +175,7 @@ impl View<'_> {
     Thread Link State Request Retransmission {}
     Thread Link State Update Retransmission {}
 
-    Graceful Restart Helper info:
+    Graceful restart Helper info:
       Graceful Restart HELPER Status : {}
 
 ",
@@ -163,8 +210,9 @@ impl View<'_> {
             text
         };
         let value = || {
-            let detail = |(interface, neighbour): (&Interface, &Neighbour)| {
-                let value = json!([{
+            let mut map: Map<String, Value> = Map::new();
+            for (interface, neighbour) in self.chosen(choice) {
+                let value = json!({
                     "ifaceAddress": neighbour.address.to_string(),
                     "areaId": interface.config.area.to_string(),
                     "ifaceName": interface.link.name,
@@ -184,10 +232,13 @@ impl View<'_> {
                     "threadLinkStateRequestRetransmission": on(neighbour.request.is_some()),
                     "threadLinkStateUpdateRetransmission": on(!neighbour.retransmissions.is_empty()),
                     "grHelperStatus": if neighbour.helped_until.is_some() { "Inprogress" } else { "None" },
-                }]);
-                (neighbour.router_id.to_string(), value)
-            };
-            json!({ "neighbors": self.all().map(detail).collect::<Map<_, _>>() })
+                });
+                let list = map.entry(neighbour.router_id.to_string()).or_insert_with(|| json!([]));
+                if let Value::Array(list) = list {
+                    list.push(value);
+                }
+            }
+            Self::keyed(choice, map)
         };
         self.render(text, value)
     }
@@ -214,9 +265,10 @@ impl View<'_> {
         let mut text = format!("{} is up\n", link.name);
         let _ = writeln!(
             text,
-            "  ifindex {}, MTU {} bytes, BW 0 Mbit {}",
+            "  ifindex {}, MTU {} bytes, BW {} Mbit {}",
             link.index,
             link.mtu,
+            bandwidth(interface),
             flags(interface)
         );
         let other_end = match link.peer {
@@ -297,6 +349,42 @@ impl View<'_> {
         text
     }
 
+    /// Packets of each type that have come and gone, on all interfaces or one.
+    pub(super) fn traffic(&self, name: Option<&str>) -> String {
+        let wanted = |interface: &&Interface| name.is_none_or(|name| interface.link.name == name);
+        let list = || self.engine.interfaces.values().filter(wanted);
+        let text = || {
+            let mut text = String::from(
+                "\nInterface       HELLO            DB-Desc         LS-Req           LS-Update        LS-Ack            \
+                 Packets      \n",
+            );
+            let _ = writeln!(text, "{:16}{}Queued       ", "", "Rx/Tx            ".repeat(5));
+            let _ = writeln!(text, "{}", "-".repeat(109));
+            for interface in list() {
+                let _ = write!(text, "{:<10} ", interface.link.name);
+                for ([received, sent], width) in interface.traffic.into_iter().zip([8, 7, 7, 7, 7]) {
+                    let _ = write!(text, "{received:>width$}/{sent:<width$} ");
+                }
+                let _ = writeln!(text, "{:>12}", 0);
+            }
+            text + "\n"
+        };
+        let value = || {
+            let entry = |interface: &Interface| {
+                let mut value = json!({ "ifIndex": interface.link.index, "packetsQueued": 0 });
+                for (kind, [received, sent]) in
+                    ["hello", "dbDesc", "lsReq", "lsUpd", "lsAck"].into_iter().zip(interface.traffic)
+                {
+                    value[format!("{kind}In")] = json!(received);
+                    value[format!("{kind}Out")] = json!(sent);
+                }
+                (interface.link.name.clone(), value)
+            };
+            Value::Object(list().map(entry).collect())
+        };
+        self.render(text, value)
+    }
+
     fn router_of(&self, interface: &Interface, address: Ipv4Addr) -> Option<Ipv4Addr> {
         if address == interface.link.address {
             return Some(self.engine.config.router_id);
@@ -328,6 +416,7 @@ impl View<'_> {
             "ifUp": true,
             "ifIndex": link.index,
             "mtuBytes": link.mtu,
+            "bandwidthMbit": bandwidth(interface),
             "ifFlags": flags(interface),
             "ospfEnabled": true,
             "ipAddress": link.address.to_string(),
@@ -378,6 +467,11 @@ impl View<'_> {
         }
         value
     }
+}
+
+/// In Mbit/s: as configured, else as the interface says.
+fn bandwidth(interface: &Interface) -> u32 {
+    interface.config.bandwidth.or(interface.link.speed).unwrap_or(0)
 }
 
 /// `Full/DR`; `Full/-` where there is no designated router.

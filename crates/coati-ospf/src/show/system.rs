@@ -73,6 +73,20 @@ impl View<'_> {
             let full = interfaces.clone().map(|interface| interface.full().count());
             (interfaces.clone().count(), full.sum::<usize>())
         };
+        let here = |area: std::net::Ipv4Addr| {
+            engine.interfaces.values().filter(move |interface| interface.config.area == area)
+        };
+        let of_links = |area| {
+            here(area).fold((0, 0), |(count, sum), interface| {
+                let (more, added) = checksum(&interface.lsdb, lsa_kind::OPAQUE_LINK);
+                (count + more, sum + added)
+            })
+        };
+        let virtual_through = |area| {
+            let all = engine.interfaces.values();
+            let through = all.filter(|i| i.virtual_end.as_ref().is_some_and(|end| end.transit == area));
+            through.map(|interface| interface.full().count()).sum::<usize>()
+        };
         let text = || {
             let mut text = format!(" OSPF Routing Process, Router ID: {}\n", engine.config.router_id);
             text.push_str(
@@ -93,6 +107,8 @@ impl View<'_> {
                 " Maximum hold time between consecutive SPFs {} millisec(s)",
                 millis(times.longest)
             );
+            let hold = engine.spf.multiplier(self.now, &engine.config.spf_times);
+            let _ = writeln!(text, " Hold time multiplier is currently {hold}");
             if engine.is_stub_router() {
                 text.push_str(" Originating router-LSAs with maximum metric\n");
             }
@@ -100,6 +116,21 @@ impl View<'_> {
                 Some(last) => writeln!(text, " SPF algorithm last executed {} ago", duration(last)),
                 None => writeln!(text, " SPF algorithm has not been run"),
             };
+            if let Some(took) = engine.spf.took {
+                let _ = writeln!(text, " Last SPF duration {} usecs", took.as_micros());
+            }
+            let _ = match engine.spf.due {
+                Some(due) => {
+                    writeln!(text, " SPF timer due in {}", duration(due.saturating_duration_since(self.now)))
+                }
+                None => writeln!(text, " SPF timer is inactive"),
+            };
+            let _ = writeln!(
+                text,
+                " LSA minimum interval {} msecs\n LSA minimum arrival {} msecs",
+                millis(engine.config.lsa_times.interval),
+                millis(engine.config.lsa_times.arrival)
+            );
             let deviations = engine.config.deviations;
             let _ = writeln!(
                 text,
@@ -110,6 +141,7 @@ impl View<'_> {
                 on(deviations.loss_at_once)
             );
             let _ = writeln!(text, " Maximum multiple paths(ECMP) supported {}", engine.config.maximum_paths);
+            let _ = writeln!(text, " Administrative distance {}", engine.config.distance);
             if engine.is_border() {
                 let _ = writeln!(
                     text,
@@ -144,7 +176,10 @@ impl View<'_> {
                 let _ = writeln!(text, "   SPF algorithm executed {} times", found.runs);
                 let _ = writeln!(text, "   Number of LSA {}", lsdb.len());
                 for (kind, name) in LSAS {
-                    let (count, sum) = checksum(lsdb, kind);
+                    let (count, sum) = match kind {
+                        lsa_kind::OPAQUE_LINK => of_links(*area),
+                        _ => checksum(lsdb, kind),
+                    };
                     let _ = writeln!(text, "   Number of {name} LSA {count}. Checksum Sum 0x{sum:08x}");
                 }
             }
@@ -154,8 +189,8 @@ impl View<'_> {
             let area = |(area, found): (&std::net::Ipv4Addr, &Area)| {
                 let lsdb = &found.lsdb;
                 let (interfaces, full) = counts(*area);
-                let value = json!({
-                    "backbone": area.is_unspecified(),
+                let links = of_links(*area);
+                let mut value = json!({
                     "areaIfTotalCounter": interfaces,
                     "areaIfActiveCounter": interfaces,
                     "nbrFullAdjacentCounter": full,
@@ -172,17 +207,41 @@ impl View<'_> {
                     "lsaAsbrChecksum": checksum(lsdb, lsa_kind::SUMMARY_ASBR).1,
                     "lsaNssaNumber": checksum(lsdb, lsa_kind::NSSA).0,
                     "lsaNssaChecksum": checksum(lsdb, lsa_kind::NSSA).1,
+                    "lsaOpaqueLinkNumber": links.0,
+                    "lsaOpaqueLinkChecksum": links.1,
+                    "lsaOpaqueAreaNumber": checksum(lsdb, lsa_kind::OPAQUE_AREA).0,
+                    "lsaOpaqueAreaChecksum": checksum(lsdb, lsa_kind::OPAQUE_AREA).1,
                 });
+                match engine.area_kind(*area) {
+                    _ if area.is_unspecified() => value["backbone"] = json!(true),
+                    AreaKind::Normal => value["shortcuttingMode"] = json!("Default"),
+                    AreaKind::Stub { summaries: true } => value["stubEnable"] = json!(true),
+                    AreaKind::Stub { summaries: false } => {
+                        value["stubEnable"] = json!(true);
+                        value["stubNoSummary"] = json!(true);
+                    }
+                    AreaKind::Nssa(_) => value["nssa"] = json!(true),
+                }
+                if !area.is_unspecified() {
+                    value["virtualAdjacenciesPassingCounter"] = json!(virtual_through(*area));
+                }
                 (area.to_string(), value)
             };
-            json!({
+            let mut value = json!({
                 "routerId": engine.config.router_id.to_string(),
                 "tosRoutesOnly": true,
                 "rfc2328Conform": true,
+                "opaqueCapable": true,
                 "spfScheduleDelayMsecs": millis(engine.config.spf_times.delay),
                 "holdtimeMinMsecs": millis(engine.config.spf_times.hold),
                 "holdtimeMaxMsecs": millis(engine.config.spf_times.longest),
+                "holdtimeMultplier": engine.spf.multiplier(self.now, &engine.config.spf_times),
+                "lsaMinIntervalMsecs": millis(engine.config.lsa_times.interval),
+                "lsaMinArrivalMsecs": millis(engine.config.lsa_times.arrival),
+                "writeMultiplier": WRITE_MULTIPLIER,
+                "refreshTimerMsecs": REFRESH_TIMER,
                 "maximumPaths": engine.config.maximum_paths,
+                "preference": engine.config.distance,
                 "lsaExternalCounter": checksum(&engine.as_wide, lsa_kind::EXTERNAL).0,
                 "lsaExternalChecksum": checksum(&engine.as_wide, lsa_kind::EXTERNAL).1,
                 "lsaAsopaqueCounter": checksum(&engine.as_wide, lsa_kind::OPAQUE_AS).0,
@@ -190,11 +249,32 @@ impl View<'_> {
                 "spfLastExecutedMsecs": last.map(millis),
                 "attachedAreaCounter": engine.areas.len(),
                 "areas": engine.areas.iter().map(area).collect::<Map<_, _>>(),
-            })
+            });
+            if engine.config.rfc1583 {
+                value["rfc1583Compatibility"] = json!(true);
+            }
+            if let Some(took) = engine.spf.took {
+                value["spfLastDurationMsecs"] = json!(millis(took));
+            }
+            if let Some(due) = engine.spf.due {
+                value["spfTimerDueInMsecs"] = json!(millis(due.saturating_duration_since(self.now)));
+            }
+            if engine.is_border() {
+                value["abrType"] = json!(border_rule(engine.config.border));
+            }
+            if !engine.external_routes.is_empty() {
+                value["asbrRouter"] = json!("injectingExternalRoutingInformation");
+            }
+            value
         };
         self.render(text, value)
     }
 }
+
+/// Packets that FRR writes in one go. Here what is to be sent leaves at once, all of it; scripts find FRR's default.
+const WRITE_MULTIPLIER: u32 = 20;
+/// How often FRR looks for LSAs to be refreshed, in milliseconds. Here each has its own time.
+const REFRESH_TIMER: u32 = 10_000;
 
 const LSAS: [(u8, &str); 8] = [
     (lsa_kind::ROUTER, "router"),

@@ -172,6 +172,7 @@ fn loopback_addresses_are_hosts() {
         prefix_len: 32,
         peer: None,
         mtu: 65_536,
+        speed: None,
         point_to_point: false,
         loopback: true,
     };
@@ -282,6 +283,7 @@ fn a_restarted_neighbour() {
             prefix_len: 30,
             peer: Some(Ipv4Addr::new(203, 0, 0, 1)),
             mtu: 1400,
+            speed: None,
             point_to_point: true,
             loopback: false,
         };

@@ -33,6 +33,7 @@ fn lan_in(world: &mut World, router: usize, area: AreaId) {
         prefix_len: 24,
         peer: None,
         mtu: 1500,
+        speed: None,
         point_to_point: false,
         loopback: false,
     };
@@ -356,6 +357,7 @@ fn stub_router_without_neighbours() {
         prefix_len: 24,
         peer: None,
         mtu: 1500,
+        speed: None,
         point_to_point: false,
         loopback: false,
     };

@@ -143,6 +143,7 @@ fn masks_are_compared() {
         prefix_len: 16,
         peer: None,
         mtu: 1500,
+        speed: None,
         point_to_point: false,
         loopback: false,
     };
@@ -278,6 +279,7 @@ fn unnumbered() {
             prefix_len: 32,
             peer: None,
             mtu: 1400,
+            speed: None,
             point_to_point: true,
             loopback: false,
         };

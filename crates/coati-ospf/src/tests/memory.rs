@@ -41,6 +41,7 @@ pub(super) fn cable_end(end: usize) -> Link {
         prefix_len: 30,
         peer: Some(addresses[1 - end]),
         mtu: 1400,
+        speed: None,
         point_to_point: true,
         loopback: false,
     }

@@ -104,6 +104,7 @@ impl World {
             prefix_len: 24,
             peer: None,
             mtu: 1500,
+            speed: None,
             point_to_point: false,
             loopback: false,
         };
@@ -136,6 +137,7 @@ impl World {
                 prefix_len: 30,
                 peer: Some(addresses[1 - end]),
                 mtu: 1400,
+                speed: None,
                 point_to_point: true,
                 loopback: false,
             };
@@ -228,6 +230,7 @@ impl World {
             prefix_len: 24,
             peer: None,
             mtu: 1500,
+            speed: None,
             point_to_point: false,
             loopback: false,
         };

@@ -160,6 +160,7 @@ impl Network {
                     prefix_len: 24,
                     peer: None,
                     mtu: 1400,
+                    speed: None,
                     point_to_point: !wire.shared,
                     loopback: false,
                 };
@@ -173,6 +174,7 @@ impl Network {
             prefix_len: 24,
             peer: None,
             mtu: 1500,
+            speed: None,
             point_to_point: false,
             loopback: false,
         };

@@ -58,6 +58,7 @@ fn it_comes_back_in_time() {
         prefix_len: 30,
         peer: Some(Ipv4Addr::new(203, 0, 0, 1)),
         mtu: 1400,
+        speed: None,
         point_to_point: true,
         loopback: false,
     };

@@ -117,6 +117,7 @@ impl Play {
             prefix_len,
             peer: None,
             mtu: 1500,
+            speed: None,
             point_to_point: name.starts_with("gre"),
             loopback: name.starts_with("lo"),
         };

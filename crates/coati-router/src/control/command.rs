@@ -8,7 +8,7 @@ use coati_config::site::Site;
 use coati_ike as ike;
 use coati_sadb::{AuthAlgorithm, Direction, Policy, Refusal, Reply, Request, Sa, SaProto, SaState, Selector};
 
-use super::{Control, Now};
+use super::{Control, ControlEvent, Now};
 use crate::admin::{
     AdminReply, AdminRequest, Cause, Establish, PairStatus, PeerStatus, Refused, TimerStatus,
 };
@@ -252,7 +252,13 @@ impl Control {
                 engine.set_debug(engine_debug(&self.debug));
             }
             engine.reconfigure(now.at, engine_config(conf, engine.router_id()));
+            let before = before.ospf.as_ref();
+            if before.is_some_and(|before| before.distances != conf.distances) {
+                let all = engine.routes().map(|route| (route.network, route.prefix_len)).collect();
+                self.events.push_back(ControlEvent::ChosenRoutes(all));
+            }
         }
+        self.find_static_routes();
         self.settle(now);
         outcome
     }

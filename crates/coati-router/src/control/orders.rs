@@ -7,11 +7,12 @@ use coati_ospf as ospf;
 
 use super::{Control, Now};
 use crate::ospf_config::engine_debug;
+use crate::routes::{KernelRoute, RouteOrigin};
 
 /// Why nothing of OSPF can be ordered.
 pub(super) const NOT_CONFIGURED: &str = "OSPF is not configured: there is no ospfd.conf with `router ospf`";
 /// What may be ordered.
-const ORDERS: &str = "clear ip ospf …, debug ospf …, undebug ospf …, graceful-restart prepare ip ospf";
+const ORDERS: &str = "clear ip ospf …, debug ospf …, undebug ospf …|all, graceful-restart prepare ip ospf";
 /// What may be cleared.
 const ALLOWED: &str =
     "clear ip ospf process, clear ip ospf neighbor [ROUTER-ID], clear ip ospf interface [NAME]";
@@ -22,6 +23,7 @@ impl Control {
         match words {
             ["clear", rest @ ..] => self.clear(now, rest),
             ["debug", "ospf", rest @ ..] => self.set_debug(rest, true),
+            ["undebug", "all"] | ["no", "debug", "all"] => self.set_debug(&[], false),
             ["undebug", "ospf", rest @ ..] | ["no", "debug", "ospf", rest @ ..] => {
                 self.set_debug(rest, false)
             }
@@ -49,57 +51,85 @@ impl Control {
         format!("OSPF debugging status (in the log):\n{none}{lines}")
     }
 
-    /// `show ip route [json]`: what the kernel has from OSPF, in FRR's form.
+    /// `show ip route [ospf|static] [json]`: what the kernel has from OSPF and from the file, in FRR's form.
     pub(super) fn show_routes(&self, words: &[&str]) -> Result<String, String> {
-        let name = |index: u32| self.links.get(&index).map_or("?", |(link, _)| link.name.as_str());
-        let routes = self.kernel_routes();
-        let cost = |route: &super::KernelRoute| {
-            let found = self.ospf.as_ref().and_then(|engine| engine.route(route.network, route.prefix_len));
-            found.map_or(0, |found| found.cost)
+        let (words, json) = match words {
+            [front @ .., "json"] => (front, true),
+            _ => (words, false),
         };
-        match words {
-            ["ip", "route"] | ["ip", "route", "ospf"] => {
-                let mut text = "Codes: O - OSPF, > - selected route, * - FIB route\n\n".to_owned();
-                for route in &routes {
-                    let prefix = format!("O>* {}/{} [110/{}]", route.network, route.prefix_len, cost(route));
-                    let hops: Vec<String> = route
-                        .gateways
-                        .iter()
-                        .map(|(gateway, index)| format!("via {gateway}, {}, weight 1", name(*index)))
-                        .collect();
-                    let hops = if hops.is_empty() {
-                        "unreachable (blackhole)".into()
+        let wanted = match words {
+            ["ip", "route"] => None,
+            ["ip", "route", "ospf"] => Some(RouteOrigin::Ospf),
+            ["ip", "route", "static"] => Some(RouteOrigin::Static),
+            _ => return Err("show ip route [ospf|static] [json]".into()),
+        };
+        let routes: Vec<KernelRoute> = self.kernel_routes();
+        let mut routes: Vec<_> =
+            routes.into_iter().filter(|route| wanted.is_none_or(|origin| origin == route.origin)).collect();
+        routes.sort();
+        let name = |index: u32| {
+            let link = self.system_links.iter().find(|link| link.index == index);
+            link.map_or("?", |link| link.name.as_str())
+        };
+        let cost = |route: &KernelRoute| {
+            let found = self.ospf.as_ref().and_then(|engine| engine.route(route.network, route.prefix_len));
+            found.filter(|_| route.origin == RouteOrigin::Ospf).map_or(0, |found| found.cost)
+        };
+        if json {
+            let entry = |route: &KernelRoute| {
+                let hop = |(gateway, index): &(Ipv4Addr, u32)| {
+                    let mut hop = serde_json::json!({
+                        "fib": true, "interfaceIndex": index, "interfaceName": name(*index), "active": true,
+                        "weight": 1,
+                    });
+                    if gateway.is_unspecified() {
+                        hop["directlyConnected"] = true.into();
                     } else {
-                        hops.join("\n  *   ")
-                    };
-                    text.push_str(&format!("{prefix} {hops}\n"));
-                }
-                Ok(text)
-            }
-            ["ip", "route", "json"] | ["ip", "route", "ospf", "json"] => {
-                let entry = |route: &super::KernelRoute| {
-                    let hops: Vec<_> = route
-                        .gateways
-                        .iter()
-                        .map(|(gateway, index)| {
-                            serde_json::json!({
-                                "fib": true, "ip": gateway.to_string(), "afi": "ipv4", "interfaceIndex": index,
-                                "interfaceName": name(*index), "active": true, "weight": 1,
-                            })
-                        })
-                        .collect();
-                    let prefix = format!("{}/{}", route.network, route.prefix_len);
-                    let value = serde_json::json!([{
-                        "prefix": prefix, "prefixLen": route.prefix_len, "protocol": "ospf", "selected": true,
-                        "installed": true, "distance": 110, "metric": cost(route), "nexthops": hops,
-                    }]);
-                    (prefix, value)
+                        hop["ip"] = gateway.to_string().into();
+                        hop["afi"] = "ipv4".into();
+                    }
+                    hop
                 };
-                let all: serde_json::Map<String, serde_json::Value> = routes.iter().map(entry).collect();
-                Ok(format!("{:#}\n", serde_json::Value::Object(all)))
-            }
-            _ => Err("show ip route [ospf] [json]".into()),
+                let mut hops: Vec<_> = route.gateways.iter().map(hop).collect();
+                if hops.is_empty() {
+                    let nowhere = serde_json::json!({ "fib": true, "unreachable": true, "blackhole": true, "active": true });
+                    hops.push(nowhere);
+                }
+                let prefix = format!("{}/{}", route.network, route.prefix_len);
+                let protocol = match route.origin {
+                    RouteOrigin::Ospf => "ospf",
+                    RouteOrigin::Static => "static",
+                };
+                let value = serde_json::json!([{
+                    "prefix": prefix, "prefixLen": route.prefix_len, "protocol": protocol, "selected": true,
+                    "installed": true, "distance": route.distance, "metric": cost(route), "nexthops": hops,
+                }]);
+                (prefix, value)
+            };
+            let all: serde_json::Map<String, serde_json::Value> = routes.iter().map(entry).collect();
+            return Ok(format!("{:#}\n", serde_json::Value::Object(all)));
         }
+        let mut text = "Codes: O - OSPF, S - static, > - selected route, * - FIB route\n\n".to_owned();
+        for route in &routes {
+            let letter = match route.origin {
+                RouteOrigin::Ospf => 'O',
+                RouteOrigin::Static => 'S',
+            };
+            let hop = |(gateway, index): &(Ipv4Addr, u32)| match gateway.is_unspecified() {
+                true => format!("is directly connected, {}, weight 1", name(*index)),
+                false => format!("via {gateway}, {}, weight 1", name(*index)),
+            };
+            let hops: Vec<String> = route.gateways.iter().map(hop).collect();
+            let hops = if hops.is_empty() { "unreachable (blackhole)".into() } else { hops.join("\n  *   ") };
+            text.push_str(&format!(
+                "{letter}>* {}/{} [{}/{}] {hops}\n",
+                route.network,
+                route.prefix_len,
+                route.distance,
+                cost(route)
+            ));
+        }
+        Ok(text)
     }
 
     fn prepare_restart(&mut self, now: Now) -> Result<String, String> {
@@ -151,17 +181,20 @@ impl Control {
         let Some(engine) = &mut self.ospf else { return 0 };
         let wanted = |neighbour: &ospf::NeighbourInfo| which.is_none_or(|id| id == neighbour.router_id);
         let found: Vec<ospf::NeighbourInfo> = engine.neighbours().filter(wanted).collect();
+        let mut count = 0;
         for neighbour in &found {
             let link =
                 self.links.values().map(|(link, _)| link).find(|link| link.name == neighbour.interface);
+            // Those of virtual links come and go with the way there.
             if let Some(link) = link {
                 engine.neighbour_dead(now.at, link.index, neighbour.address, "cleared");
                 // It hears at once that it is not known any more.
                 engine.link_alive(now.at, link.index);
+                count += 1;
             }
         }
         self.settle(now);
-        found.len()
+        count
     }
 
     fn clear_interfaces(&mut self, now: Now, name: Option<&str>) -> usize {

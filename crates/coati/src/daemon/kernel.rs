@@ -11,7 +11,7 @@ use coati_os::group::Group;
 use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Paths, Route};
 use coati_os::raw::{BfdSocket, OspfSocket};
 use coati_ospf::{Link, Transmit};
-use coati_router::{INSIDE, InsideRoute, KernelRoute, SystemRoute};
+use coati_router::{INSIDE, InsideRoute, KernelRoute, RouteOrigin, SystemRoute};
 
 /// Metric of our routes in the kernel's table: what FRR's have.
 const ROUTE_METRIC: u32 = 20;
@@ -22,9 +22,19 @@ const BURST: usize = 64;
 /// RTPROT_BOOT and RTPROT_DHCP.
 const PROTOCOL_BOOT: u8 = 3;
 const PROTOCOL_DHCP: u8 = 16;
+/// Static routes of the file; nobody else's number in rt_protos, so that those of others, FRR's staticd among them, stay.
+const PROTOCOL_FILE: u8 = 77;
 
 /// Next hops of a route, each with its interface.
 type Hops = Arc<[(Ipv4Addr, u32)]>;
+
+/// The number by which the kernel knows who made a route.
+fn protocol(origin: RouteOrigin) -> u8 {
+    match origin {
+        RouteOrigin::Ospf => PROTOCOL_OSPF,
+        RouteOrigin::Static => PROTOCOL_FILE,
+    }
+}
 
 /// Netlink, and OSPF's sockets by interface.
 #[derive(Debug)]
@@ -38,7 +48,10 @@ pub struct Kernel {
     bfd: BTreeMap<u32, (Ipv4Addr, BfdSocket)>,
     /// Interfaces on which AllDRouters is listened to.
     designated: BTreeSet<u32>,
-    installed: BTreeMap<(Ipv4Addr, u8), Hops>,
+    /// By destination the protocol and the next hops.
+    installed: BTreeMap<(Ipv4Addr, u8), (u8, Hops)>,
+    /// How fast interfaces say to be, by index and name; asked once.
+    speeds: BTreeMap<(u32, String), Option<u32>>,
     /// The interface for policies in tunnel mode.
     inside: Option<u32>,
     inside_routes: BTreeSet<InsideRoute>,
@@ -97,18 +110,37 @@ impl Kernel {
     pub fn new(mut netlink: Netlink, inside: Option<u32>) -> io::Result<Self> {
         let (monitor, group) = (Monitor::new()?, Group::new()?);
         group.add(&monitor, MONITOR)?;
-        let left = netlink.routes(PROTOCOL_OSPF)?.into_iter().filter(|route| route.metric == ROUTE_METRIC);
-        let mut installed: BTreeMap<(Ipv4Addr, u8), Vec<(Ipv4Addr, u32)>> = BTreeMap::new();
-        for route in left {
-            // One without a gateway is there to throw packets away.
-            let hop = route.gateway.map(|gateway| (gateway, route.interface));
-            installed.entry((route.destination, route.prefix_len)).or_default().extend(hop);
+        let mut left = netlink.routes(PROTOCOL_OSPF)?;
+        left.extend(netlink.routes(PROTOCOL_FILE)?);
+        let mut found: BTreeMap<_, (u8, Vec<(Ipv4Addr, u32)>)> = BTreeMap::new();
+        for route in left.into_iter().filter(|route| route.metric == ROUTE_METRIC) {
+            // One without gateway and interface is there to throw packets away.
+            let hop = match route.gateway {
+                None if route.interface == 0 => None,
+                gateway => Some((gateway.unwrap_or(Ipv4Addr::UNSPECIFIED), route.interface)),
+            };
+            let place =
+                found.entry((route.destination, route.prefix_len)).or_insert((route.protocol, Vec::new()));
+            place.1.extend(hop);
         }
-        let installed = installed.into_iter().map(|(destination, hops)| (destination, hops.into())).collect();
+        let found = found.into_iter();
+        let installed =
+            found.map(|(destination, (protocol, hops))| (destination, (protocol, hops.into()))).collect();
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
         let inside_routes = BTreeSet::new();
-        let bfd = BTreeMap::new();
-        Ok(Self { netlink, monitor, group, sockets, bfd, designated, installed, inside, inside_routes })
+        let (bfd, speeds) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self {
+            netlink,
+            monitor,
+            group,
+            sockets,
+            bfd,
+            designated,
+            installed,
+            speeds,
+            inside,
+            inside_routes,
+        })
     }
 
     /// What to wait for.
@@ -135,7 +167,13 @@ impl Kernel {
         let links = self.netlink.links()?;
         let addresses = self.netlink.addresses()?;
         let mut list = Vec::new();
+        let there = |key: &(u32, String)| {
+            links.iter().any(|link| link.up && link.index == key.0 && link.name == key.1)
+        };
+        self.speeds.retain(|key, _| there(key));
         for link in links.into_iter().filter(|link| link.up) {
+            let key = (link.index, link.name.clone());
+            let speed = *self.speeds.entry(key).or_insert_with(|| speed(&link.name));
             for found in addresses.iter().filter(|address| address.index == link.index) {
                 // 127.0.0.1 is everybody's.
                 let address = match found.local {
@@ -153,6 +191,7 @@ impl Kernel {
                     prefix_len: if link.loopback { 32 } else { found.prefix_len },
                     peer,
                     mtu: link.mtu,
+                    speed,
                     point_to_point: link.point_to_point,
                     loopback: link.loopback,
                 });
@@ -170,6 +209,7 @@ impl Kernel {
                 network: route.destination,
                 prefix_len: route.prefix_len,
                 gateway: route.gateway,
+                tag: 0,
             }));
         }
         Ok(list)
@@ -256,19 +296,28 @@ impl Kernel {
         let wanted: BTreeSet<_> = routes.iter().map(destination).collect();
         let gone = self.installed.keys().filter(|known| !wanted.contains(known)).map(|known| (*known, None));
         let changes: Vec<_> = gone.collect();
-        let there = routes.into_iter().map(|route| (destination(&route), Some(route.gateways)));
+        // An interface that was down for a moment has taken static routes with it, and they are as they were; OSPF's have
+        // gone with their neighbours.
+        self.installed.retain(|known, (protocol, _)| *protocol != PROTOCOL_FILE || !wanted.contains(known));
+        let there = routes.into_iter().map(|route| (destination(&route), Some(route)));
         self.change_routes(changes.into_iter().chain(there))
     }
 
     /// The same for some destinations; `None` is no route.
     pub fn change_routes(
         &mut self,
-        changes: impl Iterator<Item = ((Ipv4Addr, u8), Paths)>,
+        changes: impl Iterator<Item = ((Ipv4Addr, u8), Option<KernelRoute>)>,
     ) -> Vec<io::Error> {
-        let is_new = |(destination, paths): &((Ipv4Addr, u8), Paths)| {
-            self.installed.get(destination).map(|hops| &**hops) != paths.as_deref()
+        let is_new = |(destination, wanted): &((Ipv4Addr, u8), Option<KernelRoute>)| {
+            let known = self.installed.get(destination).map(|(protocol, hops)| (*protocol, &**hops));
+            known != wanted.as_ref().map(|route| (protocol(route.origin), route.gateways.as_slice()))
         };
-        let route = |((network, prefix_len), paths)| (kernel(network, prefix_len), paths);
+        let route = |(destination, wanted): ((Ipv4Addr, u8), Option<KernelRoute>)| {
+            let known = self.installed.get(&destination).map(|(protocol, _)| *protocol);
+            let protocol =
+                wanted.as_ref().map(|route| protocol(route.origin)).or(known).unwrap_or(PROTOCOL_OSPF);
+            (kernel(destination, protocol), wanted.map(|route| route.gateways))
+        };
         let changes: Vec<(Route, Paths)> = changes.filter(is_new).map(route).collect();
         let mut failed: BTreeMap<usize, io::Error> =
             self.netlink.change_routes(&changes).into_iter().collect();
@@ -281,7 +330,7 @@ impl Kernel {
                 (None, Some(gateways)) => {
                     let set = sets.get(gateways.as_slice()).cloned().unwrap_or_else(|| gateways.into());
                     sets.insert(set.clone());
-                    self.installed.insert(destination, set);
+                    self.installed.insert(destination, (route.protocol, set));
                 }
                 // With its interface a route goes by itself.
                 (_, None) => drop(self.installed.remove(&destination)),
@@ -353,14 +402,20 @@ impl Kernel {
     }
 }
 
-fn kernel(destination: Ipv4Addr, prefix_len: u8) -> Route {
+fn kernel((destination, prefix_len): (Ipv4Addr, u8), protocol: u8) -> Route {
     Route {
         destination,
         prefix_len,
         gateway: None,
         interface: 0,
         metric: ROUTE_METRIC,
-        protocol: PROTOCOL_OSPF,
+        protocol,
         source: None,
     }
+}
+
+/// How fast an interface says to be, in Mbit/s; tunnels and others do not say.
+fn speed(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/speed")).ok()?;
+    text.trim().parse().ok().filter(|speed| *speed > 0)
 }

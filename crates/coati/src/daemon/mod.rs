@@ -370,6 +370,7 @@ impl Start {
             None => None,
         };
         let mut control = Control::new(&site, plane, randomness);
+        control.set_stopwatch(Instant::now);
         // What is declared last goes first, should something below fail: tunnels before policies.
         let gre = gre;
         let debug_keys = match &self.debug_keys {

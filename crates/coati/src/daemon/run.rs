@@ -354,6 +354,9 @@ impl Daemon {
                 Err(error) => self.log.line(Level::Error, &format!("reading the kernel's routes: {error}")),
             }
         }
+        if self.control.has_static_routes() {
+            self.change_routes(&[]);
+        }
         for error in self.kernel.speak_on(self.control.ospf_links()) {
             self.log.line(Level::Error, &error.to_string());
         }
@@ -602,7 +605,7 @@ impl Daemon {
     fn change_routes(&mut self, moved: &[(Ipv4Addr, u8)]) {
         let route = |(network, prefix_len): &(Ipv4Addr, u8)| {
             let route = self.control.kernel_route(*network, *prefix_len);
-            ((*network, *prefix_len), route.map(|route| route.gateways))
+            ((*network, *prefix_len), route)
         };
         let errors = match std::mem::take(&mut self.routes_unsure) {
             true => self.kernel.set_routes(self.control.kernel_routes()),
@@ -665,6 +668,7 @@ impl Daemon {
                 );
                 self.log.of_peer(remote, Level::Info, &text);
             }
+            ControlEvent::ChosenRoutes(moved) => self.change_routes(&moved),
             ControlEvent::Bfd(event) => self.log.bfd(&event),
             ControlEvent::Notification(notification) => {
                 self.tell_monitors(MonitorLine::Notification(notification));

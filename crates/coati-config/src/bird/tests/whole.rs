@@ -45,7 +45,7 @@ fn a_border_router() {
     let said: Vec<String> = remarks.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 2, "{said:#?}");
     assert!(said[0].contains("bird.conf:11:1: note: without `merge external`"), "{said:#?}");
-    assert!(said[1].contains("bird.conf:9:1: warning: the routes of `fixed`"), "{said:#?}");
+    assert!(said[1].contains("bird.conf:9:1: warning: routes of `fixed` that OSPF does not export"), "{said:#?}");
     let conf = read(&text.unwrap());
     assert_eq!(conf.router_id, Some(Ipv4Addr::new(10, 255, 0, 1)));
     let names: Vec<&str> = conf.interfaces.iter().map(|interface| interface.name.as_str()).collect();
@@ -71,12 +71,12 @@ fn a_border_router() {
     let (from, until) = keys[&2].send.unwrap();
     assert!(until.unwrap() == from + 1 && keys[&2].accept.is_none());
     // Of the static routes one is taken.
-    let routes: Vec<String> = conf.static_routes.iter().map(|(prefix, _)| prefix.to_string()).collect();
+    let routes: Vec<String> = conf.static_routes.iter().map(|route| route.prefix.to_string()).collect();
     assert_eq!(routes, ["10.50.0.0/16"]);
     let sources: Vec<RouteSource> = conf.redistribute.iter().map(|rule| rule.source).collect();
     assert_eq!(sources, [RouteSource::Static, RouteSource::Connected, RouteSource::Kernel]);
     let takes = |map: &str, network: &str, interface: &str| {
-        conf.route_maps[map].takes(&conf, &network.parse().unwrap(), interface).is_some()
+        conf.route_maps[map].takes(&conf, &network.parse().unwrap(), interface, 0).is_some()
     };
     assert!(takes("bird-kernel", "10.7.0.0/16", "") && !takes("bird-kernel", "11.0.0.0/8", ""));
     assert!(takes("bird-kernel", "172.20.3.0/24", "") && !takes("bird-kernel", "172.20.3.0/25", ""));
@@ -293,7 +293,7 @@ proptest! {
             let rule = conf.redistribute.first();
             let found = rule.and_then(|rule| match &rule.route_map {
                 None => Some(0),
-                Some(map) => conf.route_maps[map].takes(&conf, &network, "").map(|entry| entry.set_tag.unwrap_or(0)),
+                Some(map) => conf.route_maps[map].takes(&conf, &network, "", 0).map(|entry| entry.set_tag.unwrap_or(0)),
             });
             prop_assert_eq!(found, wanted, "{} by {}", network, export);
         }
@@ -321,5 +321,31 @@ proptest! {
         } else {
             prop_assert!(remarks.iter().any(|remark| remark.severity == Severity::Error));
         }
+    }
+}
+
+/// One mistake does not hide those behind it.
+#[test]
+fn one_stray_word_does_not_stop_the_report() {
+    let text = "router id 1.1.1.1\nstray protocol ospf {\n stray area 0 {\n  interface \"em1\" { cost 0; };\n  interface \"gre0\" \
+                { hello 5 dead 20; };\n };\n tick 0;\n area 1 { $ interface \"em0\" { hello x; }; };\n}\n";
+    let (conf, remarks) = imported(text);
+    assert!(conf.is_none());
+    let errors: Vec<String> =
+        remarks.iter().filter(|remark| remark.severity == Severity::Error).map(ToString::to_string).collect();
+    let first: Vec<&str> = errors.iter().filter_map(|error| error.lines().next()).collect();
+    let wanted = [
+        "bird.conf:8:11: error: `$` has no meaning",
+        "bird.conf:2:1: error: a semicolon `;` is missing before `stray`",
+        "bird.conf:2:1: error: `stray` does not belong here",
+        "bird.conf:3:2: error: `stray` does not belong here",
+        "bird.conf:4:26: error: expected a number from 1 to 65535",
+        "bird.conf:5:30: error: a semicolon `;` is missing before `dead`",
+        "bird.conf:7:7: error: expected a number from 1 to 600",
+        "bird.conf:8:37: error: expected a number from 1 to 65535",
+    ];
+    assert_eq!(first.len(), wanted.len(), "{first:#?}");
+    for (found, wanted) in first.iter().zip(wanted) {
+        assert!(found.starts_with(wanted), "{found}\n{wanted}");
     }
 }

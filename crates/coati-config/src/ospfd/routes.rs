@@ -1,0 +1,152 @@
+//! Routes that are not OSPF's own, and which of several to a destination is used: `ip route`, `distance`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use coati_sadb::Prefix;
+
+use super::Line;
+use crate::diagnostic::Diagnostic;
+
+/// `ip route P …`, as FRR's staticd has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticRoute {
+    /// Destination.
+    pub prefix: Prefix,
+    /// Where it leads.
+    pub hop: StaticHop,
+    /// Of several routes to a destination that with the smallest distance is used.
+    pub distance: u8,
+    /// `tag N`.
+    pub tag: u32,
+}
+
+/// Where a static route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaticHop {
+    /// Through a gateway, an interface, or a gateway that is on this interface.
+    By {
+        /// The gateway.
+        gateway: Option<Ipv4Addr>,
+        /// The interface.
+        interface: Option<String>,
+    },
+    /// `Null0`, `blackhole`, `reject`: what goes there is thrown away.
+    Nowhere,
+}
+
+/// `distance …`: administrative distances of OSPF's routes; 255 is that of one that is not used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distances {
+    /// `distance N`.
+    pub all: Option<u8>,
+    /// `distance ospf intra-area N`.
+    pub intra_area: Option<u8>,
+    /// `distance ospf inter-area N`.
+    pub inter_area: Option<u8>,
+    /// `distance ospf external N`.
+    pub external: Option<u8>,
+    /// `distance N P`, as Quagga has it: of routes whose next hop is in a network.
+    pub by_neighbour: Vec<(Prefix, u8)>,
+}
+
+/// What a static route has when nothing is said.
+const STATIC_DISTANCE: u8 = 1;
+
+/// What follows `ip route`.
+pub(super) fn fixed(line: &Line<'_, '_>, rest: &[&str]) -> Result<StaticRoute, Diagnostic> {
+    // The place of a word of `rest` in the line.
+    let place = |index: usize| index + 2;
+    let mut next = 1;
+    let prefix = match rest {
+        [network, mask, ..] if !network.contains('/') && mask.parse::<Ipv4Addr>().is_ok() => {
+            next = 2;
+            let address: Ipv4Addr = line.parse(place(0), "a network such as 10.0.0.0/24")?;
+            let mask = u32::from(line.parse::<Ipv4Addr>(place(1), "a mask")?);
+            let length =
+                u8::try_from(mask.leading_ones()).ok().filter(|_| mask.leading_ones() == mask.count_ones());
+            let prefix = length.and_then(|length| Prefix::new(IpAddr::V4(address), length).ok());
+            prefix.ok_or_else(|| {
+                line.error(place(1), format!("`{}` is not a mask", rest.get(1).unwrap_or(&"")))
+            })?
+        }
+        _ => line.parse(place(0), "a network such as 10.0.0.0/24")?,
+    };
+    if prefix.address.is_ipv6() {
+        return Err(line.error(place(0), "an IPv4 network is needed"));
+    }
+    let hop = match rest.get(next..).unwrap_or(&[]) {
+        [] => {
+            return Err(
+                line.error(place(next), "a next hop, an interface or `blackhole` is missing at the end")
+            );
+        }
+        ["Null0" | "null0" | "blackhole" | "reject", ..] => StaticHop::Nowhere,
+        [word, more @ ..] => match (word.parse(), more) {
+            (Ok(gateway), [name, ..]) if !is_option(name) && name.parse::<u32>().is_err() => {
+                next += 1;
+                StaticHop::By { gateway: Some(gateway), interface: Some((*name).to_owned()) }
+            }
+            (Ok(gateway), _) => StaticHop::By { gateway: Some(gateway), interface: None },
+            (Err(_), _) => StaticHop::By { gateway: None, interface: Some((*word).to_owned()) },
+        },
+    };
+    let mut route = StaticRoute { prefix: prefix.network(), hop, distance: STATIC_DISTANCE, tag: 0 };
+    next += 1;
+    while let Some(word) = rest.get(next) {
+        match *word {
+            "tag" => {
+                route.tag = line.number(place(next + 1), 1, u32::MAX)?;
+                next += 2;
+            }
+            word if word.parse::<u32>().is_ok() => {
+                route.distance = line.number(place(next), 1, 255)?;
+                next += 1;
+            }
+            _ => return Err(line.unknown(place(next), "word after `ip route`", &OPTIONS)),
+        }
+    }
+    Ok(route)
+}
+
+const OPTIONS: [&str; 1] = ["tag"];
+
+/// Words that are no interfaces; with one that is mistyped there is another behind it.
+fn is_option(word: &str) -> bool {
+    OPTIONS.contains(&word)
+}
+
+/// What follows `distance`.
+pub(super) fn distance(
+    distances: &mut Distances,
+    line: &Line<'_, '_>,
+    texts: &[&str],
+) -> Result<(), Diagnostic> {
+    let mut place = 2;
+    match texts {
+        [_, "ospf", ..] => loop {
+            let kind = match texts.get(place) {
+                Some(&"intra-area") => &mut distances.intra_area,
+                Some(&"inter-area") => &mut distances.inter_area,
+                Some(&"external") => &mut distances.external,
+                None if place > 2 => return Ok(()),
+                _ => {
+                    let allowed = ["intra-area", "inter-area", "external"];
+                    return Err(line.unknown(place, "kind of route", &allowed));
+                }
+            };
+            *kind = Some(line.number(place + 1, 1, 255)?);
+            place += 2;
+        },
+        [_, _, _, ..] => {
+            let prefix: Prefix = line.parse(2, "the network of neighbours, such as 192.0.2.0/24")?;
+            let (prefix, distance) = (prefix.network(), line.number(1, 1, 255)?);
+            distances.by_neighbour.retain(|(other, _)| *other != prefix);
+            distances.by_neighbour.push((prefix, distance));
+            line.ends(3)
+        }
+        _ => {
+            distances.all = Some(line.number(1, 1, 255)?);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Routes for the kernel's table: of several to one destination, OSPF's and the static ones of the file, that with the
+//! smallest distance, as zebra chooses.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use coati_config::ospfd::{OspfConf, StaticHop, StaticRoute};
+use coati_ospf as ospf;
+use coati_sadb::Prefix;
+
+use crate::ospf_config::{SystemRoute, network_of};
+
+/// What OSPF's routes have when the file says nothing.
+pub(crate) const OSPF_DISTANCE: u8 = 110;
+/// A route with this distance is not used.
+pub(crate) const UNUSABLE: u8 = u8::MAX;
+
+/// Who brought a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteOrigin {
+    /// OSPF.
+    Ospf,
+    /// `ip route` in the file.
+    Static,
+}
+
+/// A route for the kernel's table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelRoute {
+    /// Destination network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Next hops with their interfaces' indexes; several are used together, and 0.0.0.0 is an interface without a
+    /// gateway. Without any, what goes there is thrown away: it lies in an area range and is not reachable, or a static
+    /// route says so.
+    pub gateways: Vec<(Ipv4Addr, u32)>,
+    /// Who brought it.
+    pub origin: RouteOrigin,
+    /// Administrative distance.
+    pub distance: u8,
+}
+
+/// The static routes that can be used, by destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StaticRoutes {
+    routes: BTreeMap<(Ipv4Addr, u8), (KernelRoute, u32)>,
+}
+
+impl StaticRoutes {
+    /// Those of the file that lead somewhere, with the interfaces as they are; and why others do not. Of several to one
+    /// destination those with the smallest distance are used, together.
+    pub(crate) fn find(conf: &OspfConf, links: &[ospf::Link]) -> (Self, Vec<String>) {
+        let (mut found, mut problems) = (Self::default(), Vec::new());
+        for route in conf.static_routes.iter().filter(|route| route.distance < UNUSABLE) {
+            let Some(destination) = ipv4(&route.prefix) else { continue };
+            let hop = match hop(route, links) {
+                Ok(hop) => hop,
+                Err(why) => {
+                    problems.push(format!("`ip route {} …` is not used: {why}", route.prefix));
+                    continue;
+                }
+            };
+            let new = KernelRoute {
+                network: destination.0,
+                prefix_len: destination.1,
+                gateways: hop.into_iter().collect(),
+                origin: RouteOrigin::Static,
+                distance: route.distance,
+            };
+            match found.routes.get_mut(&destination) {
+                Some((known, _)) if known.distance < new.distance => {}
+                Some((known, _)) if known.distance == new.distance => {
+                    let more = new.gateways.into_iter().filter(|hop| !known.gateways.contains(hop));
+                    let more: Vec<_> = more.collect();
+                    known.gateways.extend(more);
+                }
+                _ => drop(found.routes.insert(destination, (new, route.tag))),
+            }
+        }
+        (found, problems)
+    }
+
+    pub(crate) fn get(&self, network: Ipv4Addr, prefix_len: u8) -> Option<&KernelRoute> {
+        self.routes.get(&(network, prefix_len)).map(|(route, _)| route)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KernelRoute> {
+        self.routes.values().map(|(route, _)| route)
+    }
+
+    /// Destinations whose routes are not the same in `other`.
+    pub(crate) fn different(&self, other: &Self) -> Vec<(Ipv4Addr, u8)> {
+        let both = self.routes.keys().chain(other.routes.keys());
+        let changed = both.filter(|key| self.routes.get(key) != other.routes.get(key));
+        changed.copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What may be redistributed.
+    pub(crate) fn for_ospf(&self) -> Vec<SystemRoute> {
+        let route = |(route, tag): &(KernelRoute, u32)| SystemRoute {
+            network: route.network,
+            prefix_len: route.prefix_len,
+            gateway: route.gateways.first().map(|(gateway, _)| *gateway).filter(|g| !g.is_unspecified()),
+            tag: *tag,
+        };
+        self.routes.values().map(route).collect()
+    }
+}
+
+/// The next hop of a static route; none when what goes there is thrown away.
+fn hop(route: &StaticRoute, links: &[ospf::Link]) -> Result<Option<(Ipv4Addr, u32)>, String> {
+    let StaticHop::By { gateway, interface } = &route.hop else { return Ok(None) };
+    let named = |link: &&ospf::Link| interface.as_ref().is_none_or(|name| *name == link.name);
+    if let Some(name) = interface
+        && !links.iter().any(|link| named(&link))
+    {
+        return Err(format!("{name} is not up, or has no address"));
+    }
+    let Some(gateway) = gateway else {
+        let link = links.iter().find(named);
+        return Ok(link.map(|link| (Ipv4Addr::UNSPECIFIED, link.index)));
+    };
+    let attached = |link: &&ospf::Link| {
+        let (network, prefix_len) = network_of(link);
+        let network = Prefix::new(IpAddr::V4(network), prefix_len);
+        link.peer == Some(*gateway)
+            || link.address != *gateway && network.is_ok_and(|network| network.contains(IpAddr::V4(*gateway)))
+    };
+    match links.iter().filter(named).find(attached) {
+        Some(link) => Ok(Some((*gateway, link.index))),
+        None => Err(format!("no network of an interface that is up has {gateway}")),
+    }
+}
+
+/// The distance of a route of OSPF's: by its neighbour, by its kind, of all.
+pub(crate) fn ospf_distance(conf: &OspfConf, route: &ospf::Route) -> u8 {
+    let distances = &conf.distances;
+    let by_neighbour = distances.by_neighbour.iter().filter(|(neighbours, _)| {
+        let via = route.next_hops.iter().filter_map(|hop| hop.via);
+        via.map(IpAddr::V4).any(|via| neighbours.contains(via))
+    });
+    let by_kind = match route.kind {
+        ospf::RouteKind::IntraArea => distances.intra_area,
+        ospf::RouteKind::InterArea => distances.inter_area,
+        ospf::RouteKind::External1 { .. } | ospf::RouteKind::External2 { .. } => distances.external,
+    };
+    let by_neighbour =
+        by_neighbour.max_by_key(|(neighbours, _)| neighbours.length).map(|(_, distance)| *distance);
+    by_neighbour.or(by_kind).or(distances.all).unwrap_or(OSPF_DISTANCE)
+}
+
+fn ipv4(prefix: &Prefix) -> Option<(Ipv4Addr, u8)> {
+    match prefix.address {
+        IpAddr::V4(network) => Some((network, prefix.length)),
+        IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, address: [u8; 4], peer: Option<[u8; 4]>) -> ospf::Link {
+        ospf::Link {
+            index,
+            name: name.into(),
+            address: address.into(),
+            prefix_len: if peer.is_some() { 32 } else { 24 },
+            peer: peer.map(Ipv4Addr::from),
+            mtu: 1400,
+            speed: None,
+            point_to_point: peer.is_some(),
+            loopback: false,
+        }
+    }
+
+    fn conf(text: &str) -> OspfConf {
+        coati_config::ospfd::parse(&coati_config::Source::new("ospfd.conf", text)).0
+    }
+
+    /// By gateway, by interface, by both, nowhere; floating ones; those that lead nowhere now, and why.
+    #[test]
+    fn static_routes() {
+        let conf = conf(
+            "ip route 10.0.0.0/8 192.0.2.9\nip route 10.0.0.0/8 203.0.113.2\nip route 10.1.0.0/16 gre0\nip route 10.2.0.0/16 \
+             198.51.100.1 10\nip route 10.2.0.0/16 Null0 250 tag 7\nip route 10.3.0.0/16 em9\nip route 10.4.0.0/16 192.0.2.9 \
+             gre0\nip route 10.5.0.0/16 192.0.2.9 255\n",
+        );
+        let links =
+            [link(2, "em0", [192, 0, 2, 1], None), link(3, "gre0", [203, 0, 113, 1], Some([203, 0, 113, 2]))];
+        let (found, problems) = StaticRoutes::find(&conf, &links);
+        let brief: Vec<_> = found.iter().map(|r| (r.network, r.gateways.clone(), r.distance)).collect();
+        let ten = |second| Ipv4Addr::new(10, second, 0, 0);
+        let expected = [
+            (ten(0), vec![([192, 0, 2, 9].into(), 2), ([203, 0, 113, 2].into(), 3)], 1),
+            (ten(1), vec![(Ipv4Addr::UNSPECIFIED, 3)], 1),
+            (ten(2), vec![], 250),
+        ];
+        assert_eq!(brief, expected);
+        assert_eq!(
+            problems,
+            [
+                "`ip route 10.2.0.0/16 …` is not used: no network of an interface that is up has 198.51.100.1",
+                "`ip route 10.3.0.0/16 …` is not used: em9 is not up, or has no address",
+                "`ip route 10.4.0.0/16 …` is not used: no network of an interface that is up has 192.0.2.9",
+            ]
+        );
+        assert_eq!(found.for_ospf().iter().map(|route| route.tag).collect::<Vec<_>>(), [0, 0, 7]);
+        // em0 goes.
+        let (without, _) = StaticRoutes::find(&conf, &links[1..]);
+        assert_eq!(found.different(&without), [(ten(0), 8)]);
+    }
+
+    #[test]
+    fn distances() {
+        let conf = conf(
+            "router ospf\n distance 120\n distance ospf external 200\n distance 130 192.0.2.0/24\n distance 140 192.0.2.9/32\n",
+        );
+        let route = |kind, via: [u8; 4]| ospf::Route {
+            network: Ipv4Addr::new(10, 0, 0, 0),
+            prefix_len: 8,
+            cost: 10,
+            kind,
+            area: Ipv4Addr::UNSPECIFIED,
+            next_hops: [ospf::NextHop { interface: 1, via: Some(via.into()) }].into(),
+        };
+        let outside = ospf::RouteKind::External2 { metric: 1, tag: 0 };
+        for (kind, via, distance) in [
+            (ospf::RouteKind::IntraArea, [198, 51, 100, 1], 120),
+            (outside, [198, 51, 100, 1], 200),
+            (outside, [192, 0, 2, 1], 130),
+            (ospf::RouteKind::InterArea, [192, 0, 2, 9], 140),
+        ] {
+            assert_eq!(ospf_distance(&conf, &route(kind, via)), distance);
+        }
+        let usual = ospf_distance(&OspfConf::default(), &route(outside, [192, 0, 2, 1]));
+        assert_eq!(usual, 110);
+    }
+}
