@@ -18,8 +18,10 @@ pub(crate) struct Area {
     pub(crate) lsdb: Lsdb,
     pub(crate) graph: Graph,
     pub(crate) paths: Paths,
-    /// Paths have to be computed again.
+    /// Paths have to be computed again, as far as the graph has changed.
     pub(crate) stale: bool,
+    /// All of them have to be.
+    pub(crate) whole: bool,
     pub(crate) runs: u64,
 }
 
@@ -162,7 +164,10 @@ impl Engine {
         });
         self.table.replace(Some(area), key, vertex, old, new);
         match key.kind {
-            lsa_kind::ROUTER | lsa_kind::NETWORK if changed => self.paths_soon(now, area),
+            lsa_kind::ROUTER | lsa_kind::NETWORK => {
+                self.area_mut(area).stale |= changed;
+                self.routes_soon(now);
+            }
             lsa_kind::SUMMARY_ASBR => self.all_routes_soon(now),
             lsa_kind::OPAQUE_AREA => {}
             _ => self.routes_soon(now),

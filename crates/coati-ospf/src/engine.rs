@@ -8,7 +8,7 @@ use coati_crypto::RandomSource;
 use coati_wire::WireError;
 use coati_wire::ospf::{
     ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED, AUTH_NULL, AUTH_SIMPLE, Header, LsaBody,
-    LsaHeader, Packet, emit_update,
+    LsaHeader, Packet, RouterLsa, emit_update, lsa_kind,
 };
 
 use crate::area::Area;
@@ -16,6 +16,7 @@ use crate::auth::{self, Refusal};
 use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId, StubRouter};
 use crate::damping::{Line, Losses};
 use crate::debug::Debug;
+use crate::graph::Node;
 use crate::interface::{Interface, InterfaceState, Topic, masked};
 use crate::interfaces::Interfaces;
 use crate::lsdb::{Lsdb, Scope};
@@ -359,9 +360,10 @@ impl Engine {
         self.interfaces.settle();
     }
 
-    /// An area's graph has changed.
+    /// What paths of an area begin with has changed.
     pub(crate) fn paths_soon(&mut self, now: Instant, area: AreaId) {
-        self.area_mut(area).stale = true;
+        let found = self.area_mut(area);
+        (found.stale, found.whole) = (true, true);
         self.all_routes_soon(now);
     }
 
@@ -440,12 +442,52 @@ impl Engine {
         }
         let (root, maximum, own) = (self.config.router_id, self.config.maximum_paths, self.own_links(id));
         let area = self.area_mut(id);
+        let whole = std::mem::take(&mut area.whole);
         area.stale = false;
         area.runs += 1;
-        area.paths = spf::compute(&area.graph, root, &own, maximum);
-        let (runs, vertices) = (area.runs, area.graph.present().count());
-        self.table.stale = true;
-        self.tell(|debug| debug.spf, |_| format!("SPF of area {id}: run {runs}, {vertices} vertices"));
+        let changes = area.graph.take_changes();
+        let updated = match whole {
+            true => None,
+            false => spf::update(&mut area.paths, &area.graph, root, (&own, maximum), &changes.vertices),
+        };
+        let computed = updated.as_ref().map_or(area.graph.len(), Vec::len);
+        if updated.is_none() {
+            area.paths = spf::compute(&area.graph, root, &own, maximum);
+        }
+        match updated {
+            Some(moved) if !changes.flags && !self.depends_on_more(id, &moved) => self.routes_of(id, &moved),
+            _ => self.table.stale = true,
+        }
+        let (runs, all) = self.areas.get(&id).map_or((0, 0), |area| (area.runs, area.graph.len()));
+        self.tell(
+            |debug| debug.spf,
+            |_| format!("SPF of area {id}: run {runs}, {computed} of {all} vertices have moved"),
+        );
+    }
+
+    /// Whether more hangs on these vertices than what they advertise themselves: border routers have summaries and
+    /// externals behind them, in an NSSA any router may, and ranges cover others.
+    fn depends_on_more(&self, id: AreaId, moved: &[u32]) -> bool {
+        const MORE: u8 = RouterLsa::BORDER | RouterLsa::BOUNDARY | RouterLsa::VIRTUAL_END;
+        let Some(area) = self.areas.get(&id) else { return true };
+        let flags = |number: &u32| area.graph.vertex(*number).map_or(0, |vertex| vertex.flags);
+        self.area_kind(id).is_nssa()
+            || self.config.areas.values().any(|area| !area.ranges.is_empty())
+            || moved.iter().any(|number| flags(number) & MORE != 0)
+    }
+
+    /// The destinations that these vertices advertise have to be looked at.
+    fn routes_of(&mut self, id: AreaId, moved: &[u32]) {
+        let Some(area) = self.areas.get(&id) else { return };
+        for vertex in moved.iter().filter_map(|number| area.graph.vertex(*number)) {
+            let (kind, node) = match vertex.node {
+                Node::Router(router) => (lsa_kind::ROUTER, router),
+                Node::Network(designated) => (lsa_kind::NETWORK, designated),
+            };
+            for (_, entry) in area.lsdb.with_id(kind, node) {
+                self.table.look_at(entry.instance(), &entry.body());
+            }
+        }
     }
 
     /// What routes are computed from.

@@ -46,6 +46,18 @@ pub(crate) struct Graph {
     numbers: HashMap<Node, u32>,
     vertices: Vec<Vertex>,
     free: Vec<u32>,
+    changes: Changes,
+    /// Links of routers that cost nothing.
+    free_links: usize,
+}
+
+/// What has become another since somebody asked last.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Numbers of vertices with other edges than before, or in whose edges the way back has come or gone.
+    pub(crate) vertices: Vec<u32>,
+    /// Flags of a router are others.
+    pub(crate) flags: bool,
 }
 
 impl Graph {
@@ -61,6 +73,16 @@ impl Graph {
 
     fn vertex_mut(&mut self, number: u32) -> Option<&mut Vertex> {
         self.vertices.get_mut(usize::try_from(number).ok()?)
+    }
+
+    /// What has changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether links of routers cost nothing: equally far ones may then lead over each other.
+    pub(crate) fn has_free_links(&self) -> bool {
+        self.free_links > 0
     }
 
     /// Numbers are below this.
@@ -150,10 +172,17 @@ impl Graph {
         let targets: Vec<u32> = edges.iter().map(|edge| edge.to).collect();
         let Some(vertex) = self.vertex_mut(number) else { return false };
         let changed = !vertex.present || vertex.flags != flags || vertex.edges != edges;
+        let other_flags = vertex.flags != flags;
         vertex.present = true;
         vertex.flags = flags;
         let old = std::mem::replace(&mut vertex.edges, edges);
+        let free = |edges: &[Edge]| edges.iter().filter(|edge| edge.metric == 0).count();
+        let is_router = matches!(vertex.node, Node::Router(_));
+        let (more, fewer) = if is_router { (free(&vertex.edges), free(&old)) } else { (0, 0) };
+        self.free_links = (self.free_links + more).saturating_sub(fewer);
+        self.changes.flags |= other_flags;
         if changed {
+            self.changes.vertices.push(number);
             for target in old.iter().map(|edge| edge.to).chain(targets) {
                 self.mark_back(target, number);
             }
@@ -174,8 +203,15 @@ impl Graph {
     /// Edges of `from` to `to`: is there a way back?
     fn mark_back(&mut self, from: u32, to: u32) {
         let back = self.leads(to, from);
+        let mut changed = false;
         if let Some(vertex) = self.vertex_mut(from) {
-            vertex.edges.iter_mut().filter(|edge| edge.to == to).for_each(|edge| edge.both_ways = back);
+            for edge in vertex.edges.iter_mut().filter(|edge| edge.to == to && edge.both_ways != back) {
+                edge.both_ways = back;
+                changed = true;
+            }
+        }
+        if changed {
+            self.changes.vertices.push(from);
         }
     }
 }

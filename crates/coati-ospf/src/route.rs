@@ -283,6 +283,12 @@ impl Table {
         }
     }
 
+    /// The way to what an LSA of an area advertises may be another.
+    pub(crate) fn look_at(&mut self, header: LsaHeader, body: &LsaBody) {
+        let of_no_area = advertised(None, (header, body), Some(0)).into_iter();
+        self.dirty.extend(of_no_area.map(|(destination, _)| destination));
+    }
+
     /// Looks at what is dirty, or at everything; whether any route is another now.
     pub(crate) fn update(&mut self, sources: &Sources<'_>) -> bool {
         if self.stale {
