@@ -23,6 +23,20 @@ pub(crate) struct Area {
     /// All of them have to be.
     pub(crate) whole: bool,
     pub(crate) runs: u64,
+    /// Whether type 7 LSAs of this NSSA are translated here.
+    pub(crate) translator: Translator,
+}
+
+/// What a border router of an NSSA does (RFC 3101 section 3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Translator {
+    /// It does not translate.
+    #[default]
+    Disabled,
+    /// It translates.
+    Enabled,
+    /// Another one does it now; it goes on until this time, so that nothing is missing meanwhile.
+    Ending(Instant),
 }
 
 impl Area {

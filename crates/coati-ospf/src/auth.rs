@@ -9,6 +9,7 @@ use coati_crypto::hash::HashAlgorithm;
 use coati_crypto::mac::Hmac;
 use coati_crypto::{Zeroizing, constant_time_eq};
 use coati_wire::ospf::{AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED, AUTH_NULL, AUTH_SIMPLE, Header};
+use serde::{Deserialize, Serialize};
 
 use crate::config::RouterId;
 
@@ -123,6 +124,8 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
+    const ALL: [Self; 5] = [Self::Md5, Self::HmacSha1, Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
     fn hash(self) -> HashAlgorithm {
         match self {
             Self::Md5 => HashAlgorithm::Md5,
@@ -238,7 +241,38 @@ pub(crate) fn seal(
 pub(crate) struct Heard(BTreeMap<(String, RouterId), Vec<OfKey>>);
 
 /// A key, and for each type of packet the largest number that has come with it.
-type OfKey = (Key, [u64; 5]);
+type OfKey = (Name, [u64; 5]);
+
+/// What tells a key from others: its times may change.
+#[derive(Clone, Debug)]
+struct Name {
+    id: u8,
+    algorithm: KeyAlgorithm,
+    /// `None` is one that was used before the program started, whatever it was: what is kept in a file has no keys in it.
+    secret: Option<Secret>,
+}
+
+impl Name {
+    fn is(&self, key: &Key) -> bool {
+        let secret = self.secret.as_ref().is_none_or(|secret| *secret == key.secret);
+        (self.id, self.algorithm) == (key.id, key.algorithm) && secret
+    }
+}
+
+/// What is kept of it over restarts: the numbers of one sender's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardNumbers {
+    /// Name of our interface.
+    pub interface: String,
+    /// The sender.
+    pub router_id: RouterId,
+    /// Number of the key.
+    pub key: u8,
+    /// Bytes of its digests, which name the algorithm.
+    pub digest: usize,
+    /// The largest number of each type of packet, hellos first.
+    pub numbers: [u64; 5],
+}
 
 impl Heard {
     /// Senders, at the most; only those who have a key come in.
@@ -253,13 +287,13 @@ impl Heard {
             self.0.pop_first();
         }
         let keys = self.0.entry(sender).or_default();
-        // Its times may change.
-        let is_it =
-            |old: &Key| (old.id, old.algorithm) == (key.id, key.algorithm) && old.secret == key.secret;
-        let mut numbers = match keys.iter().position(|(old, _)| is_it(old)) {
-            Some(place) => keys.remove(place).1,
-            None => [0; 5],
-        };
+        let known = keys.iter().position(|(old, _)| old.is(key));
+        // Once a later key is in use, packets under this one that were held back are no news: numbers are of one count.
+        let later = keys.last().filter(|(last, _)| known.is_some() && !last.is(key));
+        if sequence <= later.map_or(0, |(_, numbers)| numbers.iter().copied().max().unwrap_or(0)) {
+            return Err(Refusal::Replay);
+        }
+        let mut numbers = known.map_or([0; 5], |place| keys.remove(place).1);
         let last = numbers.get_mut(usize::from(kind).wrapping_sub(1));
         let taken = match last {
             Some(last) if sequence > *last => {
@@ -268,9 +302,39 @@ impl Heard {
             }
             _ => Err(Refusal::Replay),
         };
-        keys.push((key.clone(), numbers));
+        let (id, algorithm, secret) = (key.id, key.algorithm, Some(key.secret.clone()));
+        keys.push((Name { id, algorithm, secret }, numbers));
         keys.drain(..keys.len().saturating_sub(Self::MOST_KEYS));
         taken
+    }
+}
+
+impl Heard {
+    /// Numbers that are kept, at the most.
+    const MOST_KEPT: usize = 2000;
+
+    /// What to keep, the keys of each sender in the order in which they were used last.
+    pub(crate) fn numbers(&self) -> Vec<HeardNumbers> {
+        let all = self.0.iter().flat_map(|((interface, router_id), keys)| {
+            keys.iter().map(|(name, numbers)| HeardNumbers {
+                interface: interface.clone(),
+                router_id: *router_id,
+                key: name.id,
+                digest: name.algorithm.digest_len(),
+                numbers: *numbers,
+            })
+        });
+        all.take(Self::MOST_KEPT).collect()
+    }
+
+    /// What was kept, at the start.
+    pub(crate) fn recall(&mut self, kept: &[HeardNumbers]) {
+        for one in kept.iter().take(Self::MOST_KEPT) {
+            let algorithm = KeyAlgorithm::ALL.into_iter().find(|found| found.digest_len() == one.digest);
+            let Some(algorithm) = algorithm else { continue };
+            let keys = self.0.entry((one.interface.clone(), one.router_id)).or_default();
+            keys.push((Name { id: one.key, algorithm, secret: None }, one.numbers));
+        }
     }
 }
 

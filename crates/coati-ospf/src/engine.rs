@@ -7,12 +7,12 @@ use std::time::Instant;
 use coati_crypto::RandomSource;
 use coati_wire::WireError;
 use coati_wire::ospf::{
-    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED, AUTH_NULL, AUTH_SIMPLE, Header, LsaBody,
-    LsaHeader, Packet, RouterLsa, emit_update, lsa_kind,
+    ALL_DESIGNATED, ALL_ROUTERS, AUTH_CRYPTOGRAPHIC, AUTH_EXTENDED, AUTH_NULL, AUTH_SIMPLE, BEHIND_LSAS,
+    Header, LsaBody, LsaHeader, Packet, RouterLsa, emit_update, lsa_kind,
 };
 
 use crate::area::Area;
-use crate::auth::{self, Refusal};
+use crate::auth::{self, Authentication, Refusal};
 use crate::config::{AreaId, BACKBONE, Config, ExternalRoute, NetworkType, RouterId, StubRouter};
 use crate::damping::{Line, Losses};
 use crate::debug::Debug;
@@ -143,7 +143,7 @@ pub struct Engine {
     /// The largest cryptographic sequence numbers used.
     pub(crate) sequence: auth::Sequence,
     /// Those that others have used.
-    heard: auth::Heard,
+    pub(crate) heard: auth::Heard,
     transmits: VecDeque<Transmit>,
     /// The interface whose packet is looked at.
     receiving: Option<u32>,
@@ -238,7 +238,7 @@ impl Engine {
                  `ip ospf area` on both sides",
                 header.area, interface.config.area
             );
-            return self.problem(index, Topic::Hello, problem);
+            return self.problem(index, Topic::Hello, "another area", problem);
         }
         if header.router_id.is_unspecified() {
             return self.count_drop("router id 0.0.0.0");
@@ -256,7 +256,12 @@ impl Engine {
                 "{name}: {source} has our own router id {}: give each router one of its own with `ospf router-id`",
                 header.router_id
             );
-            return self.problem(index, Topic::Hello, problem);
+            return self.problem(index, Topic::Hello, "our own router id", problem);
+        }
+        // Keys may be shared by several links, and the digest is over the source: a packet of another link is no news here.
+        let extended = matches!(interface.config.authentication, Authentication::Extended(_));
+        if extended && !interface.may_send(source) {
+            return self.count_drop("source is not on the network");
         }
         let key = if interface.has_one_end() { header.router_id } else { source };
         let peer = Peer { interface: index, key };
@@ -289,6 +294,7 @@ impl Engine {
                     for error in bad {
                         self.count_drop(match error {
                             WireError::Checksum { .. } => "LSA with a wrong checksum",
+                            WireError::Length { what: BEHIND_LSAS, .. } => BEHIND_LSAS,
                             _ => "malformed LSA",
                         });
                     }
@@ -308,7 +314,8 @@ impl Engine {
         let expiry = self.areas.values().filter_map(|area| area.lsdb.next_expiry()).min();
         let spf = self.spf.due;
         let ends = [self.stub_until, self.restart_ends()];
-        let rest = [interfaces, originations, expiry, self.as_wide.next_expiry(), spf];
+        let translations = self.translator_timeout();
+        let rest = [interfaces, originations, expiry, self.as_wide.next_expiry(), spf, translations];
         rest.into_iter().chain(ends).flatten().min()
     }
 
@@ -320,6 +327,7 @@ impl Engine {
             let areas: Vec<AreaId> = self.areas.keys().copied().collect();
             areas.into_iter().for_each(|area| self.router_lsa_soon(now, area));
         }
+        self.end_translations(now);
         let due = self.interfaces.due(now);
         for index in due.iter().copied() {
             let Some(interface) = self.interfaces.get(&index) else { continue };
@@ -392,6 +400,7 @@ impl Engine {
         let changed = self.update_table(false);
         self.spf.took =
             begun.zip(self.stopwatch).map(|(begun, read)| read().saturating_duration_since(begun));
+        self.elect_translators(now);
         let discards = self.discarded(now);
         let discards_changed = discards != self.discards;
         let before = std::mem::replace(&mut self.discards, discards);
@@ -532,6 +541,7 @@ impl Engine {
     /// Takes leave: our LSAs are taken out of the routing domain, and a hello without neighbours ends adjacencies.
     pub fn shutdown(&mut self, now: Instant) {
         self.tick(now);
+        self.remember_numbers();
         let id = self.config.router_id;
         self.own.clear();
         self.own_due.clear();
@@ -626,9 +636,9 @@ impl Engine {
         }
     }
 
-    /// Tells what is wrong on an interface, once as long as it stays the same.
-    pub(crate) fn problem(&mut self, index: u32, topic: Topic, text: String) {
-        self.count_drop("does not fit our configuration");
+    /// Counts a packet that does not fit our configuration, and tells why, once as long as it stays the same.
+    pub(crate) fn problem(&mut self, index: u32, topic: Topic, why: &'static str, text: String) {
+        self.count_drop(why);
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         let told = &mut interface.problems[topic as usize];
         if told.as_ref() != Some(&text) {

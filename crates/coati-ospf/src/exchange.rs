@@ -73,7 +73,7 @@ impl Engine {
     fn repeat_description(&mut self, now: Instant, peer: Peer) {
         if let Some(last) = self.neighbour_mut(peer).and_then(|neighbour| neighbour.last_sent.clone()) {
             let length = 20 + HEADER_LEN + 8 + last.headers.len() * LSA_HEADER_LEN;
-            if self.unanswered(peer, length) {
+            if self.unanswered(now, peer, length) {
                 // What was said cannot be said again in other words.
                 return self.start_exchange(now, peer, "a large description is lost");
             }
@@ -164,7 +164,7 @@ impl Engine {
                     && description.options == neighbour.options
                     && description.sequence == expected;
                 if right {
-                    neighbour.unanswered = 0;
+                    neighbour.answers();
                     self.take_description(now, peer, description);
                 } else {
                     self.count_drop("database description out of its turn");
@@ -197,6 +197,7 @@ impl Engine {
         self.problem(
             peer.interface,
             Topic::Exchange,
+            "MTU differs",
             format!(
                 "{name}: {router_id} says MTU {theirs}, ours is {ours}: give both ends the same mtu, or write \
                  `ip ospf mtu-ignore`"
@@ -309,7 +310,7 @@ impl Engine {
             return;
         }
         neighbour.requested = neighbour.requested.saturating_sub(1);
-        neighbour.unanswered = 0;
+        neighbour.answers();
         if neighbour.state != State::Loading {
             return;
         }
@@ -340,7 +341,7 @@ impl Engine {
             return self.start_exchange(now, peer, "bad link state request");
         }
         let length = self.send_updates_to(now, peer, keys);
-        self.asked(peer, keys, length);
+        self.asked(now, peer, keys, length);
     }
 
     /// Repetitions that are due.
@@ -360,7 +361,7 @@ impl Engine {
             self.repeat_description(now, peer);
         }
         if request && !keys.is_empty() {
-            if self.unanswered(peer, 20 + HEADER_LEN + keys.len() * REQUEST_LEN) {
+            if self.unanswered(now, peer, 20 + HEADER_LEN + keys.len() * REQUEST_LEN) {
                 return self.send_requests(now, peer);
             }
             self.send(peer, &Packet::LinkStateRequest(keys));

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coati_wire::ospf::{LsaBody, LsaKey, MAX_AGE, OPTION_E, OPTION_NP, OPTION_O, RouterLsa, lsa_kind};
 
 use crate::aggregate::aggregate;
+use crate::area::Translator;
 use crate::config::{AreaId, AreaKind, ExternalRoute, Translate};
 use crate::engine::Engine;
 use crate::graph::Node;
@@ -16,6 +17,8 @@ use crate::originate::OwnKey;
 use crate::route::Destination;
 use crate::summary::link_state_ids;
 
+/// TranslatorStabilityInterval (RFC 3101 section 3.1).
+const TRANSLATOR_STABILITY: Duration = Duration::from_secs(40);
 /// Externals of ours at the most.
 const MAX_EXTERNALS: usize = 100_000;
 
@@ -40,6 +43,7 @@ impl Engine {
     }
 
     pub(crate) fn externals_changed(&mut self, now: Instant) {
+        self.elect_translators(now);
         self.originate_externals(now);
         let areas: Vec<AreaId> = self.areas.keys().copied().collect();
         for area in areas {
@@ -69,9 +73,56 @@ impl Engine {
         }
     }
 
+    /// Whether this router translates: elected, or no longer than TranslatorStabilityInterval not any more.
+    pub(crate) fn translates(&self, area: AreaId) -> bool {
+        let may = match self.area_kind(area) {
+            AreaKind::Nssa(nssa) => nssa.translate != Translate::Never && self.is_border(),
+            _ => false,
+        };
+        let translator = self.areas.get(&area).map(|found| found.translator);
+        may && translator.is_some_and(|translator| translator != Translator::Disabled)
+    }
+
+    /// Who is to translate may be another one now.
+    pub(crate) fn elect_translators(&mut self, now: Instant) {
+        let areas: Vec<AreaId> = self.areas.keys().copied().collect();
+        // Who has not translated anything yet leaves no gap.
+        let is_external = |(scope, key): &&OwnKey| *scope == Scope::As && key.kind == lsa_kind::EXTERNAL;
+        let translated = self.own.keys().filter(is_external).count() > self.external_routes.len();
+        for id in areas {
+            let elected = self.is_elected_translator(id);
+            let Some(area) = self.areas.get_mut(&id) else { continue };
+            area.translator = match (elected, area.translator) {
+                (true, _) => Translator::Enabled,
+                (false, Translator::Enabled) if translated => Translator::Ending(now + TRANSLATOR_STABILITY),
+                (false, Translator::Enabled) => Translator::Disabled,
+                (false, Translator::Ending(until)) if until <= now => Translator::Disabled,
+                (false, other) => other,
+            };
+        }
+    }
+
+    /// When a router that is not elected any more has translated long enough.
+    pub(crate) fn translator_timeout(&self) -> Option<Instant> {
+        let ends = self.areas.values().filter_map(|area| match area.translator {
+            Translator::Ending(until) => Some(until),
+            _ => None,
+        });
+        ends.min()
+    }
+
+    /// Ends what it was the time for.
+    pub(crate) fn end_translations(&mut self, now: Instant) {
+        if self.translator_timeout().is_some_and(|until| until <= now) {
+            self.elect_translators(now);
+            self.externals_changed(now);
+            self.routes_soon(now);
+        }
+    }
+
     /// Translator election (RFC 3101 section 3.1): of the border routers that always translate, or else of all, the
     /// one with the largest router id.
-    pub(crate) fn translates(&self, area: AreaId) -> bool {
+    fn is_elected_translator(&self, area: AreaId) -> bool {
         let AreaKind::Nssa(nssa) = self.area_kind(area) else { return false };
         if !self.is_border() {
             return false;

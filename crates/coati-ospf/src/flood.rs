@@ -12,7 +12,7 @@ use coati_wire::ospf::{
 use crate::config::NetworkType;
 use crate::engine::Engine;
 use crate::exchange::is_opaque;
-use crate::interface::{Interface, InterfaceState};
+use crate::interface::{Interface, InterfaceState, NARROW};
 use crate::lsdb::{DO_NOT_AGE, MAX_LSAS, Scope};
 use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
@@ -230,9 +230,10 @@ impl Engine {
             let Some(neighbour) = self.neighbour_mut(peer).filter(|n| n.is_adjacent()) else { return };
             if same {
                 neighbour.retransmissions.remove(&header.key);
-                neighbour.unanswered = 0;
+                neighbour.answers();
             }
         }
+        self.large_is_answered(peer);
     }
 
     /// Sends these LSAs to one neighbour. Returns the length of the largest IP packet, in bytes.
@@ -266,7 +267,11 @@ impl Engine {
         for lsas in packets {
             self.send_update_bytes(index, destination, &lsas);
         }
-        20 + HEADER_LEN + 4 + largest
+        let largest = 20 + HEADER_LEN + 4 + largest;
+        if let Some(interface) = self.interfaces.get_mut(&index).filter(|_| largest > NARROW) {
+            interface.has_sent_large = true;
+        }
+        largest
     }
 
     /// Updates that were not acknowledged in time go to the neighbour itself (section 13.6).
@@ -282,7 +287,7 @@ impl Engine {
         }
         if !there.is_empty() {
             let length = self.send_updates_to(now, peer, &there);
-            self.unanswered(peer, length);
+            self.unanswered(now, peer, length);
         }
     }
 

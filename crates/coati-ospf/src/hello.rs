@@ -47,6 +47,7 @@ impl Engine {
             interface.hello_due = now + interface.config.hello_period();
             self.announce_restart(now, index);
             self.look_at_reach(now, index);
+            self.try_wide_again(now, index);
             self.send_hello(index);
         }
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
@@ -116,8 +117,8 @@ impl Engine {
         let at_once = self.config.deviations.hello_at_once;
         let Some(interface) = self.interfaces.get(&index) else { return };
         let kind = self.area_kind(interface.config.area);
-        if let Some(problem) = mismatch(interface, kind, source, hello) {
-            return self.problem(index, Topic::Hello, problem);
+        if let Some((why, problem)) = mismatch(interface, kind, source, hello) {
+            return self.problem(index, Topic::Hello, why, problem);
         }
         let key = if interface.has_one_end() { header.router_id } else { source };
         let peer = Peer { interface: index, key };
@@ -332,8 +333,13 @@ impl Engine {
     }
 }
 
-/// What keeps a hello from being taken: both values, and the line to change.
-fn mismatch(interface: &Interface, kind: AreaKind, source: Ipv4Addr, hello: &Hello) -> Option<String> {
+/// What keeps a hello from being taken: the name of its counter; both values, and the line to change.
+fn mismatch(
+    interface: &Interface,
+    kind: AreaKind,
+    source: Ipv4Addr,
+    hello: &Hello,
+) -> Option<(&'static str, String)> {
     let (name, config) = (&interface.link.name, &interface.config);
     let origin = if config.origin.is_empty() { String::new() } else { format!(" ({})", config.origin) };
     let multiple = matches!(
@@ -341,27 +347,30 @@ fn mismatch(interface: &Interface, kind: AreaKind, source: Ipv4Addr, hello: &Hel
         NetworkType::Broadcast | NetworkType::NonBroadcast | NetworkType::PointToMultipoint
     );
     if multiple && hello.mask != interface.link.mask() {
-        return Some(format!(
+        let text = format!(
             "{name}: {source} has the mask {}, ours is {}{origin}: give both ends the same prefix length",
             hello.mask,
             interface.link.mask()
-        ));
+        );
+        return Some(("network mask differs", text));
     }
     if hello.hello_interval != config.told_hello_interval() {
-        return Some(format!(
+        let text = format!(
             "{name}: {source} has hello-interval {}, ours is {}{origin}: write `ip ospf hello-interval` the same on \
              both sides",
             hello.hello_interval,
             config.told_hello_interval()
-        ));
+        );
+        return Some(("hello interval differs", text));
     }
     if hello.dead_interval != config.dead_seconds() {
-        return Some(format!(
+        let text = format!(
             "{name}: {source} has dead-interval {}, ours is {}{origin}: write `ip ospf dead-interval` the same on \
              both sides",
             hello.dead_interval,
             config.dead_seconds()
-        ));
+        );
+        return Some(("dead interval differs", text));
     }
     let (theirs, ours) = (hello.options & (OPTION_E | OPTION_NP), hello_options(kind));
     if theirs & OPTION_E != ours & OPTION_E
@@ -372,13 +381,14 @@ fn mismatch(interface: &Interface, kind: AreaKind, source: Ipv4Addr, hello: &Hel
             (false, false) => "a stub area",
             (false, true) => "an NSSA",
         };
-        return Some(format!(
+        let text = format!(
             "{name}: {source} says that area {} is {}, for us it is {}{origin}: write the same `area … stub` or \
              `area … nssa` on both sides",
             config.area,
             name_of(theirs),
             name_of(ours)
-        ));
+        );
+        return Some(("kind of area differs", text));
     }
     None
 }

@@ -132,8 +132,10 @@ pub(crate) struct Interface {
     pub(crate) greeting: Greeting,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
     pub(crate) problems: [Option<String>; 4],
-    /// The path swallows larger packets than [`NARROW`].
-    pub(crate) narrow: bool,
+    /// Since when the path is held to swallow larger packets than [`NARROW`].
+    pub(crate) narrow: Option<Instant>,
+    /// Larger ones have been sent, and it is open whether they get through.
+    pub(crate) has_sent_large: bool,
     /// How the other end is spoken to.
     pub(crate) reach: Reach,
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
@@ -176,7 +178,8 @@ impl Interface {
             last_hello_at_once: None,
             greeting: Greeting::default(),
             problems: [const { None }; 4],
-            narrow: false,
+            narrow: None,
+            has_sent_large: false,
             reach: Reach::default(),
             flood: Vec::new(),
             acks: Vec::new(),
@@ -234,6 +237,27 @@ impl Interface {
         matches!(self.network, NetworkType::PointToPoint | NetworkType::Virtual)
     }
 
+    /// Whether a packet with a source that its digest vouches for can be of this link: of its network, or the other end. On
+    /// unnumbered and virtual links any can be.
+    pub(crate) fn may_send(&self, source: Ipv4Addr) -> bool {
+        self.network == NetworkType::Virtual
+            || self.is_unnumbered()
+            || self.link.peer == Some(source)
+            || masked(source, self.link.prefix_len) == self.link.network()
+    }
+
+    /// The address of the other end where there is room for one only.
+    pub(crate) fn other_end(&self) -> Option<Ipv4Addr> {
+        let own = u32::from(self.link.address);
+        let only = match (self.link.prefix_len, own & 3) {
+            (31, _) => Some(own ^ 1),
+            (30, 1) => Some(own + 1),
+            (30, 2) => Some(own - 1),
+            _ => None,
+        };
+        self.link.peer.or(only.map(Ipv4Addr::from))
+    }
+
     /// Whether the other end has an address that does not belong to a network of this interface.
     pub(crate) fn is_unnumbered(&self) -> bool {
         self.network == NetworkType::PointToPoint && self.link.prefix_len == 32 && self.link.peer.is_none()
@@ -272,7 +296,7 @@ impl Interface {
     /// Largest OSPF packet that needs no fragments, in bytes.
     pub(crate) fn room(&self) -> usize {
         let trailer = self.config.authentication.trailer_len();
-        let mtu = if self.narrow { NARROW } else { usize::try_from(self.link.mtu).unwrap_or(1500) };
+        let mtu = if self.narrow.is_some() { NARROW } else { usize::try_from(self.link.mtu).unwrap_or(1500) };
         mtu.saturating_sub(20).clamp(556, 65_000) - trailer
     }
 

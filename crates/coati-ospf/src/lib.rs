@@ -61,7 +61,7 @@ mod spf_clock;
 mod summary;
 mod virtual_link;
 
-pub use auth::{Authentication, Key, KeyAlgorithm, Lifetime, Secret};
+pub use auth::{Authentication, HeardNumbers, Key, KeyAlgorithm, Lifetime, Secret};
 pub use config::{
     AreaConfig, AreaId, AreaKind, BACKBONE, BorderRule, Config, Deviations, ExternalRange, ExternalRoute,
     Filter, FilterRule, InterfaceConfig, LsaTimes, NetworkType, Nssa, Range, RouterId, SpfBackoff, SpfTimes,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::HeardNumbers;
 use crate::config::{NetworkType, RouterId};
 use crate::engine::Engine;
 use crate::interface::Interface;
@@ -30,6 +31,8 @@ pub struct Memory {
     pub neighbours: BTreeSet<Remembered>,
     /// By the name of our interface, who was designated router there and who its backup.
     pub designated: BTreeMap<String, (Ipv4Addr, Ipv4Addr)>,
+    /// The sequence numbers of RFC 7474 that were heard, as of the last change of a neighbour's state or the last end.
+    pub heard: Vec<HeardNumbers>,
     /// It was left for a graceful restart, which is over at this time, in Unix seconds.
     pub graceful_until: Option<u64>,
 }
@@ -76,6 +79,7 @@ impl Engine {
         while self.memory.designated.len() > MAX_REMEMBERED {
             self.memory.designated.pop_last();
         }
+        self.heard.recall(&self.memory.heard);
         self.memory.starts = self.memory.starts.saturating_add(1);
         // The clock may have been set back since then.
         let next = u64::from(self.memory.boot_count.saturating_add(1)) << 32;
@@ -88,8 +92,14 @@ impl Engine {
         &self.memory
     }
 
+    /// What was heard up to now is to be kept too.
+    pub fn remember_numbers(&mut self) {
+        self.memory.heard = self.heard.numbers();
+    }
+
     /// A neighbour has come to this state: one that is adjacent, or could be, will be known.
     pub(crate) fn remember(&mut self, peer: Peer, state: State) {
+        self.remember_numbers();
         let Some(interface) = self.interfaces.get(&peer.interface) else { return };
         let enough = if interface.network.elects() { State::TwoWay } else { State::Full };
         let known = interface.network != NetworkType::Virtual && state >= enough;

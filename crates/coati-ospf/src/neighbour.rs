@@ -126,6 +126,8 @@ pub(crate) struct Neighbour {
     retransmission_due: Option<Instant>,
     /// Large packets in a row that it has not answered.
     pub(crate) unanswered: u32,
+    /// Small ones: while they are not answered either, it is busy and not the path narrow.
+    pub(crate) unanswered_small: u32,
     /// The first LSA that it asked for last.
     pub(crate) last_asked: Option<LsaKey>,
     /// It is Full, and not told of before this time: it was lost too often.
@@ -176,6 +178,7 @@ impl Neighbour {
             retransmissions: BTreeMap::new(),
             retransmission_due: None,
             unanswered: 0,
+            unanswered_small: 0,
             last_asked: None,
             counts_from: None,
             helped_until: None,
@@ -255,10 +258,15 @@ impl Neighbour {
         self.sequence
     }
 
+    /// It has answered something.
+    pub(crate) fn answers(&mut self) {
+        (self.unanswered, self.unanswered_small) = (0, 0);
+    }
+
     /// Forgets what an adjacency has gathered.
     pub(crate) fn clear(&mut self) {
         self.late = 0;
-        self.unanswered = 0;
+        self.answers();
         self.last_asked = None;
         self.last_received = None;
         self.proposed = None;

@@ -5,23 +5,26 @@
 //!
 //! A path that swallows large packets: hellos come, and what is large is never answered. Tunnels have such paths, where a
 //! router on the way drops what is too long for the next link and nobody hears of it. After a few repetitions packets
-//! are no longer than any path has to carry.
+//! are no longer than any path has to carry, for a quarter of an hour; then it is tried again.
 
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coati_wire::ospf::LsaKey;
 
 use crate::config::NetworkType;
 use crate::engine::{Engine, Event};
 use crate::interface::{NARROW, Topic};
-use crate::neighbour::{Peer, State};
+use crate::neighbour::{Neighbour, Peer, State};
 
 /// So many large packets in a row that are not answered are no chance.
 const PATIENCE: u32 = 3;
 
 /// So many hellos by multicast that have not come through, in a row, are no chance.
 const UNHEARD: u32 = 2;
+
+/// So long packets stay small on a path that has swallowed large ones.
+const TRY_AGAIN: Duration = Duration::from_secs(900);
 
 /// How the other end of a point-to-point interface is spoken to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Engine {
         let heard = interface.neighbours.values_mut().find(|one| one.state >= State::Init);
         interface.reach = match (heard, interface.reach) {
             _ if !wanted => Reach::Multicast,
-            (None, _) => interface.link.peer.filter(|_| waited).map_or(Reach::Multicast, Reach::Both),
+            (None, _) => interface.other_end().filter(|_| waited).map_or(Reach::Multicast, Reach::Both),
             (Some(_), unicast @ Reach::Unicast(_)) => unicast,
             (Some(neighbour), _) if neighbour.state == State::Init => {
                 neighbour.unheard += 1;
@@ -119,36 +122,70 @@ impl Engine {
 
     /// Something of this length, with its IP header, is sent again because nobody answered. Whether from now on shorter
     /// packets are sent.
-    pub(crate) fn unanswered(&mut self, peer: Peer, length: usize) -> bool {
+    pub(crate) fn unanswered(&mut self, now: Instant, peer: Peer, length: usize) -> bool {
         let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return false };
-        if interface.narrow || length <= NARROW {
-            return false;
-        }
         let name = interface.link.name.clone();
         let Some(neighbour) = interface.neighbours.get_mut(&peer.key) else { return false };
+        if length <= NARROW {
+            neighbour.unanswered_small += 1;
+            if interface.narrow.is_some() && neighbour.unanswered_small > PATIENCE {
+                // It answers nothing at all: nothing is known of the path by that.
+                interface.narrow = None;
+                interface.problems[Topic::Path as usize] = None;
+            }
+            return false;
+        }
+        if interface.narrow.is_some() || neighbour.unanswered_small > 0 {
+            return false;
+        }
         neighbour.unanswered += 1;
         if neighbour.unanswered < PATIENCE {
             return false;
         }
-        interface.narrow = true;
+        interface.narrow = Some(now);
+        interface.has_sent_large = false;
         let text = format!(
             "{name}: {} does not answer packets of {length} bytes, and its hellos come: the path seems to swallow large \
              packets; they are {NARROW} bytes at the most now (give {name} a smaller MTU, at both ends)",
             neighbour.router_id
         );
-        interface.problems[Topic::Path as usize] = Some(text.clone());
-        self.events.push_back(Event::Problem(text));
+        let told = &mut interface.problems[Topic::Path as usize];
+        if told.as_ref() != Some(&text) {
+            *told = Some(text.clone());
+            self.events.push_back(Event::Problem(text));
+        }
         true
     }
 
+    /// The path may have become better: after some time large packets are sent again.
+    pub(crate) fn try_wide_again(&mut self, now: Instant, index: u32) {
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        let over = |since: Instant| now.saturating_duration_since(since) >= TRY_AGAIN;
+        if interface.narrow.is_some_and(over) && !interface.is_exchanging() {
+            interface.narrow = None;
+        }
+    }
+
+    /// Everything is acknowledged, large packets among it: the path carries them.
+    pub(crate) fn large_is_answered(&mut self, peer: Peer) {
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
+        let idle = |neighbour: &Neighbour| neighbour.retransmissions.is_empty();
+        if interface.narrow.is_none() && interface.has_sent_large && interface.neighbours.values().all(idle) {
+            interface.has_sent_large = false;
+            if !matches!(interface.reach, Reach::Unicast(_)) {
+                interface.problems[Topic::Path as usize] = None;
+            }
+        }
+    }
+
     /// A neighbour has asked, and got packets of up to this length: when it asks for the same again it has not got them.
-    pub(crate) fn asked(&mut self, peer: Peer, keys: &[LsaKey], length: usize) {
+    pub(crate) fn asked(&mut self, now: Instant, peer: Peer, keys: &[LsaKey], length: usize) {
         let first = keys.first().copied();
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         if std::mem::replace(&mut neighbour.last_asked, first) == first {
-            self.unanswered(peer, length);
+            self.unanswered(now, peer, length);
         } else {
-            neighbour.unanswered = 0;
+            neighbour.answers();
         }
     }
 }

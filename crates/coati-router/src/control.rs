@@ -253,6 +253,13 @@ impl Control {
         self.memory = (memory, crashed);
     }
 
+    /// What OSPF has heard up to now is to be kept too.
+    pub fn remember_numbers(&mut self) {
+        if let Some(engine) = &mut self.ospf {
+            engine.remember_numbers();
+        }
+    }
+
     /// What to keep of OSPF over restarts.
     pub fn memory(&self) -> &ospf::Memory {
         self.ospf.as_ref().map_or(&self.memory.0, ospf::Engine::memory)

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use coati_bfd as bfd;
 use coati_config::ospfd::{
-    AbrType, Action, AreaType, AuthenticationKind, ChainKey, DebugOspf, Deviation, NetworkKind, OspfArea,
-    OspfBfd, OspfConf, OspfInterface, PrefixList, PrefixRule, RouteSource, Translator,
+    AbrType, Action, AreaType, AuthenticationKind, ChainAlgorithm, ChainKey, DebugOspf, Deviation,
+    NetworkKind, OspfArea, OspfBfd, OspfConf, OspfInterface, PrefixList, PrefixRule, RouteSource, Translator,
 };
 use coati_ospf::{
     AreaConfig, AreaKind, Authentication, BorderRule, Config, Debug, ExternalRange, ExternalRoute, Filter,
@@ -285,12 +285,12 @@ fn authentication(
 }
 
 fn chain_key(id: u8, key: &ChainKey) -> Key {
-    let algorithm = match key.algorithm.as_deref() {
-        Some("hmac-sha-1") => KeyAlgorithm::HmacSha1,
-        Some("hmac-sha-256") => KeyAlgorithm::HmacSha256,
-        Some("hmac-sha-384") => KeyAlgorithm::HmacSha384,
-        Some("hmac-sha-512") => KeyAlgorithm::HmacSha512,
-        _ => KeyAlgorithm::Md5,
+    let algorithm = match key.algorithm {
+        ChainAlgorithm::Md5 => KeyAlgorithm::Md5,
+        ChainAlgorithm::HmacSha1 => KeyAlgorithm::HmacSha1,
+        ChainAlgorithm::HmacSha256 => KeyAlgorithm::HmacSha256,
+        ChainAlgorithm::HmacSha384 => KeyAlgorithm::HmacSha384,
+        ChainAlgorithm::HmacSha512 => KeyAlgorithm::HmacSha512,
     };
     let lifetime = |span: Option<(u64, Option<u64>)>| match span {
         Some((from, until)) => Lifetime { from: Some(from), until },

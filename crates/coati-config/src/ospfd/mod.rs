@@ -19,7 +19,9 @@ use coati_sadb::Prefix;
 pub use self::bfd::{BfdProfile, OspfBfd};
 pub use self::debug::DebugOspf;
 pub use self::interface::{AuthenticationKind, NetworkKind, OspfInterface};
-pub use self::policy::{Action, ChainKey, KeyChain, PrefixList, PrefixRule, RouteMap, RouteMapEntry};
+pub use self::policy::{
+    Action, ChainAlgorithm, ChainKey, KeyChain, PrefixList, PrefixRule, RouteMap, RouteMapEntry,
+};
 pub use self::router::{
     AbrType, AreaType, DefaultInformation, MaxMetric, OspfArea, OspfNeighbour, OspfRange, Redistribute,
     RouteSource, SummaryAddress, Translator,
@@ -258,7 +260,7 @@ impl Named {
         }
         let keys = conf.key_chains.get(name).filter(|_| matches!(self, Self::HmacKeyChain));
         let mut keys = keys.into_iter().flat_map(|chain| &chain.keys);
-        let has_hmac = |key: &ChainKey| key.algorithm.as_ref().is_some_and(|name| name.starts_with("hmac"));
+        let has_hmac = |key: &ChainKey| key.algorithm != ChainAlgorithm::Md5;
         if let Some((id, _)) = keys.find(|(_, key)| !has_hmac(key)) {
             let text = format!(
                 "key {id} of key chain `{name}` has MD5, which extended sequence numbers do not go with"

@@ -113,15 +113,37 @@ pub struct KeyChain {
 pub struct ChainKey {
     /// `key-string`.
     pub secret: Secret,
-    /// `cryptographic-algorithm`; MD5 when it is not said.
-    pub algorithm: Option<String>,
+    /// `cryptographic-algorithm`.
+    pub algorithm: ChainAlgorithm,
     /// `send-lifetime`: from, and until when it ends.
     pub send: Option<(u64, Option<u64>)>,
     /// `accept-lifetime`.
     pub accept: Option<(u64, Option<u64>)>,
 }
 
-const ALGORITHMS: [&str; 5] = ["md5", "hmac-sha-1", "hmac-sha-256", "hmac-sha-384", "hmac-sha-512"];
+/// What a key of a chain is used with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChainAlgorithm {
+    /// `md5`, also when nothing is said.
+    #[default]
+    Md5,
+    /// `hmac-sha-1`.
+    HmacSha1,
+    /// `hmac-sha-256`.
+    HmacSha256,
+    /// `hmac-sha-384`.
+    HmacSha384,
+    /// `hmac-sha-512`.
+    HmacSha512,
+}
+
+const ALGORITHMS: [(&str, ChainAlgorithm); 5] = [
+    ("md5", ChainAlgorithm::Md5),
+    ("hmac-sha-1", ChainAlgorithm::HmacSha1),
+    ("hmac-sha-256", ChainAlgorithm::HmacSha256),
+    ("hmac-sha-384", ChainAlgorithm::HmacSha384),
+    ("hmac-sha-512", ChainAlgorithm::HmacSha512),
+];
 
 fn action(line: &Line<'_, '_>, index: usize) -> Result<Action, Diagnostic> {
     match line.words.get(index).map(|(word, _)| *word) {
@@ -280,10 +302,10 @@ pub(super) fn key_line(
     let Some(key) = chain.keys.get_mut(&id) else { return Ok(()) };
     match texts {
         ["key-string", text] => key.secret = Secret::new(text.as_bytes().to_vec()),
-        ["cryptographic-algorithm", name] if ALGORITHMS.contains(name) => {
-            key.algorithm = Some((*name).to_owned())
-        }
-        ["cryptographic-algorithm", ..] => return Err(line.unknown(1, "algorithm", &ALGORITHMS)),
+        ["cryptographic-algorithm", rest @ ..] => match ALGORITHMS.iter().find(|(name, _)| rest == [*name]) {
+            Some((_, algorithm)) => key.algorithm = *algorithm,
+            None => return Err(line.unknown(1, "algorithm", &ALGORITHMS.map(|(name, _)| name))),
+        },
         ["send-lifetime", ..] => key.send = Some(lifetime(line)?),
         ["accept-lifetime", ..] => key.accept = Some(lifetime(line)?),
         _ => {

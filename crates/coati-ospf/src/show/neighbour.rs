@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{VIEWS, View, duration, millis, options, quoted};
 use crate::auth::{Authentication, KeyAlgorithm};
 use crate::config::{InterfaceConfig, NetworkType, RouterId};
-use crate::interface::{Interface, InterfaceState};
+use crate::interface::{Interface, InterfaceState, NARROW};
 use crate::neighbour::{Neighbour, State};
+use crate::path::Reach;
 
 /// Which neighbours are wanted.
 enum Choice {
@@ -319,6 +320,12 @@ impl View<'_> {
         }
         let (all, full) = counts(interface);
         let _ = writeln!(text, "  Neighbor Count is {all}, Adjacent neighbor count is {full}");
+        if let Reach::Unicast(address) = interface.reach {
+            let _ = writeln!(text, "  Multicast does not get through: packets go to {address}");
+        }
+        if interface.narrow.is_some() {
+            let _ = writeln!(text, "  Large packets do not get through: {NARROW} bytes at the most");
+        }
         if let Some(hops) = config.ttl_security {
             let _ = writeln!(text, "  TTL security enabled, {hops} hops at the most");
         }
@@ -438,6 +445,12 @@ impl View<'_> {
             "nbrAdjacentCount": full,
             "authentication": authentication(config),
         });
+        if let Reach::Unicast(address) = interface.reach {
+            value["unicastTo"] = json!(address.to_string());
+        }
+        if interface.narrow.is_some() {
+            value["largestPacketBytes"] = json!(NARROW);
+        }
         if let Some(hops) = config.ttl_security {
             value["ttlSecurityHops"] = json!(hops);
         }

@@ -160,6 +160,87 @@ fn a_path_that_swallows_large_packets() {
     }
 }
 
+fn externals(world: &mut World, router: usize, first: u32, count: u32) {
+    let routes = (first..first + count).map(|number| ExternalRoute {
+        network: Ipv4Addr::from(0xc0a8_0000 + number * 256),
+        prefix_len: 24,
+        type2: true,
+        metric: 7,
+        tag: 0,
+        gateway: None,
+    });
+    let now = world.now;
+    world.routers[router].set_externals(now, routes);
+    world.settle();
+}
+
+/// A path that was mended is used for large packets again after a while, and then nothing is said of it any more.
+#[test]
+fn a_path_that_is_mended() {
+    let mut world = World::apart(2, 3);
+    (0..2).for_each(|router| world.lan(router));
+    externals(&mut world, 0, 0, 60);
+    world.cable(0, 1, |_| {});
+    world.cables[0].carries = 600;
+    assert!(world.run_until(Duration::from_secs(40), World::converged), "{}", world.story());
+    let shown =
+        |world: &World| world.routers[0].show(world.now, &["ip", "ospf", "interface", "gre0"]).unwrap();
+    assert!(shown(&world).contains("  Large packets do not get through: 576 bytes at the most\n"));
+    world.cables[0].carries = 1400;
+    world.run(Duration::from_secs(1000));
+    assert!(!shown(&world).contains("Large packets"));
+    externals(&mut world, 0, 100, 60);
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.routers[0].problems().collect::<Vec<_>>(), [""; 0]);
+    let learnt = world.routers[1].routes().filter(|route| route.prefix_len == 24).count();
+    assert_eq!(learnt, 62);
+}
+
+/// Who answers nothing but hellos, large or small, says nothing about the path.
+#[test]
+fn a_busy_neighbour_is_no_narrow_path() {
+    let mut world = World::row(2, 3);
+    assert!(world.run_until(Duration::from_secs(20), World::converged));
+    world.cables[0].carries = 80;
+    externals(&mut world, 0, 0, 60);
+    world.run(Duration::from_secs(120));
+    let shown = world.routers[0].show(world.now, &["ip", "ospf", "interface", "gre0"]).unwrap();
+    assert!(!shown.contains("Large packets"), "{shown}");
+    assert_eq!(world.routers[0].problems().collect::<Vec<_>>(), [""; 0]);
+    world.cables[0].carries = 1400;
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.routers[1].routes().filter(|route| route.prefix_len == 24).count(), 62);
+}
+
+/// The other end of a /30 or /31 is known without being told.
+#[test]
+fn multicast_that_gets_lost_without_a_peer_address() {
+    for prefix_len in [30, 31] {
+        let mut world = World::apart(2, 7);
+        (0..2).for_each(|router| world.lan(router));
+        world.lay(0, 1, |end, (link, config)| {
+            (link.peer, link.prefix_len, link.point_to_point) = (None, prefix_len, false);
+            // Of a /31 those are the two.
+            if prefix_len == 31 && end == 0 {
+                link.address = Ipv4Addr::new(203, 0, 0, 3);
+            }
+            config.network = Some(NetworkType::PointToPoint);
+        });
+        if prefix_len == 31 {
+            world.cables[0].ends[0].2 = Ipv4Addr::new(203, 0, 0, 3);
+        }
+        world.flying.clear();
+        world.cables[0].multicast = [false, false];
+        assert!(
+            world.run_until(Duration::from_secs(100), World::converged),
+            "{prefix_len} {}",
+            world.story()
+        );
+        let shown = world.routers[0].show(world.now, &["ip", "ospf", "interface", "gre0"]).unwrap();
+        assert!(shown.contains("  Multicast does not get through: packets go to 203.0.0.2\n"), "{shown}");
+    }
+}
+
 /// Section 12.4.1: a loopback interface is a host that costs nothing, and nobody is spoken to there.
 #[test]
 fn loopback_addresses_are_hosts() {

@@ -263,7 +263,8 @@ fn translator_election() {
         world.cable_in(1, 3, BACKBONE);
         world.cable_in(2, 3, BACKBONE);
         redistribute(&mut world, 0, &[external("172.20.0.0", 16, true, 20, 9)]);
-        world.run(Duration::from_secs(30));
+        // Before they hear of each other both may, and then do for TranslatorStabilityInterval.
+        world.run(Duration::from_secs(90));
         let by: Vec<Ipv4Addr> =
             world.routers[3].as_wide.iter().map(|(key, _)| key.advertising_router).collect();
         assert_eq!(by, [Ipv4Addr::new(10, 255, 0, translator + 1)], "{}", world.story());
@@ -467,4 +468,39 @@ fn nssa_ranges() {
         assert!(found(&world, 2, "172.20.0.0", 16).is_none());
         assert!(found(&world, 1, "172.20.0.0", 16).is_some());
     }
+}
+
+/// RFC 3101 section 3.1: who is not elected any more translates for TranslatorStabilityInterval, so that nothing is missing
+/// while the other one begins.
+#[test]
+fn translators_change_without_a_gap() {
+    let mut world = World::apart(0, 1);
+    for index in 0..4usize {
+        let mut config = Config::new(Ipv4Addr::new(10, 255, 0, index as u8 + 1));
+        kind_of(&mut config, ONE, nssa(true, Translate::Candidate));
+        world.add(Engine::new(config, Box::new(SeededRandom::new(index as u64))));
+    }
+    for (a, b, area) in [(0, 1, ONE), (0, 2, ONE), (1, 3, BACKBONE), (2, 3, BACKBONE)] {
+        world.cable_in(a, b, area);
+    }
+    world.cables[1].cut = true;
+    redistribute(&mut world, 0, &[external("172.30.0.0", 16, true, 20, 0)]);
+    let translators = |world: &World| -> Vec<u8> {
+        let all = world.routers[3].as_wide.of_kind(lsa_kind::EXTERNAL);
+        let alive = all.filter(|(_, entry)| !entry.is_max_age(world.now));
+        alive.map(|(key, _)| key.advertising_router.octets()[3]).collect()
+    };
+    world.run(Duration::from_secs(100));
+    assert_eq!(translators(&world), [2]);
+    world.cables[1].cut = false;
+    assert!(
+        world.run_until(Duration::from_secs(60), |world| translators(world) == [2, 3]),
+        "{}",
+        world.story()
+    );
+    world.run(Duration::from_secs(35));
+    assert_eq!(translators(&world), [2, 3]);
+    world.run(Duration::from_secs(15));
+    assert_eq!(translators(&world), [3]);
+    assert!(found(&world, 3, "172.30.0.0", 16).is_some());
 }

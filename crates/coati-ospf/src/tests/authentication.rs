@@ -294,7 +294,101 @@ fn another_senders_packets() {
     let now = world.now;
     world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(198, 51, 100, 7), &hello));
     assert_eq!(world.state(0, 10), State::Down);
+    assert!(world.routers[0].dropped().any(|(why, _)| why == "source is not on the network"));
+    world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 3), &hello));
+    assert_eq!(world.state(0, 10), State::Down);
     assert!(world.routers[0].dropped().any(|(why, _)| why == "wrong digest"));
+}
+
+/// What is on its way to the first router, which does not get it.
+fn hold_back(world: &mut World, index: u32) -> Vec<Vec<u8>> {
+    let to_it = |flying: &Flying| flying.2 == 0 && flying.3 == index;
+    let flying: Vec<Reverse<Flying>> = std::mem::take(&mut world.flying).into_vec();
+    let (held, rest): (Vec<_>, Vec<_>) = flying.into_iter().partition(|Reverse(flying)| to_it(flying));
+    world.flying = rest.into();
+    held.into_iter().map(|Reverse(flying)| flying.5).collect()
+}
+
+/// A packet that somebody has kept from us is not news any more when a later key is in use.
+#[test]
+fn packets_held_back_under_an_old_key() {
+    let mut world = pair(extended(), extended());
+    assert!(world.run_until(Duration::from_secs(20), World::converged));
+    world.run(Duration::from_secs(5));
+    let mut held = Vec::new();
+    let end = world.now + Duration::from_secs(15);
+    while held.is_empty() && world.step(end) {
+        held = hold_back(&mut world, 10);
+    }
+    assert!(!held.is_empty());
+    let keys = [key(1, KeyAlgorithm::HmacSha256, "secret"), key(2, KeyAlgorithm::HmacSha256, "new")];
+    for router in 0..2 {
+        let authentication = Authentication::Extended(keys.to_vec());
+        let (now, config) = (world.now, InterfaceConfig { authentication, ..InterfaceConfig::default() });
+        world.routers[router].interface_up(now, memory::cable_end(router), config);
+    }
+    world.settle();
+    world.run(Duration::from_secs(25));
+    let replays = |world: &World| {
+        let mut dropped = world.routers[0].dropped();
+        dropped.find(|(why, _)| *why == "old cryptographic sequence number").map_or(0, |(_, count)| count)
+    };
+    let (before, now) = (replays(&world), world.now);
+    for bytes in &held {
+        world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), bytes));
+    }
+    assert_eq!(replays(&world), before + held.len() as u64);
+}
+
+/// Two links with one key: what was sent on one of them is not taken on the other.
+#[test]
+fn packets_of_another_link_with_the_same_key() {
+    let mut world = World::apart(2, 1);
+    let now = world.now;
+    world.routers.iter_mut().for_each(|router| router.set_clock(now, 1_700_000_000));
+    (0..2).for_each(|router| world.lan(router));
+    (0..2).for_each(|_| world.lay(0, 1, |_, config| config.1.authentication = extended()));
+    assert!(world.run_until(Duration::from_secs(20), World::converged));
+    world.run(Duration::from_secs(5));
+    let mut held = Vec::new();
+    let end = world.now + Duration::from_secs(15);
+    while held.is_empty() && world.step(end) {
+        held = hold_back(&mut world, 10);
+    }
+    let now = world.now;
+    for bytes in &held {
+        world.routers[0].handle_input(now, &Input::to_all(11, Ipv4Addr::new(203, 0, 0, 2), bytes));
+    }
+    let address = world.routers[0].interfaces[&11].neighbours.values().next().unwrap().address;
+    assert!(!held.is_empty() && address == Ipv4Addr::new(203, 0, 1, 2));
+    assert!(world.routers[0].dropped().any(|(why, _)| why == "source is not on the network"));
+}
+
+/// What was heard before a restart of the receiver is not taken after it, when it has kept its memory.
+#[test]
+fn replays_after_our_own_restart() {
+    for keep in [true, false] {
+        let mut world = pair(extended(), extended());
+        let recorded = conversation(&mut world);
+        world.run(Duration::from_secs(1));
+        world.routers[0].remember_numbers();
+        let text = serde_json::to_string(world.routers[0].memory()).unwrap();
+        world.cables[0].cut = true;
+        world.routers[0] = engine(0, 5);
+        let now = world.now;
+        world.routers[0].set_clock(now, 1_700_000_100);
+        if keep {
+            world.routers[0].recall(serde_json::from_str(&text).unwrap());
+        }
+        let (link, mut config) = (memory::cable_end(0), InterfaceConfig::default());
+        config.authentication = extended();
+        world.routers[0].interface_up(now, link, config);
+        for bytes in &recorded {
+            world.routers[0].handle_input(now, &Input::to_all(10, Ipv4Addr::new(203, 0, 0, 2), bytes));
+        }
+        assert_eq!(world.state(0, 10) == State::Down, keep);
+        assert!(!text.contains("secret"));
+    }
 }
 
 /// Who has started again goes on with larger numbers, even when its clock has been set back.

@@ -55,6 +55,9 @@ pub struct Header {
     pub auth: [u8; 8],
 }
 
+/// What is wrong with an update that is longer than its LSAs.
+pub const BEHIND_LSAS: &str = "bytes behind the last LSA";
+
 /// A packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
@@ -68,7 +71,7 @@ pub enum Packet {
     LinkStateUpdate {
         /// The LSAs that are what they should be.
         lsas: Vec<Lsa>,
-        /// Why others of the packet are not; never sent.
+        /// Why others of the packet are not, and whether something is behind them; never sent.
         bad: Vec<WireError>,
     },
     /// Type 5.
@@ -311,6 +314,9 @@ fn updates(body: &[u8]) -> Result<Packet, WireError> {
         }
         rest = rest.get(length..).unwrap_or(&[]);
     }
+    if !rest.is_empty() {
+        bad.push(WireError::Length { what: BEHIND_LSAS, found: rest.len() });
+    }
     Ok(Packet::LinkStateUpdate { lsas, bad })
 }
 
@@ -363,6 +369,25 @@ mod tests {
             lsas().prop_map(|lsas| Packet::LinkStateUpdate { lsas, bad: Vec::new() }),
             ack
         ]
+    }
+
+    /// What is behind the last LSA of an update is no LSA, and is told of.
+    #[test]
+    fn bytes_behind_the_last_lsa() {
+        let header = Header {
+            router_id: Ipv4Addr::LOCALHOST,
+            area: Ipv4Addr::UNSPECIFIED,
+            auth_kind: AUTH_NULL,
+            auth: [0; 8],
+        };
+        let key = LsaKey { kind: 9, id: Ipv4Addr::LOCALHOST, advertising_router: Ipv4Addr::LOCALHOST };
+        let lsa = Lsa::new(key, 2, 1, LsaBody::Opaque(vec![1, 2, 3, 4]));
+        let mut body = 1u32.to_be_bytes().to_vec();
+        body.extend_from_slice(&lsa.bytes);
+        body.extend_from_slice(&[0; 5]);
+        let (_, packet) = Packet::parse(&emit(&header, 4, &body)).unwrap();
+        let bad = vec![WireError::Length { what: BEHIND_LSAS, found: 5 }];
+        assert_eq!(packet, Packet::LinkStateUpdate { lsas: vec![lsa], bad });
     }
 
     proptest! {

@@ -579,6 +579,7 @@ impl Daemon {
     /// Writes down what OSPF has to know after a restart.
     fn keep_memory(&mut self) {
         (self.memory_stale, self.memory_kept) = (false, Some(Instant::now()));
+        self.control.remember_numbers();
         if let Err(error) = self.memory.keep(self.control.memory()) {
             self.log.line(Level::Warning, &format!("OSPF's memory is not kept: {error}"));
         }

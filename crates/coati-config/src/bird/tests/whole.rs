@@ -45,7 +45,10 @@ fn a_border_router() {
     let said: Vec<String> = remarks.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 2, "{said:#?}");
     assert!(said[0].contains("bird.conf:11:1: note: without `merge external`"), "{said:#?}");
-    assert!(said[1].contains("bird.conf:9:1: warning: routes of `fixed` that OSPF does not export"), "{said:#?}");
+    assert!(
+        said[1].contains("bird.conf:9:1: warning: routes of `fixed` that OSPF does not export"),
+        "{said:#?}"
+    );
     let conf = read(&text.unwrap());
     assert_eq!(conf.router_id, Some(Ipv4Addr::new(10, 255, 0, 1)));
     let names: Vec<&str> = conf.interfaces.iter().map(|interface| interface.name.as_str()).collect();
