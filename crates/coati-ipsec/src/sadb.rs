@@ -66,6 +66,8 @@ pub struct Sadb {
     notifications: VecDeque<Notification>,
     unknown_spis: (Option<Instant>, u32),
     paths: Paths,
+    /// Some path carries more or less since [`Sadb::take_paths_changed`].
+    paths_changed: bool,
     counters: Arc<Counters>,
     snapshot: Arc<Snapshot>,
     next_tick: Option<Instant>,
@@ -97,6 +99,7 @@ impl Sadb {
             notifications: VecDeque::new(),
             unknown_spis: (None, 0),
             paths: Paths::default(),
+            paths_changed: false,
             snapshot: Arc::new(Snapshot { counters: counters.clone(), ..Snapshot::default() }),
             counters,
             next_tick: None,
@@ -488,8 +491,14 @@ impl Sadb {
         learned.map(|mtu| (local, remote, mtu))
     }
 
+    /// Whether some path carries more or less since the last call.
+    pub fn take_paths_changed(&mut self) -> bool {
+        std::mem::take(&mut self.paths_changed)
+    }
+
     /// Tells every SA how much its path carries.
-    fn measure_paths(&self) {
+    fn measure_paths(&mut self) {
+        self.paths_changed = true;
         for entry in self.sas.values() {
             if let Some(live) = &entry.live {
                 self.paths.tell(live);

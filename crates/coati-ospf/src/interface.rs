@@ -132,6 +132,9 @@ pub(crate) struct Interface {
     pub(crate) greeting: Greeting,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
     pub(crate) problems: [Option<String>; 4],
+    /// The largest packet that the path carries, with its IP header, as whoever carries it says; what the interface says when
+    /// that is less.
+    pub(crate) carries: Option<u32>,
     /// Since when the path is held to swallow larger packets than [`NARROW`].
     pub(crate) narrow: Option<Instant>,
     /// Larger ones have been sent, and it is open whether they get through.
@@ -178,6 +181,7 @@ impl Interface {
             last_hello_at_once: None,
             greeting: Greeting::default(),
             problems: [const { None }; 4],
+            carries: None,
             narrow: None,
             has_sent_large: false,
             reach: Reach::default(),
@@ -296,7 +300,8 @@ impl Interface {
     /// Largest OSPF packet that needs no fragments, in bytes.
     pub(crate) fn room(&self) -> usize {
         let trailer = self.config.authentication.trailer_len();
-        let mtu = if self.narrow.is_some() { NARROW } else { usize::try_from(self.link.mtu).unwrap_or(1500) };
+        let carried = self.carries.map_or(self.link.mtu, |carries| carries.min(self.link.mtu));
+        let mtu = if self.narrow.is_some() { NARROW } else { usize::try_from(carried).unwrap_or(1500) };
         mtu.saturating_sub(20).clamp(556, 65_000) - trailer
     }
 

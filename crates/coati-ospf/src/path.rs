@@ -49,6 +49,14 @@ impl Reach {
 }
 
 impl Engine {
+    /// The largest packet, with its IP header, that the path behind an interface carries; `None` when that is not known. What
+    /// is described to neighbours is the interface's MTU all the same, which both ends have to agree upon.
+    pub fn set_carried(&mut self, index: u32, carries: Option<u32>) {
+        if let Some(interface) = self.interfaces.get_mut(&index) {
+            interface.carries = carries;
+        }
+    }
+
     /// A hello is due: whether those before it have come through.
     pub(crate) fn look_at_reach(&mut self, now: Instant, index: u32) {
         let wanted = self.config.deviations.unicast_fallback;

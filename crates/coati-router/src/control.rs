@@ -214,6 +214,7 @@ impl Control {
             externals(conf, &others, &self.system_routes, &self.static_routes.for_ospf()),
         );
         self.links = wanted;
+        (0..self.tunnels.len()).for_each(|index| self.tell_carried(index));
         self.other_links = others;
         self.bfd_stale = true;
         self.settle(now);
@@ -491,6 +492,18 @@ impl Control {
         if let (Some(link), Some(engine)) = (self.link_of_tunnel(tunnel), &mut self.ospf) {
             engine.link_alive(now.at, link);
         }
+        self.tell_carried(index);
+    }
+
+    /// Tells OSPF how large a packet the path of the tunnel of this index carries.
+    fn tell_carried(&mut self, index: usize) {
+        let Some(link) = self.tunnels.get(index).and_then(|tunnel| self.link_of_tunnel(tunnel)) else {
+            return;
+        };
+        let carried = self.plane.carried(index).and_then(|carried| u32::try_from(carried).ok());
+        if let Some(engine) = &mut self.ospf {
+            engine.set_carried(link, carried);
+        }
     }
 
     fn end_tunnels(&mut self, now: Now) {
@@ -539,6 +552,7 @@ impl Control {
     pub fn handle_too_big(&mut self, now: Now, router: IpAddr, message: &Message<'_>) {
         if let Some((local, remote, mtu)) = self.plane.too_big(now.at, message) {
             self.events.push_back(ControlEvent::Path { local, remote, mtu, router });
+            self.settle(now);
         }
     }
 
@@ -670,6 +684,7 @@ impl Control {
                 self.events.push_back(ControlEvent::Tunnel { index, up });
                 self.tunnel_changed(now, index, up);
             }
+            PlaneEvent::Paths => (0..self.tunnels.len()).for_each(|index| self.tell_carried(index)),
             PlaneEvent::Policies => self.ike.handle_policies(&self.plane.policies()),
             PlaneEvent::Notification(notification) => {
                 match &notification {

@@ -80,13 +80,15 @@ impl Tables {
     /// leaves through it, or with `turned` one that has come out.
     fn largest(&self, index: usize, like: &Packet, turned: bool) -> usize {
         match self.tunnels.get(index) {
-            Some(tunnel) => {
-                let on_path = self.ipsec.largest(&tunnel.packets());
-                let inside = on_path.map(|largest| largest.saturating_sub(tunnel.overhead()));
-                inside.unwrap_or(usize::MAX).min(tunnel.mtu)
-            }
+            Some(tunnel) => self.carried(index).unwrap_or(usize::MAX).min(tunnel.mtu),
             None => self.ipsec.largest_like(like, turned).unwrap_or(usize::MAX),
         }
+    }
+
+    /// The largest packet that the path of the tunnel of this index carries; `None` when that is not known.
+    pub(crate) fn carried(&self, index: usize) -> Option<usize> {
+        let tunnel = self.tunnels.get(index)?;
+        Some(self.ipsec.largest(&tunnel.packets())?.saturating_sub(tunnel.overhead()))
     }
 
     /// Lowers the largest segment of a TCP connection that begins, so that none has to be cut.

@@ -28,6 +28,8 @@ pub enum PlaneEvent {
         /// Whether they can.
         up: bool,
     },
+    /// Paths carry more or less: see [`Plane::carried`].
+    Paths,
     /// Policies are others, and nobody here may have asked for that.
     Policies,
 }
@@ -101,6 +103,7 @@ impl Plane {
     pub fn set_links(&mut self, by_address: BTreeMap<IpAddr, u32>, by_name: &BTreeMap<String, u32>) {
         let Databases::Embedded(embedded) = &mut self.databases else { return };
         embedded.0.set_links(by_address);
+        self.publish();
         let mut changed = false;
         for (tunnel, _) in &mut self.tunnels {
             let now = by_name.get(&tunnel.name).and_then(|mtu| usize::try_from(*mtu).ok());
@@ -116,9 +119,19 @@ impl Plane {
     /// A router has said that a packet is too big; see [`Sadb::too_big`].
     pub fn too_big(&mut self, now: Instant, message: &Message<'_>) -> Option<(IpAddr, IpAddr, u32)> {
         match &mut self.databases {
-            Databases::Embedded(embedded) => embedded.0.too_big(now, message),
+            Databases::Embedded(embedded) => {
+                let learned = embedded.0.too_big(now, message);
+                self.publish();
+                learned
+            }
             Databases::Kernel(_) => None,
         }
+    }
+
+    /// The largest packet that the path of the tunnel of this index carries, whatever its interface says; `None` when that
+    /// is not known.
+    pub fn carried(&self, index: usize) -> Option<usize> {
+        self.tables.load().carried(index)
     }
 
     /// Whether policies may be others since the last call, or since the beginning.
@@ -246,7 +259,12 @@ impl Plane {
 
     fn publish(&mut self) {
         let stale = match &mut self.databases {
-            Databases::Embedded(embedded) => !Arc::ptr_eq(embedded.0.snapshot(), &self.tables.load().ipsec),
+            Databases::Embedded(embedded) => {
+                if embedded.0.take_paths_changed() {
+                    self.events.push_back(PlaneEvent::Paths);
+                }
+                !Arc::ptr_eq(embedded.0.snapshot(), &self.tables.load().ipsec)
+            }
             Databases::Kernel(home) => {
                 let Changes { sas, policies } = home.take_changes();
                 if policies {

@@ -160,6 +160,22 @@ fn a_path_that_swallows_large_packets() {
     }
 }
 
+/// Whoever carries the packets knows what fits: nothing larger is sent, nothing gets lost, and there is nothing to say.
+#[test]
+fn packets_are_no_larger_than_what_the_path_is_said_to_carry() {
+    let mut world = World::apart(2, 300);
+    (0..2).for_each(|router| world.lan(router));
+    externals(&mut world, 0, 0, 300);
+    world.cable(0, 1, |_| {});
+    world.cables[0].carries = 600;
+    for router in &mut world.routers {
+        router.set_carried(10, Some(600));
+    }
+    assert!(world.run_until(Duration::from_secs(3), World::converged), "{}", world.story());
+    assert!(world.routers.iter().all(|router| router.problems().next().is_none()));
+    assert_eq!(world.routers[1].routes().filter(|route| route.prefix_len == 24).count(), 302);
+}
+
 fn externals(world: &mut World, router: usize, first: u32, count: u32) {
     let routes = (first..first + count).map(|number| ExternalRoute {
         network: Ipv4Addr::from(0xc0a8_0000 + number * 256),
