@@ -418,34 +418,39 @@ fn take_out_of_gre<'t>(tunnels: &'t [Tunnel], packet: &mut Packet) -> Result<(us
 }
 
 /// Whether what has come out of the tunnel is a keepalive, which becomes its answer then.
-///
-/// Cisco, MikroTik and HP put a packet into the tunnel that is already the answer: GRE of protocol 0 (MikroTik's over IPv6:
-/// 0x86dd) without contents, from our end to theirs. Behind a NAT one of the addresses is what only that side calls
-/// it, so one that fits is enough, and the answer goes between the ends that we know.
 fn answer_keepalive(tunnel: &Tunnel, packet: &mut Packet) -> bool {
-    let Ok(inner) = ip::Packet::parse(packet.bytes()) else { return false };
-    let fits = inner.source == tunnel.local || inner.destination == tunnel.remote;
-    if inner.protocol != protocol::GRE || inner.is_fragment || !fits {
-        return false;
-    }
-    let Ok((header, contents)) = gre::Repr::parse(inner.payload) else { return false };
-    if !contents.is_empty() || !matches!(header.protocol, 0 | gre::ethertype::IPV6) {
-        return false;
-    }
+    let Some((cut, body)) = keepalive(tunnel, packet.bytes()) else { return false };
     let outer = ip::Repr {
-        tos: inner.tos,
+        tos: 0,
         id: 0,
         dont_fragment: false,
         ttl: OUTER_TTL,
         protocol: protocol::GRE,
         source: tunnel.local,
         destination: tunnel.remote,
-        payload_len: inner.payload.len(),
+        payload_len: body.len(),
     };
-    let (cut, length) = (inner.header_len, inner.header_len + inner.payload.len());
+    let length = cut + body.len();
     packet.resize(length);
     packet.shrink_front(cut);
     packet.grow_front(outer.header_len()) && outer.emit(packet.bytes_mut()).is_some()
+}
+
+/// Of a packet that has come out of a tunnel and is a keepalive, the length of its IP header, and the answer that follows
+/// it.
+///
+/// Cisco, MikroTik and HP put a packet into the tunnel that is already the answer: GRE of protocol 0 (MikroTik's over IPv6:
+/// 0x86dd) without contents, from our end to theirs. Behind a NAT one of the addresses is what only that side calls
+/// it, so one that fits is enough, and the answer goes between the ends that we know.
+pub fn keepalive<'a>(tunnel: &Tunnel, packet: &'a [u8]) -> Option<(usize, &'a [u8])> {
+    let inner = ip::Packet::parse(packet).ok()?;
+    let fits = inner.source == tunnel.local || inner.destination == tunnel.remote;
+    if inner.protocol != protocol::GRE || inner.is_fragment || !fits {
+        return None;
+    }
+    let (header, contents) = gre::Repr::parse(inner.payload).ok()?;
+    let is_empty = contents.is_empty() && matches!(header.protocol, 0 | gre::ethertype::IPV6);
+    is_empty.then_some((inner.header_len, inner.payload))
 }
 
 fn unknown_spi(packet: &Packet) -> Arrival {

@@ -22,7 +22,7 @@ mod routes;
 pub use control::{Control, ControlEvent, Now, Reloaded};
 pub use credentials::credentials_remarks;
 pub use events::event_status;
-pub use forwarder::{Arrival, Aside, Forwarder, Tables, Tunnel};
+pub use forwarder::{Arrival, Aside, Forwarder, Tables, Tunnel, keepalive};
 pub use inside::{INSIDE, InsideRoute, inside_mtu, inside_routes, needs_inside, tunnel_ends};
 pub use ospf_config::SystemRoute;
 pub use plane::{Plane, PlaneEvent, statements_remarks};

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod group;
+pub mod keepalive;
 pub mod namespace;
 pub mod netlink;
 mod offload;

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use coati_config::rc_conf::GreTunnel;
 use coati_config::site::Site;
+use coati_os::keepalive::KeepaliveSocket;
 use coati_os::netlink::{Gre, Netlink};
 use coati_os::pfkey::PfKeySockets;
 use coati_os::xfrm::XfrmSockets;
@@ -22,7 +23,7 @@ use coati_xfrm::Xfrm;
 use zeroize::Zeroizing;
 
 use super::log::{Level, Log};
-use super::{dress_tunnel, set_fallback_aside, while_doing};
+use super::{dress_tunnel, set_fallback_aside, tunnel_of, while_doing};
 
 /// What is written to the interfaces that are made here.
 const ALIAS: &str = "made by coati, ends with it";
@@ -143,6 +144,8 @@ fn refused(dataplane: &str, refusal: Refusal) -> io::Error {
 pub(super) struct GreTunnels {
     netlink: Netlink,
     made: Vec<u32>,
+    /// For keepalives out of them.
+    keepalives: Vec<(Tunnel, KeepaliveSocket)>,
     _held_packets: Option<Setting>,
 }
 
@@ -162,7 +165,7 @@ impl GreTunnels {
             // What is found is the predecessor's, and what was before that is most likely what is usual.
             setting.before = "1".to_owned();
         }
-        let mut tunnels = Self { netlink, made: Vec::new(), _held_packets: held };
+        let mut tunnels = Self { netlink, made: Vec::new(), keepalives: Vec::new(), _held_packets: held };
         for tunnel in &site.rc.tunnels {
             tunnels.make_one(tunnel, site)?;
         }
@@ -170,7 +173,7 @@ impl GreTunnels {
     }
 
     fn make_one(&mut self, tunnel: &GreTunnel, site: &Site) -> io::Result<()> {
-        let Self { netlink, made, .. } = self;
+        let Self { netlink, made, keepalives, .. } = self;
         let doing = || while_doing(format!("tunnel interface {} (GRE)", tunnel.name));
         set_fallback_aside(netlink, &tunnel.name)?;
         let gre = Gre {
@@ -194,7 +197,14 @@ impl GreTunnels {
         let link = netlink.link(&tunnel.name).map_err(doing())?;
         made.push(link.index);
         netlink.set_alias(link.index, ALIAS).map_err(doing())?;
+        let socket = KeepaliveSocket::new(link.index, tunnel.local).map_err(doing())?;
+        keepalives.push((tunnel_of(tunnel), socket));
         dress_tunnel(netlink, link.index, tunnel, &site.rc.addresses_v6).map_err(doing())
+    }
+
+    /// The sockets for keepalives that come out of them, once.
+    pub(super) fn take_keepalives(&mut self) -> Vec<(Tunnel, KeepaliveSocket)> {
+        std::mem::take(&mut self.keepalives)
     }
 }
 

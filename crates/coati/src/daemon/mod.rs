@@ -52,6 +52,7 @@ use admin::{AdminServer, AdminSocket};
 use debug_keys::DebugKeys;
 use hooks::Hooks;
 use kernel::Kernel;
+use kernel_home::GreTunnels;
 use log::{Level, Log, LogForm, LogTarget};
 use logins::Logins;
 use memory::MemoryFile;
@@ -308,7 +309,7 @@ impl Start {
                 }
             }
             Dataplane::Xfrm | Dataplane::Pfkey => {
-                gre = Some(kernel_home::GreTunnels::make(&site, &mut log)?);
+                gre = Some(GreTunnels::make(&site, &mut log)?);
             }
         }
         if !site.rc.tunnels.is_empty() || coati_router::needs_inside(&site) {
@@ -367,7 +368,11 @@ impl Start {
                 let esp_on_ike_port = EspOnIkePort { forwarder: forwarder(), tuns, packet: Packet::new(&[]) };
                 Some(Carried { wire: raw.wire, esp_on_ike_port })
             }
-            None => None,
+            None => {
+                let sockets = gre.as_mut().map(GreTunnels::take_keepalives).unwrap_or_default();
+                joins.push(threads::keepalives(sockets, stop_reader)?);
+                None
+            }
         };
         let mut control = Control::new(&site, plane, randomness);
         control.set_stopwatch(Instant::now);
@@ -413,14 +418,17 @@ impl Start {
 
 /// The tunnels of rc.conf.
 fn tunnels_of(site: &Site) -> Vec<Tunnel> {
-    let tunnel = |tunnel: &GreTunnel| Tunnel {
+    site.rc.tunnels.iter().map(tunnel_of).collect()
+}
+
+fn tunnel_of(tunnel: &GreTunnel) -> Tunnel {
+    Tunnel {
         name: tunnel.name.clone(),
         local: tunnel.local,
         remote: tunnel.remote,
         key: tunnel.key,
         mtu: tunnel.mtu.unwrap_or(USUAL_MTU) as usize,
-    };
-    site.rc.tunnels.iter().map(tunnel).collect()
+    }
 }
 
 /// SPD and SAD in their home, and of a kernel what can be read when it has said something.

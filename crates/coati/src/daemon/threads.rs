@@ -15,10 +15,12 @@ use std::thread::JoinHandle;
 
 use coati_ike::{Job, JobDone};
 use coati_ipsec::{Drop, Packet};
+use coati_os::group::Group;
+use coati_os::keepalive::KeepaliveSocket;
 use coati_os::process::{let_others_first, wait_readable};
 use coati_os::raw::{BATCH, RawSocket, Wire};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
-use coati_router::{Arrival, Aside, Forwarder};
+use coati_router::{Arrival, Aside, Forwarder, Tunnel, keepalive};
 use coati_sadb::PolicyId;
 use coati_wire::ip;
 use coati_wire::too_big::Message;
@@ -322,6 +324,34 @@ pub fn incoming(
                     deliver(arrival, &packet, &mut tuns);
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
+            }
+        }
+    })
+}
+
+/// Answers keepalives that come out of the kernel's tunnels. Ends when the other end of `stop` is closed.
+pub fn keepalives(tunnels: Vec<(Tunnel, KeepaliveSocket)>, stop: UnixStream) -> io::Result<JoinHandle<()>> {
+    let group = Group::new()?;
+    let end = u64::MAX;
+    group.add(&stop, end)?;
+    for ((_, socket), name) in tunnels.iter().zip(0..) {
+        group.add(socket, name)?;
+    }
+    std::thread::Builder::new().name("keepalives".into()).spawn(move || {
+        let mut buffer = vec![0; MAX_PACKET];
+        while wait_readable(&[group.as_fd()], None).is_ok() {
+            for name in group.readable() {
+                if name == end {
+                    return;
+                }
+                let Some((tunnel, socket)) = usize::try_from(name).ok().and_then(|at| tunnels.get(at)) else {
+                    continue;
+                };
+                let Ok(length) = socket.receive(&mut buffer) else { continue };
+                if let Some((_, answer)) = keepalive(tunnel, buffer.get(..length).unwrap_or(&[])) {
+                    // Whoever asks asks again.
+                    let _ = socket.answer(tunnel.remote, answer);
+                }
             }
         }
     })
