@@ -11,8 +11,12 @@ counter() { coati status --json | tr -d ' \n' | tr '[' '\n' | sed -n "s/^\"$1\",
 network
 # Towards b only: what comes from there is not Coati's.
 ip -n internet route replace 198.51.100.0/24 dev to-b src 198.51.100.254 mtu lock 1300
-state $A1 $B1 0x1001 1 0x00112233445566778899aabbccddeeff 0x000102030405060708090a0b0c0d0e0f10111213
-state $B1 $A1 0x1002 2 0xffeeddccbbaa99887766554433221100 0x131211100f0e0d0c0b0a09080706050403020100
+states() {
+    ip -n b xfrm state flush
+    state $A1 $B1 0x1001 1 0x00112233445566778899aabbccddeeff 0x000102030405060708090a0b0c0d0e0f10111213
+    state $B1 $A1 0x1002 2 0xffeeddccbbaa99887766554433221100 0x131211100f0e0d0c0b0a09080706050403020100
+}
+states
 policy out $B1 $A1 2
 policy in $A1 $B1 1
 gre_in_b
@@ -69,3 +73,12 @@ must "of Coati's packets, pieces on the internet: $fragments" test "$fragments" 
 
 must "keepalives of GRE, as Cisco's: $(in_b perl $TREE/guest/gre-keepalive.pl gre0 $A1 $B1 20)" \
     test "$(counter gre-keepalives-answered)" = 20
+
+# With the kernel's own tunnel, which would drop them.
+kill $COATI_PID
+wait $COATI_PID
+states
+COATI_FLAGS="--dataplane xfrm"
+coati_up
+pings a $A2 $B2 5
+must "with xfrm: keepalives of GRE are answered" in_b perl $TREE/guest/gre-keepalive.pl gre0 $A1 $B1 20
