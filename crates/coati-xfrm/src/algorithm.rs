@@ -1,6 +1,6 @@
 //! The kernel's names of algorithms, and the modules that have them.
 
-use coati_sadb::{AuthAlgorithm, EncAlgorithm};
+use coati_sadb::{AuthAlgorithm, EncAlgorithm, Sa};
 
 /// The kernel's name of a cipher that only encrypts, and its module.
 const CIPHERS: &[(EncAlgorithm, &str, &str)] = &[
@@ -69,11 +69,12 @@ pub(crate) fn hash(name: &str, bits: u32) -> Option<AuthAlgorithm> {
     HASHES.iter().map(|(algorithm, ..)| *algorithm).find(fits)
 }
 
-/// The modules that these need.
-pub(crate) fn modules(enc: EncAlgorithm, auth: AuthAlgorithm) -> String {
-    let cipher = CIPHERS.iter().find(|(known, ..)| *known == enc).map(|(_, _, module)| *module);
-    let aead = AEADS.iter().find(|(known, ..)| *known == enc).map(|(_, _, module, _)| *module);
-    let hash = HASHES.iter().find(|(known, ..)| *known == auth).map(|(_, _, module)| *module);
-    let list: Vec<&str> = [Some(ALWAYS), cipher, aead, hash].into_iter().flatten().collect();
+/// The modules that this SA needs.
+pub(crate) fn modules(sa: &Sa) -> String {
+    let cipher = CIPHERS.iter().find(|(known, ..)| *known == sa.enc).map(|(_, _, module)| *module);
+    let aead = AEADS.iter().find(|(known, ..)| *known == sa.enc).map(|(_, _, module, _)| *module);
+    let hash = HASHES.iter().find(|(known, ..)| *known == sa.auth).map(|(_, _, module)| *module);
+    let esn = (sa.esn && !sa.enc.is_aead()).then_some("authencesn");
+    let list: Vec<&str> = [Some(ALWAYS), esn, cipher, aead, hash].into_iter().flatten().collect();
     list.join(", ")
 }

@@ -641,9 +641,11 @@ impl<K: Kernel> Home for Xfrm<K> {
                 }
             }
         }
+        // As they are now, before one is put anew.
+        let looked = self.look_again();
         self.let_go();
         // The policies of the first requests have to be there.
-        if self.look_again() && self.has_begun {
+        if looked && self.has_begun {
             self.guard();
             self.look_again();
         }
@@ -824,7 +826,7 @@ impl Problem {
             errno::ENOENT | errno::ENOSYS => {
                 let list = match new.id.proto {
                     SaProto::Ipcomp => format!("deflate, {ALWAYS}"),
-                    _ => modules(new.enc, new.auth),
+                    _ => modules(new),
                 };
                 let (enc, auth) = (new.enc.setkey_name(), new.auth.setkey_name());
                 Refusal::Unsupported(format!(

@@ -348,6 +348,24 @@ fn an_sa_from_its_spi_to_its_end() {
     assert_eq!(home.poll_notification(), None);
 }
 
+/// A file with keys by hand is loaded, and then another one: letting go what waits for the new keys does not bring the old
+/// policy back.
+#[test]
+fn policies_and_keys_replaced_at_once() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    for levels in [vec![Level::Unique(ReqId(1))], vec![Level::Unique(ReqId(1)), Level::Unique(ReqId(2))]] {
+        let rules: Vec<Rule> = levels.into_iter().map(rule).collect();
+        let policy = Policy { action: Action::Ipsec(rules.clone()), ..seeds(Direction::Out) };
+        let keys = [(0x1001, ReqId(1)), (0x1002, ReqId(2))];
+        let keys = keys.map(|(spi, reqid)| Request::Add(Box::new(esp(spi, reqid))));
+        let file = [Request::Flush(None), Request::SpdFlush].into_iter().chain(keys);
+        home.requests(WALL, file.chain([Request::SpdAdd(Box::new(policy))]).collect());
+        let Reply::Policies { policies } = one(&mut home, Request::SpdDump) else { panic!() };
+        assert_eq!(policies.iter().map(|found| &found.action).collect::<Vec<_>>(), [&Action::Ipsec(rules)]);
+    }
+}
+
 /// Packets that wait in the kernel's queue, and ways into it, end with the policy that made it.
 #[test]
 fn the_first_sa_lets_packets_go() {
