@@ -347,7 +347,8 @@ impl Snapshot {
             }
             whole if tunnel::is_whole(whole) => {
                 let mut list = self.outbound.get(&(facts.source, facts.destination)).into_iter().flatten();
-                let compresses = |sa: &LiveSa| sa.proto == SaProto::Ipcomp && sa.mode == Mode::Tunnel;
+                let is_tunnel = |mode| mode == Mode::Tunnel || mode == Mode::Any && self.wraps(facts);
+                let compresses = |sa: &LiveSa| sa.proto == SaProto::Ipcomp && is_tunnel(sa.mode);
                 return Ok(list.find(|(_, sa)| compresses(sa)).map(|(_, sa)| sa.as_ref()));
             }
             _ => return Ok(None),

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bfd;
+mod bundles;
 mod config;
 mod forward;
 mod ike;
@@ -20,6 +21,7 @@ mod wire;
 mod xfrm;
 
 pub use bfd::bfd;
+pub use bundles::bundles;
 pub use config::{bird_conf, ospfd_conf, psk_txt, racoon_conf, rc_conf, setkey_conf, site};
 pub use forward::{admin_request, forwarder};
 pub use ike::{ike_fragment, ike_session};
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("adminport", adminport),
     ("bfd", bfd),
     ("bird_conf", bird_conf),
+    ("bundles", bundles),
     ("esp", esp),
     ("forwarder", forwarder),
     ("gre", gre),
