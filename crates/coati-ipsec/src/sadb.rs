@@ -705,3 +705,107 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use coati_crypto::SeededRandom;
+    use coati_sadb::{Port, Prefix, Priority, Upper};
+    use coati_wire::ip;
+
+    use super::*;
+    use crate::snapshot::Outbound;
+
+    /// At the end of 32 bits: without extended numbers the SA ends and nothing wraps, with them both sides go on.
+    #[test]
+    fn the_end_of_32_bits() {
+        let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        for esn in [false, true] {
+            let now = Instant::now();
+            let mut sadb = Sadb::new(Box::new(SeededRandom::new(1)));
+            let sa = Sa {
+                id: SaId { source, destination, proto: SaProto::Esp, spi: Spi(0x1000) },
+                mode: Mode::Transport,
+                reqid: ReqId(0),
+                enc: EncAlgorithm::AesGcm16,
+                enc_key: Secret::new(vec![1; 20]),
+                auth: AuthAlgorithm::None,
+                auth_key: Secret::default(),
+                replay_window: 64,
+                esn,
+                nat_t: None,
+                soft: Lifetime::default(),
+                hard: Lifetime::default(),
+                state: SaState::Mature,
+                usage: Usage::default(),
+                sequence: 0,
+            };
+            let policy = |direction| Policy {
+                id: PolicyId(0),
+                selector: Selector {
+                    source: Prefix::host(source),
+                    source_port: Port::Any,
+                    destination: Prefix::host(destination),
+                    destination_port: Port::Any,
+                    upper: Upper::Any,
+                },
+                direction,
+                priority: Priority::default(),
+                action: Action::Ipsec(vec![Rule {
+                    proto: SaProto::Esp,
+                    mode: Mode::Transport,
+                    endpoints: None,
+                    level: Level::Require,
+                }]),
+                usage: Usage::default(),
+            };
+            for request in
+                [Request::Add(Box::new(sa.clone())), Request::SpdAdd(Box::new(policy(Direction::Out)))]
+            {
+                assert_eq!(sadb.request(now, 0, request), Reply::Done);
+            }
+            let live = sadb.sas.values().next().and_then(|entry| entry.live.clone()).unwrap();
+            let last = u64::from(u32::MAX);
+            live.sequence.store(last - 1, Ordering::Relaxed);
+            for near in [last / 2, last - 1] {
+                live.replay.lock().unwrap().accept(near).unwrap();
+            }
+            let send = |sadb: &Sadb| {
+                let header = ip::Repr {
+                    tos: 0,
+                    id: 1,
+                    dont_fragment: false,
+                    ttl: 64,
+                    protocol: 99,
+                    source,
+                    destination,
+                    payload_len: 0,
+                };
+                let mut bytes = [0; 20];
+                header.emit(&mut bytes).unwrap();
+                let (mut packet, mut verdicts) = (Packet::new(&bytes), Vec::new());
+                let random = &mut SeededRandom::new(2);
+                sadb.snapshot().outbound(std::slice::from_mut(&mut packet), &mut verdicts, 0, random);
+                (verdicts.remove(0), packet)
+            };
+            let (verdict, mut first) = send(&sadb);
+            assert_eq!(verdict, Outbound::Sealed, "number 2^32 - 1");
+            assert!(sadb.snapshot().inbound(&mut first, 0).is_ok());
+            let (verdict, mut second) = send(&sadb);
+            sadb.handle_timeout(now + TICK * 2, 2);
+            if esn {
+                assert_eq!(verdict, Outbound::Sealed, "number 2^32");
+                assert!(sadb.snapshot().inbound(&mut second, 0).is_ok());
+                assert_eq!(live.highest_received(), last + 1);
+                assert_eq!(sadb.poll_notification(), None);
+            } else {
+                assert_eq!(verdict, Outbound::Dropped(Drop::SequenceExhausted));
+                let Some(Notification::Expire(expire)) = sadb.poll_notification() else { panic!() };
+                assert!(expire.hard && expire.id == sa.id);
+                assert_eq!(
+                    sadb.request(now, 0, Request::Get(sa.id)),
+                    Reply::Refused { refusal: Refusal::NoSa }
+                );
+            }
+        }
+    }
+}
