@@ -19,6 +19,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod isakmp;
 pub mod ospf;
+pub mod pf_route;
 pub mod pfkey;
 pub mod tcp;
 pub mod too_big;

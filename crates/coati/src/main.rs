@@ -13,6 +13,7 @@ mod dataplane;
 mod doctor;
 mod files;
 mod import;
+#[cfg(target_os = "linux")]
 mod lab;
 mod pfkey;
 mod racoonctl;
@@ -51,6 +52,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring up both sites of an example in network namespaces of this machine.
+    #[cfg(target_os = "linux")]
     Lab(lab::LabArgs),
     /// The same two routers over a simulated internet, in virtual time; a seed replays a failure.
     Sim(sim::SimArgs),
@@ -194,6 +196,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     // Nodes of the lab start before any thread: they make namespaces.
+    #[cfg(target_os = "linux")]
     if let Some(word) = rest.first()
         && let Some(code) = lab::node_command(word, rest.get(1..).unwrap_or(&[]))
     {
@@ -212,6 +215,7 @@ fn main() -> ExitCode {
         )
         .init();
     match cli.command {
+        #[cfg(target_os = "linux")]
         Command::Lab(args) => lab::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Up(args) => daemon::up(&args),

@@ -130,6 +130,7 @@ pub fn sites(dir: &Path) -> io::Result<Vec<(String, Site)>> {
 }
 
 /// The example once, over an internet that loses nothing; prints what happens.
+#[cfg(target_os = "linux")]
 pub fn perfect(dir: &Path) -> io::Result<ExitCode> {
     let args = SimArgs {
         dir: dir.to_owned(),

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Puts this process, which must have a single thread, into a new network and mount namespace; an ordinary user
 /// first gets a user namespace in which it is root. Mounts made from here on are seen by nobody else.
 pub fn isolate() -> io::Result<()> {
-    let (uid, gid) = (super::process::user(), group());
+    let (uid, gid) = (crate::process::user(), group());
     if uid != 0 {
         unshare(libc::CLONE_NEWUSER)?;
         fs::write("/proc/self/setgroups", "deny")?;

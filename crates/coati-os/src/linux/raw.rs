@@ -4,10 +4,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
 
 use coati_wire::xfrm;
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use crate::wire::Wire;
 
 /// Packets that one system call carries at the most.
 pub const BATCH: usize = 64;
@@ -95,7 +96,7 @@ impl RawSocket {
                         rest = rest.get(count..).unwrap_or(&[]);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if let Err(error) = super::process::wait_writable(self.0.as_fd()) {
+                        if let Err(error) = crate::process::wait_writable(self.0.as_fd()) {
                             return (sent, Some(error));
                         }
                     }
@@ -204,27 +205,6 @@ fn set_destination(address: &mut libc::sockaddr_in6, packet: &[u8]) -> libc::soc
         address.sin_addr.s_addr = u32::from_ne_bytes(destination);
     }
     size_of::<libc::sockaddr_in>() as libc::socklen_t
-}
-
-/// Where packets leave: by the socket of their family.
-#[derive(Clone, Debug)]
-pub struct Wire {
-    /// For IPv4.
-    pub v4: Arc<RawSocket>,
-    /// For IPv6, where there is any.
-    pub v6: Option<Arc<RawSocket>>,
-}
-
-impl Wire {
-    /// As [`RawSocket::send_batch`], for packets of both families.
-    pub fn send_batch<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> (usize, Option<io::Error>) {
-        let is_v6 = |packet: &&[u8]| packet.first().is_some_and(|first| first >> 4 == 6);
-        let Some(v6) = &self.v6 else { return self.v4.send_batch(packets) };
-        let (of_v6, of_v4): (Vec<&[u8]>, Vec<&[u8]>) = packets.partition(is_v6);
-        let (sent, failed) = v6.send_batch(of_v6.into_iter());
-        let (more, also_failed) = self.v4.send_batch(of_v4.into_iter());
-        (sent + more, also_failed.or(failed))
-    }
 }
 
 impl AsFd for RawSocket {

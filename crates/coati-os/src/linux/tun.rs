@@ -30,6 +30,10 @@ pub struct Tun {
 impl Tun {
     /// Makes the interface `name`. Needs `/dev/net/tun` and CAP_NET_ADMIN in the network namespace.
     pub fn create(name: &str) -> io::Result<Self> {
+        if !std::path::Path::new("/dev/net/tun").exists() {
+            let message = "no /dev/net/tun: load the tun module, or in a container pass the device in";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)

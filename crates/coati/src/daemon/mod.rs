@@ -511,13 +511,8 @@ impl RawSockets {
 
 /// gateway_enable's and ipv6_gateway_enable's work; files::read said so when rc.conf does not have them.
 fn forward_packets(site: &Site) -> io::Result<()> {
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(while_doing("net.ipv4.ip_forward=1"))?;
     let has_v6 = |tunnel: &GreTunnel| site.rc.addresses_v6.iter().any(|(name, ..)| *name == tunnel.name);
-    if site.rc.tunnels.iter().any(has_v6) {
-        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
-            .map_err(while_doing("net.ipv6.conf.all.forwarding=1"))?;
-    }
-    Ok(())
+    coati_os::forward_packets(site.rc.tunnels.iter().any(has_v6)).map_err(while_doing("forwarding packets"))
 }
 
 /// Loads setkey.conf, as if at one moment. What `setkey -f` goes on after was said when the files were read.
@@ -545,10 +540,6 @@ fn make_tunnel(
     inside_v6: &[(String, Ipv6Addr, u8)],
 ) -> io::Result<Tun> {
     let doing = || while_doing(format!("tunnel interface {} (TUN)", tunnel.name));
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        let message = "no /dev/net/tun: load the tun module, or in a container pass the device in";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-    }
     set_fallback_aside(netlink, &tunnel.name)?;
     let tun = Tun::create(&tunnel.name).map_err(doing())?;
     let link = netlink.link(&tunnel.name).map_err(doing())?;

@@ -4,22 +4,20 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::thread::{CapabilitySet, CapabilitySets};
-
 /// No core dump of this process, and no look into its memory by others of the same user: it holds keys.
 pub fn forbid_core_dumps() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: setrlimit reads one rlimit; prctl with PR_SET_DUMPABLE takes integers only.
-    unsafe {
-        libc::setrlimit(libc::RLIMIT_CORE, &none);
-        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-    }
+    // SAFETY: setrlimit reads one rlimit.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+    crate::system::forbid_a_look();
 }
 
-/// The calling thread lets others go first where they want the same core (nice(2), which is about one thread here).
+/// The calling thread lets others go first where they want the same core (nice(2), which is about one thread on Linux
+/// and does nothing elsewhere).
 /// It goes on as before where that is not allowed.
 pub fn let_others_first() {
     // Only rising priority needs a right; should it fail nevertheless, nothing but speed is different.
+    #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(3);
 }
 
@@ -81,41 +79,13 @@ impl Background {
     }
 }
 
-/// What a daemon still has to be able to do after [`confine`]: routes, addresses and interfaces, raw sockets, ports
-/// below 1024, and reading its files again whoever they belong to.
-const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::DAC_READ_SEARCH);
-
-/// Becomes this user and group for good, and keeps of root's rights what a daemon of ours needs (capabilities(7)).
-/// Programs that it starts have none of them. Only while there is no other thread, which would keep all.
+/// Becomes this user and group for good, and keeps of root's rights what a daemon of ours needs, where the system has
+/// such a thing. Programs that it starts have none of them. Only while there is no other thread, which would keep all.
 pub fn confine(user: u32, group: u32) -> io::Result<()> {
     if has_threads() {
         return Err(io::Error::other("a program with threads cannot give up rights"));
     }
-    for capability in CapabilitySet::all().difference(KEPT).iter() {
-        // Those that this kernel does not know are not there to be removed.
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-    }
-    rustix::thread::set_keep_capabilities(true)?;
-    let dies_with_parent = rustix::process::parent_process_death_signal()?;
-    // SAFETY: these take integers and a null list of length 0, and apply to the whole process.
-    let became = unsafe {
-        libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(group, group, group) == 0
-            && libc::setresuid(user, user, user) == 0
-    };
-    if !became {
-        return Err(io::Error::last_os_error());
-    }
-    rustix::thread::set_keep_capabilities(false)?;
-    let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets)?;
-    // The kernel forgets both when a process becomes another user.
-    forbid_core_dumps();
-    rustix::process::set_parent_process_death_signal(dies_with_parent)?;
-    Ok(())
+    crate::system::confine(user, group)
 }
 
 /// The number of a user by name.
@@ -139,8 +109,7 @@ fn number_in(file: &str, name: &str) -> Option<u32> {
 
 /// This process is ended when its parent is.
 pub fn die_with_parent() {
-    // SAFETY: prctl with PR_SET_PDEATHSIG takes integers only.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    crate::system::die_with_parent();
 }
 
 /// Lets go of the pipes or the terminal behind standard output and standard error, so that whoever reads them sees
@@ -282,6 +251,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_program_with_threads_stays() {
         let refused = std::thread::spawn(go_to_background).join().unwrap();
         assert!(refused.unwrap_err().to_string().contains("threads"));
