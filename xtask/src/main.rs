@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod freebsd;
 mod fuzz;
 mod interop;
 mod packages;
@@ -35,6 +36,8 @@ enum Task {
     Test,
     /// Coati against strongSwan, libreswan, FRR, BIRD and the Linux kernel, in User-Mode Linux.
     Interop(InteropArgs),
+    /// Lints and links the program for FreeBSD, and holds its numbers against FreeBSD's headers.
+    Freebsd,
     /// The fuzz targets of every parser and engine, for some time each.
     Fuzz(FuzzArgs),
     /// How fast it is: the pieces, the tunnel beside strongSwan's, the lab's budget.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Check => check(&mut run),
         Task::Test => test(&mut run),
         Task::Interop(args) => interop(&mut run, args),
+        Task::Freebsd => freebsd(&mut run),
         Task::Fuzz(args) => fuzz(&mut run, &args),
         Task::Bench(args) => bench(&mut run, &args),
     }
@@ -92,6 +96,20 @@ fn fuzz_targets(run: &mut Run) {
     // Nothing is linked, so libFuzzer need not be compiled, which would take as long as everything else here.
     check.env("CUSTOM_LIBFUZZER_PATH", "not-linked/libfuzzer.a");
     run.step("fuzz targets", check);
+}
+
+/// For FreeBSD, on this machine.
+fn freebsd(run: &mut Run) {
+    println!("== freebsd");
+    let tools = match freebsd::Tools::install(&target().join("freebsd")) {
+        Ok(tools) => tools,
+        Err(why) => return run.skip("freebsd", &why),
+    };
+    run.measure("freebsd headers", || tools.numbers());
+    run.step("freebsd link", tools.cargo(&["zigbuild"]));
+    let mut lints = tools.cargo(&["clippy"]);
+    lints.args(["--", "-D", "warnings"]);
+    run.step("freebsd lints", lints);
 }
 
 /// The examples with real packets, as root and as an ordinary user.

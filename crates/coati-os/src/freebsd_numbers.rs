@@ -3,6 +3,7 @@
 use coati_wire::pf_route::{HEADER_LEN, VERSION, flag, kind};
 use coati_wire::pfkey::{auth, compress, encrypt, extension, message, sa_type};
 
+#[expect(dead_code, reason = "some are for the folder of FreeBSD alone")]
 #[path = "freebsd/numbers.rs"]
 mod numbers;
 

@@ -1,0 +1,103 @@
+//! FreeBSD without a FreeBSD: its headers and stubs of its libraries come with zig (PyPI's ziglang). Lints and links the
+//! program for it, and holds `crates/coati-os/src/freebsd/numbers.rs` against the headers.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is compiled for.
+pub const TARGET: &str = "x86_64-unknown-freebsd";
+/// What zig calls it, with the release whose stubs are linked.
+const ZIG_TARGET: &str = "x86_64-freebsd.14.3";
+/// PyPI's packages, pinned: the last one is for bindgen, which makes the bindings of aws-lc.
+const TOOLS: [&str; 3] = ["ziglang==0.16.0", "cargo-zigbuild==0.24.1", "libclang==18.1.1"];
+/// Room for a name in an entry of numbers.c; the number is behind it.
+const NAME_LEN: usize = 56;
+
+/// The tools, below a folder of their own.
+pub struct Tools(PathBuf);
+
+impl Tools {
+    /// Installs what is missing.
+    pub fn install(folder: &Path) -> Result<Self, String> {
+        let absolute = || fs::create_dir_all(folder).and_then(|()| fs::canonicalize(folder));
+        let tools = Self(absolute().map_err(|error| format!("{}: {error}", folder.display()))?);
+        if !tools.zig().exists() {
+            run(Command::new("python3")
+                .args(["-m", "pip", "install", "--quiet", "--target"])
+                .arg(&tools.0)
+                .args(TOOLS))?;
+        }
+        run(Command::new("rustup").args(["target", "add", TARGET]))?;
+        Ok(tools)
+    }
+
+    fn zig(&self) -> PathBuf {
+        self.0.join("ziglang/zig")
+    }
+
+    /// A command of cargo-zigbuild, with a target folder of its own.
+    pub fn cargo(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.0.join("bin/cargo-zigbuild"));
+        let library = self.0.join("ziglang/lib");
+        let headers = ["include", "libc/include/x86_64-freebsd-none", "libc/include/generic-freebsd"];
+        let includes = headers.map(|folder| format!("-isystem {}", library.join(folder).display())).join(" ");
+        command.args(args).args(["--target", TARGET, "--package", "coati"]);
+        command.env("CARGO_ZIGBUILD_ZIG_PATH", self.zig()).env("AWS_LC_SYS_CMAKE_BUILDER", "0");
+        command.env("LIBCLANG_PATH", self.0.join("clang/native"));
+        command.env("BINDGEN_EXTRA_CLANG_ARGS_x86_64_unknown_freebsd", format!("-nostdinc {includes}"));
+        command.env("CARGO_TARGET_DIR", self.0.join("target"));
+        // Without this a symbol that is missing goes unnoticed where nothing reaches it.
+        command.env("RUSTFLAGS", "-Clink-dead-code");
+        command
+    }
+
+    /// Whether numbers.rs is what the headers say; it is written anew when not.
+    pub fn numbers(&self) -> io::Result<()> {
+        let folder = Path::new("crates/coati-os/src/freebsd");
+        let (object, file) = (self.0.join("numbers.o"), folder.join("numbers.rs"));
+        let mut compile = Command::new(self.zig());
+        compile.args(["cc", "-target", ZIG_TARGET, "-c", "-o"]).args([&object, &folder.join("numbers.c")]);
+        run(&mut compile).map_err(io::Error::other)?;
+        let wanted = numbers_in(&fs::read(object)?);
+        if fs::read_to_string(&file)? == wanted {
+            return Ok(());
+        }
+        fs::write(&file, wanted)?;
+        Err(io::Error::other(format!(
+            "{} was not what the headers say; look at what has changed",
+            file.display()
+        )))
+    }
+}
+
+/// The entries of numbers.c, wherever they lie in the object.
+fn numbers_in(object: &[u8]) -> String {
+    let mut text = "//! Numbers of FreeBSD's headers, written by `cargo xtask freebsd` from `numbers.c`; not by hand.\n\n\
+                    #![allow(missing_docs, reason = \"the names of the headers\")]\n\n"
+        .to_owned();
+    for at in 0..object.len() {
+        let Some((name, rest)) = object.get(at..).and_then(|rest| rest.split_at_checked(NAME_LEN)) else {
+            break;
+        };
+        let Some(name) = name.strip_prefix(b"@@") else { continue };
+        let name: Vec<u8> = name.iter().copied().take_while(|byte| *byte != 0).collect();
+        let is_name =
+            |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let (Some(name), Some(value)) = (std::str::from_utf8(&name).ok().filter(is_name), rest.first_chunk())
+        else {
+            continue;
+        };
+        text += &format!("pub const {}: u64 = {:#x};\n", name.to_uppercase(), u64::from_le_bytes(*value));
+    }
+    text
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}")),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
