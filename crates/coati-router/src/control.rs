@@ -107,6 +107,8 @@ pub struct Control {
     bfd: bfd::Engine,
     /// Which ones there are has to be looked at.
     bfd_stale: bool,
+    /// Other static routes may be in use than before.
+    externals_stale: bool,
     /// What was said of routes that would swallow a tunnel.
     told_swallowing: BTreeMap<(Ipv4Addr, u8), String>,
     /// Interfaces that OSPF has.
@@ -154,6 +156,7 @@ impl Control {
             last_of_ospf: VecDeque::new(),
             bfd: bfd::Engine::new(randomness()),
             bfd_stale: false,
+            externals_stale: false,
             told_swallowing: BTreeMap::new(),
             links: BTreeMap::new(),
             other_links: Vec::new(),
@@ -209,15 +212,24 @@ impl Control {
         for (link, config) in wanted.values() {
             engine.interface_up(now.at, link.clone(), config.clone());
         }
-        engine.set_externals(
-            now.at,
-            externals(conf, &others, &self.system_routes, &self.static_routes.for_ospf()),
-        );
         self.links = wanted;
         (0..self.tunnels.len()).for_each(|index| self.tell_carried(index));
         self.other_links = others;
+        self.set_externals(now);
         self.bfd_stale = true;
         self.settle(now);
+    }
+
+    /// What OSPF is to advertise of routes that are not its own; static ones as far as they are in use.
+    fn set_externals(&mut self, now: Now) {
+        let in_use = |route: &SystemRoute| {
+            let chosen = self.kernel_route(route.network, route.prefix_len);
+            chosen.is_some_and(|chosen| chosen.origin == RouteOrigin::Static)
+        };
+        let fixed: Vec<SystemRoute> = self.static_routes.for_ospf().into_iter().filter(in_use).collect();
+        if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
+            engine.set_externals(now.at, externals(conf, &self.other_links, &self.system_routes, &fixed));
+        }
     }
 
     /// Which static routes of the file can be used with the interfaces as they are.
@@ -291,11 +303,8 @@ impl Control {
     /// Routes that others have put into the kernel, as they are now.
     pub fn handle_kernel_routes(&mut self, now: Now, routes: Vec<SystemRoute>) {
         self.system_routes = routes;
-        if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
-            let fixed = self.static_routes.for_ospf();
-            engine.set_externals(now.at, externals(conf, &self.other_links, &self.system_routes, &fixed));
-            self.settle(now);
-        }
+        self.set_externals(now);
+        self.settle(now);
     }
 
     /// The interfaces on which OSPF speaks.
@@ -669,6 +678,8 @@ impl Control {
                 self.bfd_event(now, event);
             } else if std::mem::take(&mut self.bfd_stale) {
                 self.set_bfd_sessions(now);
+            } else if std::mem::take(&mut self.externals_stale) {
+                self.set_externals(now);
             } else {
                 break;
             }
@@ -709,6 +720,7 @@ impl Control {
         if let ospf::Event::RoutesChanged(moved) = &event {
             for (network, prefix_len) in moved {
                 self.tell_swallowing(*network, *prefix_len);
+                self.externals_stale |= self.static_routes.get(*network, *prefix_len).is_some();
             }
         }
         self.bfd_stale |= matches!(event, ospf::Event::NeighbourState { .. });

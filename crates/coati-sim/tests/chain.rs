@@ -251,7 +251,7 @@ fn static_routes_and_distances() {
         Some((route.origin, route.distance, route.gateways.len()))
     };
     let lines = "ip route 10.2.0.0/24 Null0 200\nip route 172.30.0.0/16 203.0.113.2 tag 7\nip route 172.31.0.0/16 192.0.2.254\n\
-                 ip route 172.29.0.0/16 10.99.0.1\nip route 198.51.100.0/24 gre0\n";
+                 ip route 172.29.0.0/16 10.99.0.1\nip route 198.51.100.0/24 gre0\nrouter ospf\n redistribute static\n";
     let a = site_with("freebsd-a", lines);
     let mut world = World::start(1, vec![a, site("freebsd-b")], Conditions::default());
     assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
@@ -269,9 +269,19 @@ fn static_routes_and_distances() {
     let time = world.time();
     let shown = world.router(0).order(time, &["undebug", "all"]).unwrap();
     assert!(shown.contains("none"), "{shown}");
+    // Only what is in use is redistributed.
+    let advertised = |world: &World, network: &str| {
+        let time = world.time();
+        let words = ["ip", "ospf", "database", "external", network, "self-originate"];
+        world.at(0).control().show(time, &words).unwrap().contains("LS age")
+    };
+    world.run(Duration::from_secs(10));
+    assert!(advertised(&world, "172.30.0.0") && !advertised(&world, "10.2.0.0"));
     world.cut = true;
     let fallen = |world: &World| chosen(world) == Some((RouteOrigin::Static, 200, 0));
     assert!(world.run_until(Duration::from_secs(60), fallen), "{}", story(&world));
+    world.run(Duration::from_secs(1));
+    assert!(advertised(&world, "10.2.0.0"));
     let time = world.time();
     world.router(0).shut_down(time);
     assert_eq!(world.at(0).control().kernel_routes(), []);

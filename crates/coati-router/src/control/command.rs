@@ -259,6 +259,7 @@ impl Control {
             }
         }
         self.find_static_routes();
+        self.set_externals(now);
         self.settle(now);
         outcome
     }
