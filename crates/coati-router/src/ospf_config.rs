@@ -519,6 +519,27 @@ mod tests {
         assert_eq!((found.hello_interval, found.dead_interval, found.cost), (1, 4, 7));
     }
 
+    /// Tunnels do not know how fast they are: 10, as in FRR, by their bandwidth when that is said, or by hand.
+    #[test]
+    fn costs_of_tunnels() {
+        for (lines, cost, bandwidth) in [
+            ("", 10, None),
+            (" bandwidth 20\n", 5, Some(20)),
+            (" bandwidth 20\n ip ospf cost 7\n", 7, Some(20)),
+            (" bandwidth 100000\n", 1, Some(100_000)),
+        ] {
+            let text = format!("interface gre0\n ip ospf area 0\n{lines}router ospf\n");
+            let tunnel = link("gre0", "203.0.113.1", 30, Some("203.0.113.2"));
+            let found = interface_config(&conf(&text), &tunnel).unwrap();
+            assert_eq!((found.cost, found.bandwidth), (cost, bandwidth), "{lines}");
+        }
+        let slow = conf(
+            "interface gre0\n ip ospf area 0\n bandwidth 20\nrouter ospf\n auto-cost reference-bandwidth 2000\n",
+        );
+        let found = interface_config(&slow, &link("gre0", "203.0.113.1", 30, Some("203.0.113.2"))).unwrap();
+        assert_eq!(found.cost, 100);
+    }
+
     /// As FRR 8.4.4 has it: hello 20 is dead 80.
     #[test]
     fn the_dead_interval_follows_the_hello_interval() {

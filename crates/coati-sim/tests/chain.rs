@@ -297,3 +297,18 @@ fn static_routes_and_distances() {
     world.run(Duration::from_secs(10));
     assert!(world.reached(0, Milestone::OspfFull).is_some() && chosen(&world).is_none());
 }
+
+/// OSPF's packets have TTL 1 (RFC 2328 section A.1), and what carries them through the internet has not.
+#[test]
+fn outer_headers_do_not_inherit_the_ttl() {
+    let mut world = world(1, Conditions::default());
+    assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
+    const ESP: u8 = 50;
+    let ttls: Vec<u8> = world
+        .records()
+        .iter()
+        .filter(|record| record.bytes[9] == ESP)
+        .map(|record| record.bytes[8])
+        .collect();
+    assert!(!ttls.is_empty() && ttls.iter().all(|ttl| *ttl == 64), "{ttls:?}");
+}

@@ -1,6 +1,6 @@
 //! Hello, exchange, mismatches, dead neighbours.
 
-use coati_wire::ospf::DatabaseDescription;
+use coati_wire::ospf::{DatabaseDescription, Packet};
 
 use super::*;
 use crate::neighbour::Peer;
@@ -174,6 +174,23 @@ fn packets_are_no_larger_than_what_the_path_is_said_to_carry() {
     assert!(world.run_until(Duration::from_secs(3), World::converged), "{}", world.story());
     assert!(world.routers.iter().all(|router| router.problems().next().is_none()));
     assert_eq!(world.routers[1].routes().filter(|route| route.prefix_len == 24).count(), 302);
+}
+
+/// A /30 on a tunnel is no unnumbered link: its hellos have the mask that it has, and the network is advertised.
+#[test]
+fn the_mask_of_a_tunnel_is_its_own() {
+    let mut world = World::row(2, 1);
+    let hellos: Vec<Ipv4Addr> = world
+        .flying
+        .iter()
+        .filter_map(|Reverse(flying)| match Packet::parse(&flying.5) {
+            Ok((_, Packet::Hello(hello))) => Some(hello.mask),
+            _ => None,
+        })
+        .collect();
+    assert!(!hellos.is_empty() && hellos.iter().all(|mask| *mask == Ipv4Addr::new(255, 255, 255, 252)));
+    assert!(world.run_until(Duration::from_secs(20), World::converged));
+    assert!(world.routers[0].route(Ipv4Addr::new(203, 0, 0, 0), 30).is_some());
 }
 
 fn externals(world: &mut World, router: usize, first: u32, count: u32) {
