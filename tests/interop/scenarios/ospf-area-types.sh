@@ -78,12 +78,13 @@ translators() {
 
 coati_conf ' area 1 nssa\n area 2 stub\n' > /run/site/frr.conf
 coati_d_conf 1 10.0.1.0/24 nssa > /run/site-d/frr.conf
-coati_up
 coati_d_up
 frr_up /run/b.conf
 bird_up c /run/c.conf
-within 90 "BIRD translates, for it has the highest router id" translators coati 3.3.3.3
-within 10 "FRR says so too" translators vtysh 3.3.3.3
+# Before the others are there Coati would translate, and then go on for TranslatorStabilityInterval.
+within 40 "BIRD translates, for it has the highest router id" translators vtysh 3.3.3.3
+coati_up
+within 20 "Coati says so too" translators coati 3.3.3.3
 within 20 "the external route in FRR's kernel" has_ospf_route b 172.30.0.0/16
 within 20 "FRR's own external route in Coati's" has_ospf_route a 172.31.0.0/16
 within 20 "the networks of the backbone inside the area" has_ospf_route d 10.2.0.0/24
