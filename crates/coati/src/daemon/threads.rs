@@ -302,7 +302,7 @@ pub fn incoming(
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
             }
-            let of_routers = ready.iter().skip(3 + natt.len() + sockets.v6.len());
+            let of_routers = ready.iter().skip(v4 + 1 + natt.len() + sockets.v6.len());
             for (socket, _) in sockets.too_big.iter().zip(of_routers).filter(|(_, ready)| **ready) {
                 if socket.receive_batch(&mut buffers, &mut received).is_err() {
                     continue;
