@@ -60,7 +60,9 @@ type Checked = (Vec<(PathBuf, Site)>, Vec<Diagnostic>);
 
 fn one(dir: &Path, wish: Wish) -> io::Result<Checked> {
     let (texts, problems) = files::texts(dir, Purpose::Check)?;
-    let (site, mut remarks) = files::understand(&texts, |site| wish.for_files(site));
+    // As `coati up` would.
+    let home = wish.choose(dir).home;
+    let (site, mut remarks) = files::understand(&texts, |_| home);
     remarks.extend(problems);
     Ok((vec![(dir.to_owned(), site)], remarks))
 }
