@@ -21,8 +21,10 @@ coati_conf() { # lines of the area of its link with BIRD
     fast lan0 lan1
     ptp ac
     printf 'router ospf\n ospf router-id 2.2.2.2\n network 10.0.0.0/24 area 0\n network 10.0.1.0/24 area 1\n'
-    printf ' network 10.1.0.0/24 area 0\n passive-interface em1\n network 10.0.3.0/24 area 2\n redistribute static\n'
+    printf ' network 10.1.0.0/24 area 0\n passive-interface em1\n network 10.0.3.0/24 area 2\n redistribute static route-map ours\n'
     printf "$1"
+    # Not the third one: FRR keeps what is withdrawn for a minute in its database.
+    printf 'ip prefix-list ours permit 172.28.0.0/15 le 16\nroute-map ours permit 10\n match ip address prefix-list ours\n'
     printf 'ip route 172.28.0.0/16 Null0\nip route 172.29.0.0/16 10.0.3.3 tag 7\nip route 172.31.0.0/16 10.0.3.3 250\n'
 }
 coati_d_conf() { # area of its one network, network, what kind of area it is

@@ -61,6 +61,11 @@ impl KeepaliveSocket {
         answers.set_nonblocking(true)?;
         // The kernel writes the IP header, and so its policies see GRE. What comes is not for this socket.
         answers.attach_filter(&[end(0)])?;
+        // The address may come to its interface later.
+        match local {
+            IpAddr::V4(_) => answers.set_freebind_v4(true)?,
+            IpAddr::V6(_) => answers.set_freebind_v6(true)?,
+        }
         answers.bind(&SocketAddr::new(local, 0).into())?;
         Ok(Self { hears, answers })
     }

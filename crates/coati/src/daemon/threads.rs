@@ -338,6 +338,8 @@ pub fn keepalives(tunnels: Vec<(Tunnel, KeepaliveSocket)>, stop: UnixStream) -> 
         group.add(socket, name)?;
     }
     std::thread::Builder::new().name("keepalives".into()).spawn(move || {
+        // Closed, it would not be waited for any more.
+        let _stop = stop;
         let mut buffer = vec![0; MAX_PACKET];
         while wait_readable(&[group.as_fd()], None).is_ok() {
             for name in group.readable() {
