@@ -117,8 +117,10 @@ impl Wish {
             files::texts(dir, Purpose::Check).map(|(texts, _)| Site::read(&texts).0).unwrap_or_default();
         let hindrance = match Dataplane::Embedded.objection(&site) {
             Some(objection) => objection,
-            None if has_tun() => return Choice::new(Dataplane::Embedded, "it can do all that the files say"),
-            None => "there is no /dev/net/tun".to_owned(),
+            None => match coati_os::tun::hindrance() {
+                None => return Choice::new(Dataplane::Embedded, "it can do all that the files say"),
+                Some(missing) => missing.to_owned(),
+            },
         };
         let report = trial_in_another_process(dir).unwrap_or_default();
         match choose_from(&report) {
@@ -158,8 +160,4 @@ fn trial_in_another_process(dir: &Path) -> Option<Vec<Tried>> {
     let program = std::env::current_exe().ok()?;
     let output = Command::new(program).args(["doctor", "--json"]).arg(dir).output().ok()?;
     serde_json::from_slice::<Report>(&output.stdout).ok().map(|report| report.homes)
-}
-
-fn has_tun() -> bool {
-    Path::new("/dev/net/tun").exists()
 }

@@ -1,7 +1,6 @@
 //! `coati doctor`: which homes for SAs and policies this machine has, which one is used and why, and what else here stands in
 //! the way of a router with these files.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
@@ -61,6 +60,9 @@ impl Finding {
 
 #[derive(Debug, Serialize)]
 struct Report {
+    /// Why nothing could be tried, only looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looked_only: Option<String>,
     homes: Vec<Tried>,
     /// The one that `coati up` takes.
     used: Option<Dataplane>,
@@ -96,10 +98,10 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
         Ok((links, addresses)) => tunnels(&site, &links, &addresses, &mut findings),
         Err(error) => findings.push(Finding::new("interfaces", State::Bad, error.to_string())),
     }
-    // From here on this process sees a network of its own.
-    let homes = try_homes(&site);
+    // From here on this process sees a network of its own, where there are any.
+    let (looked_only, homes) = try_homes(&site);
     let (used, why) = used(args.dataplane, &homes);
-    let report = Report { homes, used, why, findings };
+    let report = Report { looked_only, homes, used, why, findings };
     let is_well = report.used.is_some() && report.findings.iter().all(|finding| finding.state != State::Bad);
     match args.json {
         true => println!("{}", serde_json::json!(report)),
@@ -109,7 +111,11 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
 }
 
 fn print(report: &Report) {
-    println!("Homes for SAs, policies and tunnels (tried in a network of their own; nothing was touched)");
+    let how = match &report.looked_only {
+        None => "tried in a network of their own; nothing was touched".to_owned(),
+        Some(why) => format!("looked at, not tried: {why}; what the kernel refuses shows at a start"),
+    };
+    println!("Homes for SAs, policies and tunnels ({how})");
     for Tried { home, hindrance } in &report.homes {
         match hindrance {
             None => println!("  ok  {:<9} {}", home.name(), home.what()),
@@ -149,16 +155,25 @@ fn used(wish: Wish, homes: &[Tried]) -> (Option<Dataplane>, String) {
     }
 }
 
-fn try_homes(site: &Site) -> Vec<Tried> {
+/// The homes, and why they were not tried, where this system has no way to do that.
+fn try_homes(site: &Site) -> (Option<String>, Vec<Tried>) {
     let alone = coati_os::namespace::isolate();
+    let looked_only = match &alone {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Some(error.to_string()),
+        _ => None,
+    };
+    let look: fn(&Site, Dataplane) -> io::Result<()> = match looked_only {
+        None => daemon::try_home,
+        Some(_) => daemon::look_at_home,
+    };
     let hindrance = |home: Dataplane| {
         if let Some(objection) = home.objection(site) {
             return Some(objection);
         }
-        if let Err(error) = &alone {
+        if let (Err(error), None) = (&alone, &looked_only) {
             return Some(format!("it cannot be tried: a network namespace of its own: {error}"));
         }
-        daemon::try_home(site, home).err().map(|error| {
+        look(site, home).err().map(|error| {
             // What `coati up` says in front and behind is for somebody who has asked for this one.
             let text = error.to_string();
             let text = text
@@ -168,7 +183,8 @@ fn try_homes(site: &Site) -> Vec<Tried> {
             text.strip_suffix(" (or use --dataplane embedded)").unwrap_or(text).to_owned()
         })
     };
-    Dataplane::ALL.into_iter().map(|home| Tried { home, hindrance: hindrance(home) }).collect()
+    let homes = Dataplane::ALL.into_iter().map(|home| Tried { home, hindrance: hindrance(home) }).collect();
+    (looked_only, homes)
 }
 
 /// Whether a daemon of ours answers.
@@ -211,22 +227,18 @@ fn ports(site: &Site, is_running: bool, findings: &mut Vec<Finding>) {
     }
 }
 
-fn setting(path: &str) -> io::Result<String> {
-    fs::read_to_string(path).map(|text| text.trim().to_owned())
-}
-
 fn forwarding(site: &Site, findings: &mut Vec<Finding>) {
     if site.rc.tunnels.is_empty() && !coati_router::needs_inside(site) {
         return;
     }
-    let finding = match setting("/proc/sys/net/ipv4/ip_forward").as_deref() {
-        Ok("1") => Finding::new("forwarding", State::Good, "on"),
-        Ok(_) => Finding::new("forwarding", State::Good, "off; a start switches it on"),
+    let finding = match coati_os::forwards_packets() {
+        Ok(true) => Finding::new("forwarding", State::Good, "on"),
+        Ok(false) => Finding::new("forwarding", State::Good, "off; a start switches it on"),
         Err(error) => Finding::new("forwarding", State::Doubtful, format!("cannot be read: {error}")),
     };
     findings.push(finding);
-    // Strict: what comes in where the way back does not lead is dropped, also out of tunnels.
-    if setting("/proc/sys/net/ipv4/conf/all/rp_filter").is_ok_and(|value| value == "1") {
+    // Also out of tunnels.
+    if coati_os::is_strict_about_sources() {
         let text = "net.ipv4.conf.all.rp_filter is 1: where two ways lead to a site, what comes by the other one is dropped; 2 \
                     is the loose check";
         findings.push(Finding::new("rp_filter", State::Doubtful, text));

@@ -3,24 +3,28 @@
 
 pub mod group;
 mod interface;
+pub mod keepalive;
+pub mod namespace;
 pub mod netlink;
 pub mod numbers;
 pub mod raw;
 pub mod tun;
 pub mod xfrm;
 
+use std::ffi::CStr;
 use std::io;
 
 /// PF_KEY's structures here.
 pub const PF_KEY_LAYOUT: coati_wire::pfkey::Layout = coati_wire::pfkey::Layout::FreeBsd;
 /// What to do when there are no sockets of the kind.
 pub const PF_KEY_MODULE: &str = "load the kernel's module: kldload ipsec";
+const FORWARDING: &CStr = c"net.inet.ip.forwarding";
 /// `PF_KEY`.
 pub(crate) const PF_KEY: i32 = numbers::PF_KEY as i32;
 
 /// Has the kernel forward packets of IPv4 (`gateway_enable`), and of IPv6 where that is wanted.
 pub fn forward_packets(v6: bool) -> io::Result<()> {
-    let set = |name: &std::ffi::CStr| {
+    let set = |name: &CStr| {
         let on: libc::c_int = 1;
         // SAFETY: the name ends with 0, the new value is an int of the length given, and no old one is asked for.
         let result = unsafe {
@@ -34,8 +38,35 @@ pub fn forward_packets(v6: bool) -> io::Result<()> {
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     };
-    set(c"net.inet.ip.forwarding")?;
+    set(FORWARDING)?;
     if v6 { set(c"net.inet6.ip6.forwarding") } else { Ok(()) }
+}
+
+/// Whether the kernel forwards packets of IPv4 already.
+pub fn forwards_packets() -> io::Result<bool> {
+    setting(FORWARDING).map(|value| value != 0)
+}
+
+/// Linux' strict check of sources is a matter of the packet filter here (`antispoof`, `verrevpath`), which is not asked.
+pub fn is_strict_about_sources() -> bool {
+    false
+}
+
+/// A number that the kernel has under this name (sysctl(3)).
+pub(crate) fn setting(name: &CStr) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>();
+    // SAFETY: the name ends with 0, there is room for an int and its length says so, and no new value is given.
+    let result = unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            std::ptr::from_mut(&mut value).cast(),
+            &raw mut length,
+            std::ptr::null(),
+            0,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// Becoming another user would take the right to change routes: FreeBSD has no capabilities that could stay.

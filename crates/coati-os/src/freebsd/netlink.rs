@@ -185,7 +185,7 @@ impl Netlink {
     /// Makes a GRE tunnel (gre(4)); it is down and has no address.
     pub fn add_gre(&mut self, gre: &Gre) -> io::Result<()> {
         let (IpAddr::V4(local), IpAddr::V4(remote)) = (gre.local, gre.remote) else {
-            let text = "GRE over IPv6 is not made here: use --dataplane embedded";
+            let text = "no tunnels over IPv6 are made on FreeBSD: give the tunnel's ends IPv4 addresses";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         };
         self.control.create(&gre.name)?;

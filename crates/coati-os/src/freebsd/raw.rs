@@ -21,7 +21,8 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 pub struct RawSocket(Socket);
 
 impl RawSocket {
-    /// Opens it; packets are sent with IPv4 headers of our own. Needs root.
+    /// Opens it; packets are sent with IPv4 headers of our own, "don't fragment" as they have it: what the kernel has been
+    /// told about paths is for TCP alone here. Needs root.
     pub fn new(protocol: u8) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
         socket.set_header_included_v4(true)?;
@@ -33,8 +34,19 @@ impl RawSocket {
 
     /// FreeBSD writes headers of IPv6 itself, which the embedded data plane has written already.
     pub fn new_v6(_: u8, _: Ipv6Addr) -> io::Result<Self> {
-        let text = "the embedded data plane has no tunnels over IPv6 here: use --dataplane pfkey";
+        let text = "no tunnels over IPv6 are made on FreeBSD: give the tunnel's ends IPv4 addresses";
         Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    /// Opens one that hears what routers say about packets that are too big. FreeBSD has no filter for ICMP: the other
+    /// messages come too, and whoever reads has to pass them over. Not for IPv6, as [`Self::new_v6`]. Needs root.
+    pub fn for_too_big(is_v6: bool) -> io::Result<Self> {
+        if is_v6 {
+            return Self::new_v6(58, Ipv6Addr::UNSPECIFIED);
+        }
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(socket))
     }
 
     /// Sends whole IPv4 packets. Packets that cannot go (no route, too big) are skipped; the number sent and the last

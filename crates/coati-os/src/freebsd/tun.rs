@@ -15,6 +15,11 @@ const HEAD_LEN: usize = 4;
 /// Room for what one read may give.
 pub const READ_LEN: usize = HEAD_LEN + 65_535;
 
+/// What of the system is missing for them.
+pub fn hindrance() -> Option<&'static str> {
+    super::setting(c"net.link.tun.devfs_cloning").is_err().then_some("there is no tun(4): kldload if_tuntap")
+}
+
 /// A TUN interface of our own; it vanishes when this is dropped.
 #[derive(Debug)]
 pub struct Tun {

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::offload::{Coalescer, VnetHeader, split};
@@ -19,6 +20,11 @@ const TUN_F_CSUM: libc::c_uint = 1;
 const TUN_F_TSO4: libc::c_uint = 2;
 const TUN_F_TSO6: libc::c_uint = 4;
 const TUN_F_TSO_ECN: libc::c_uint = 8;
+
+/// What of the system is missing for them.
+pub fn hindrance() -> Option<&'static str> {
+    (!Path::new("/dev/net/tun").exists()).then_some("there is no /dev/net/tun")
+}
 
 /// A TUN interface of our own; it vanishes when this is dropped, or when the process ends in any way.
 #[derive(Debug)]

@@ -88,13 +88,7 @@ fn counters() -> Vec<(String, u64)> {
 
 /// The kernel's databases over XFRM netlink, and a descriptor that can be read when it has said something.
 pub(super) fn xfrm(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
-    let sockets = XfrmSockets::new().map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::PermissionDenied => "run it as root",
-            _ => "load the kernel's module xfrm_user",
-        };
-        io::Error::new(error.kind(), format!("--dataplane xfrm: netlink for XFRM: {error} ({advice})"))
-    })?;
+    let sockets = xfrm_sockets()?;
     let news = sockets.news()?;
     let (home, left) = Xfrm::new(Sockets(sockets), packets(tunnels)).map_err(|why| refused("xfrm", why))?;
     tell_of_leftovers(log, left.sas, left.policies);
@@ -103,18 +97,35 @@ pub(super) fn xfrm(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, Owne
 
 /// The same over PF_KEY.
 pub(super) fn pfkey(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
-    let sockets = PfKeySockets::new().map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::PermissionDenied => "run it as root",
-            _ => PF_KEY_MODULE,
-        };
-        io::Error::new(error.kind(), format!("--dataplane pfkey: a PF_KEY socket: {error} ({advice})"))
-    })?;
+    let sockets = pfkey_sockets()?;
     let news = sockets.news()?;
     let (home, left) =
         PfKey::new(Sockets(sockets), PF_KEY_LAYOUT, packets(tunnels)).map_err(|why| refused("pfkey", why))?;
     tell_of_leftovers(log, left.sas, left.policies);
     Ok((Plane::in_kernel(Box::new(home)), news))
+}
+
+/// Sockets for XFRM, or what would give them.
+pub(super) fn xfrm_sockets() -> io::Result<XfrmSockets> {
+    XfrmSockets::new().map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "run it as root",
+            io::ErrorKind::Unsupported => "or --dataplane embedded",
+            _ => "load the kernel's module xfrm_user",
+        };
+        io::Error::new(error.kind(), format!("--dataplane xfrm: netlink for XFRM: {error} ({advice})"))
+    })
+}
+
+/// The same for PF_KEY.
+pub(super) fn pfkey_sockets() -> io::Result<PfKeySockets> {
+    PfKeySockets::new().map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "run it as root",
+            _ => PF_KEY_MODULE,
+        };
+        io::Error::new(error.kind(), format!("--dataplane pfkey: a PF_KEY socket: {error} ({advice})"))
+    })
 }
 
 /// What must never leave in clear.
@@ -167,12 +178,12 @@ impl GreTunnels {
         }
         let mut tunnels = Self { netlink, made: Vec::new(), keepalives: Vec::new(), _held_packets: held };
         for tunnel in &site.rc.tunnels {
-            tunnels.make_one(tunnel, site)?;
+            tunnels.make_one(tunnel, site, log)?;
         }
         Ok(tunnels)
     }
 
-    fn make_one(&mut self, tunnel: &GreTunnel, site: &Site) -> io::Result<()> {
+    fn make_one(&mut self, tunnel: &GreTunnel, site: &Site, log: &mut Log) -> io::Result<()> {
         let Self { netlink, made, keepalives, .. } = self;
         let doing = || while_doing(format!("tunnel interface {} (GRE)", tunnel.name));
         set_fallback_aside(netlink, &tunnel.name)?;
@@ -197,8 +208,13 @@ impl GreTunnels {
         let link = netlink.link(&tunnel.name).map_err(doing())?;
         made.push(link.index);
         netlink.set_alias(link.index, ALIAS).map_err(doing())?;
-        let socket = KeepaliveSocket::new(link.index, tunnel.local).map_err(doing())?;
-        keepalives.push((tunnel_of(tunnel), socket));
+        match KeepaliveSocket::new(link.index, tunnel.local) {
+            Ok(socket) => keepalives.push((tunnel_of(tunnel), socket)),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                log.line(Level::Info, &format!("{}: {error}", tunnel.name));
+            }
+            Err(error) => return Err(doing()(error)),
+        }
         dress_tunnel(netlink, link.index, tunnel, &site.rc.addresses_v6).map_err(doing())
     }
 

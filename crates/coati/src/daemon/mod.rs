@@ -42,7 +42,7 @@ use coati_router::{Control, Forwarder, INSIDE, Plane, Tunnel};
 use coati_sadb::{Action, Mode, Policy, Prefix, Refusal, Reply};
 
 pub use racoon::run as racoon;
-pub use trial::{algorithms, try_home};
+pub use trial::{algorithms, look_at_home, try_home};
 
 use crate::client::SOCKET_PATHS;
 use crate::clock::unix_seconds;

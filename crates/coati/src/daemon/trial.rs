@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use coati_config::site::Site;
 use coati_os::netlink::Netlink;
+use coati_os::tun;
 use coati_router::Plane;
 use coati_sadb::{
     Action, AuthAlgorithm, Direction, EncAlgorithm, Lifetime, Mode, Refusal, Reply, ReqId, Request, Sa, SaId,
     SaProto, SaState, Secret, Spi, Usage,
 };
 
-use super::kernel_home::GreTunnels;
+use super::kernel_home::{self, GreTunnels};
 use super::log::{Level, Log, LogForm, LogTarget};
 use super::{RawSockets, apply_statements, make_inside, make_tunnel, open_home, randomness, tunnels_of};
 use crate::clock::unix_seconds;
@@ -41,6 +42,21 @@ pub fn try_home(site: &Site, home: Dataplane) -> io::Result<()> {
         make_inside(&mut netlink, site)?;
     }
     Ok(())
+}
+
+/// What of a home can be seen on this machine without making anything: whether its devices and sockets are there. Where
+/// there is no network of one's own to try it in.
+pub fn look_at_home(site: &Site, home: Dataplane) -> io::Result<()> {
+    match home {
+        Dataplane::Embedded => {
+            if let Some(missing) = tun::hindrance() {
+                return Err(io::Error::other(missing));
+            }
+            RawSockets::open(site).map(drop)
+        }
+        Dataplane::Xfrm => kernel_home::xfrm_sockets().map(drop),
+        Dataplane::Pfkey => kernel_home::pfkey_sockets().map(drop),
+    }
 }
 
 /// Algorithms that the files let IKE agree upon, each with the length of its key in bytes, salt included.
