@@ -214,7 +214,7 @@ fn gre(remarks: &mut Remarks<'_>, name: &str, value: &str, span: Span) -> Result
             // `inet6` is what ifconfig(8) wants before outer addresses of IPv6.
             "inet" | "inet6" | "up" => {}
             // GRE instead of MOBILE, and an ordinary route lookup: what every if_gre since FreeBSD 11 does anyway.
-            "link0" | "link1" => {}
+            "link0" | "link1" | "-link1" => {}
             "-link0" => {
                 return Err(missing("`-link0` asks for MOBILE encapsulation (IP protocol 55)")
                     .help("remove it: Coati speaks GRE (IP protocol 47), as every gre(4) since FreeBSD 11"));
@@ -337,6 +337,20 @@ mod tests {
         assert_eq!(tunnel.remote, IpAddr::from([198, 51, 100, 1]));
         assert!(remarks.iter().all(|remark| remark.severity == Severity::Note), "{remarks:?}");
         assert_eq!(remarks.len(), 2);
+    }
+
+    #[test]
+    fn what_rc_8_would_not_do_is_said() {
+        let line = "cloned_interfaces=\"gre0\"\nifconfig_gre0=\"10.0.0.1 10.0.0.2 link0 -link1 tunnel 1.1.1.1 2.2.2.2\"\nipsec_file=\"/etc/ipsec.conf\"\n";
+        let said = |text: String| {
+            let (conf, remarks) = parse(&Source::new("rc.conf", text));
+            assert_eq!(conf.tunnels.len(), 1);
+            remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let text = said(line.to_owned());
+        assert!(text.contains("rc(8) loads ipsec_file only with ipsec_enable"), "{text}");
+        assert!(text.contains("without gateway_enable rc(8) would not forward"), "{text}");
+        assert_eq!(said(format!("{line}ipsec_enable=\"YES\"\ngateway_enable=\"YES\"\n")), "");
     }
 
     #[test]
