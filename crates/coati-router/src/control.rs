@@ -238,6 +238,7 @@ impl Control {
         if let Some(conf) = &self.ospf_conf {
             (found, problems) = StaticRoutes::find(conf, &self.system_links);
         }
+        problems.extend(found.iter().filter_map(|route| self.unusable(route)));
         let changed = found.different(&self.static_routes);
         self.static_routes = found;
         for text in problems.iter().filter(|text| !self.told_static.contains(*text)) {
@@ -247,6 +248,25 @@ impl Control {
         if !changed.is_empty() {
             self.events.push_back(ControlEvent::ChosenRoutes(changed));
         }
+    }
+
+    /// Why a static route, or one of its ways, is not used, though it could be.
+    fn unusable(&self, route: &KernelRoute) -> Option<String> {
+        let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
+        if self.is_unroutable(route.network, route.prefix_len) {
+            return Some(format!(
+                "static route to {prefix}: not used, it is this router's own address or nobody's"
+            ));
+        }
+        let swallowed = route.gateways.iter().find_map(|(gateway, index)| {
+            let hop = ospf::NextHop { interface: *index, via: None };
+            self.swallowed_tunnel(&prefix, &hop).map(|tunnel| (gateway, tunnel))
+        });
+        let (gateway, Tunnel { name, remote, .. }) = swallowed?;
+        Some(format!(
+            "static route to {prefix} by {gateway}: not used, it leads through {name} to its own other end {remote}, and \
+             the tunnel would swallow itself"
+        ))
     }
 
     /// They go with this program.
@@ -419,8 +439,11 @@ impl Control {
             let swallows = |(_, index): &(Ipv4Addr, u32)| {
                 self.swallowed_tunnel(&prefix, &ospf::NextHop { interface: *index, via: None }).is_some()
             };
-            (!self.is_unroutable(network, prefix_len) && !route.gateways.iter().any(swallows))
-                .then(|| route.clone())
+            // As of OSPF's routes, only those of its ways stay that swallow no tunnel.
+            let gateways: Vec<_> = route.gateways.iter().copied().filter(|way| !swallows(way)).collect();
+            let has_a_way = !gateways.is_empty() || route.gateways.is_empty();
+            let wanted = has_a_way && !self.is_unroutable(network, prefix_len);
+            wanted.then(|| KernelRoute { gateways, ..route.clone() })
         });
         match (of_ospf, fixed) {
             (Some(of_ospf), Some(fixed)) if of_ospf.distance < fixed.distance => Some(of_ospf),

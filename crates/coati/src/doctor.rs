@@ -72,13 +72,12 @@ struct Report {
 
 /// Exit code 0 when nothing stands in the way.
 pub fn run(args: &DoctorArgs) -> ExitCode {
-    let (texts, problems) = match files::texts(&args.dir, Purpose::Check) {
-        Ok(read) => read,
-        Err(error) => {
-            eprintln!("coati: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let mut findings = Vec::new();
+    // Without files there is still something to say of the machine.
+    let (texts, problems) = files::texts(&args.dir, Purpose::Check).unwrap_or_else(|error| {
+        findings.push(Finding::new("files", State::Bad, error.to_string()));
+        <_>::default()
+    });
     let (site, mut remarks) = files::understand(&texts, |site| args.dataplane.for_files(site));
     remarks.extend(problems);
     let count = |severity| remarks.iter().filter(|remark| remark.severity == severity).count();
@@ -90,7 +89,13 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     };
     let dir = args.dir.display();
     let text = format!("{errors} errors, {warnings} warnings (`coati check {dir}` shows them)");
-    let mut findings = vec![Finding::new("files", state, text)];
+    if findings.is_empty() {
+        findings.push(Finding::new("files", state, text));
+    }
+    if coati_os::process::user() != 0 {
+        let text = "this is not root: a router cannot run so (homes were tried with rights of their own)";
+        findings.push(Finding::new("rights", State::Bad, text));
+    }
     let is_running = running(&mut findings);
     ports(&site, is_running, &mut findings);
     forwarding(&site, &mut findings);
