@@ -24,7 +24,7 @@ pub struct InteropArgs {
     #[arg(long, value_name = "FILE")]
     pub coati: Option<PathBuf>,
     /// How many guests at a time.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 3)]
     pub jobs: usize,
 }
 

@@ -82,7 +82,7 @@ fn test(run: &mut Run) {
     fuzz_targets(run);
     lab(run);
     let coati = Some(built("release"));
-    interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 2 });
+    interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 3 });
 }
 
 /// That the fuzzer's programs can be built. Replaying and changing their corpus is among the tests; `cargo xtask fuzz`

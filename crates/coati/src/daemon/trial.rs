@@ -59,7 +59,7 @@ pub fn look_at_home(site: &Site, home: Dataplane) -> io::Result<()> {
     }
 }
 
-/// Algorithms that the files let IKE agree upon, each with the length of its key in bytes, salt included.
+/// Algorithms that the files let IKE agree upon or give keys for, each with the length of its key in bytes, salt included.
 pub fn algorithms(site: &Site) -> Vec<(EncAlgorithm, usize, AuthAlgorithm)> {
     let mut list = Vec::new();
     for info in site.racoon.iter().flat_map(|racoon| &racoon.sainfos) {
@@ -75,6 +75,14 @@ pub fn algorithms(site: &Site) -> Vec<(EncAlgorithm, usize, AuthAlgorithm)> {
             list.extend(auths.map(|auth| (enc, key_len, auth)));
         }
     }
+    for statement in &site.statements {
+        if let Request::Add(sa) = &statement.request
+            && sa.id.proto == SaProto::Esp
+        {
+            list.push((sa.enc, sa.enc_key.len(), sa.auth));
+        }
+    }
+    list.sort_unstable();
     list.dedup();
     list
 }
