@@ -481,14 +481,14 @@ impl Sadb {
                 && sa.spi.0 == quoted.spi
                 && quoted.is_recent(sa.sequence.load(Ordering::Relaxed))
         });
-        let learned = if sent { self.paths.learn(now, &quoted, message) } else { None };
-        match (sent, learned) {
-            (false, _) => self.counters.dropped(Drop::UntrustedIcmp),
-            (true, Some(_)) => self.measure_paths(),
-            (true, None) => {}
+        if !sent {
+            self.counters.dropped(Drop::UntrustedIcmp);
+            return None;
         }
+        let mtu = self.paths.learn(now, &quoted, message)?;
+        self.measure_paths();
         let (local, remote) = quoted.ends;
-        learned.map(|mtu| (local, remote, mtu))
+        Some((local, remote, mtu))
     }
 
     /// Whether some path carries more or less since the last call.

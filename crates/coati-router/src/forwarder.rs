@@ -168,7 +168,8 @@ impl Forwarder {
         let tables = self.tables.load_full();
         batch.iter_mut().for_each(|packet| tables.clamp(tunnel, packet, false));
         let Some(mut too_big) = self.put_in_and_seal(&tables, tunnel, batch, aside, wall) else { return };
-        // A piece is as large as the first one that did not fit would have had to be, and may be cut again for another path.
+        // Pieces fit by the path that the whole was too large for. One that does not all the same, since routers have said
+        // something new meanwhile, is lost like any packet.
         for (packet, largest) in &mut too_big {
             let Some(mut pieces) = self.cut_or_tell(&tables, packet, *largest, aside, wall) else { continue };
             let rest = self.put_in_and_seal(&tables, tunnel, &mut pieces, aside, wall);
@@ -439,8 +440,8 @@ fn answer_keepalive(tunnel: &Tunnel, packet: &mut Packet) -> bool {
 /// Of a packet that has come out of a tunnel and is a keepalive, the length of its IP header, and the answer that follows
 /// it.
 ///
-/// Cisco, MikroTik and HP put a packet into the tunnel that is already the answer: GRE of protocol 0 (MikroTik's over IPv6:
-/// 0x86dd) without contents, from our end to theirs. Behind a NAT one of the addresses is what only that side calls
+/// Cisco, and others as it does, put a packet into the tunnel that is already the answer: GRE of protocol 0 (MikroTik's over
+/// IPv6: 0x86dd) without contents, from our end to theirs. Behind a NAT one of the addresses is what only that side calls
 /// it, so one that fits is enough, and the answer goes between the ends that we know.
 pub fn keepalive<'a>(tunnel: &Tunnel, packet: &'a [u8]) -> Option<(usize, &'a [u8])> {
     let inner = ip::Packet::parse(packet).ok()?;

@@ -107,6 +107,21 @@ impl End {
         (batch, aside.back)
     }
 
+    /// A packet of the other end comes in: in UDP, over IPv6 without its header, or as it is.
+    fn receives(&mut self, way: Way, packet: &mut Packet) -> Arrival {
+        let outer = ip::Packet::parse(packet.bytes()).unwrap();
+        let (ends, protocol) = ((outer.destination, outer.source), outer.protocol);
+        let body = outer.payload.to_vec();
+        if way.nat_t {
+            let (local, remote) = ((ends.0, 4500).into(), (ends.1, 4500).into());
+            self.in_.decapsulate_udp(packet, local, remote, &body[8..], 0)
+        } else if way.v6 {
+            self.in_.decapsulate_payload(packet, ends, protocol, &body, 0)
+        } else {
+            self.in_.decapsulate(packet, 0)
+        }
+    }
+
     /// A router between says that this packet is too big; whether it is believed.
     fn hears(&mut self, original: &[u8], mtu: u32) -> bool {
         let original = &original[..original.len().min(64)];
@@ -188,15 +203,7 @@ proptest! {
         let mut whole = Vec::new();
         for mut packet in sent {
             prop_assert!(packet.len() <= mtu as usize);
-            let outer = ip::Packet::parse(packet.bytes()).unwrap();
-            let arrival = if way.nat_t {
-                let body = outer.payload[8..].to_vec();
-                let (local, remote) = ((outer.destination, 4500).into(), (outer.source, 4500).into());
-                b.in_.decapsulate_udp(&mut packet, local, remote, &body, 0)
-            } else {
-                b.in_.decapsulate(&mut packet, 0)
-            };
-            prop_assert_eq!(arrival, Arrival::Tunnel(0));
+            prop_assert_eq!(b.receives(way, &mut packet), Arrival::Tunnel(0));
             let piece = ipv4::Packet::new_checked(packet.bytes()).unwrap();
             whole.extend_from_slice(piece.payload());
         }
@@ -213,18 +220,7 @@ proptest! {
         let opening = inner(inner_v6, true, protocol::TCP, 0, &segment(2, Some(8960)));
         let (sent, _) = a.send(&opening);
         let mut arrived = sent[0].clone();
-        let outer = ip::Packet::parse(arrived.bytes()).unwrap();
-        let (ends, protocol) = ((outer.destination, outer.source), outer.protocol);
-        let body = outer.payload.to_vec();
-        let arrival = match way.nat_t {
-            true => {
-                let (local, remote) = ((ends.0, 4500).into(), (ends.1, 4500).into());
-                b.in_.decapsulate_udp(&mut arrived, local, remote, &body[8..], 0)
-            }
-            false if way.v6 => b.in_.decapsulate_payload(&mut arrived, ends, protocol, &body, 0),
-            false => b.in_.decapsulate(&mut arrived, 0),
-        };
-        prop_assert_eq!(arrival, Arrival::Tunnel(0));
+        prop_assert_eq!(b.receives(way, &mut arrived), Arrival::Tunnel(0));
         let largest = usize::from(mss(arrived.bytes())) + headers;
         prop_assert_eq!(a.count("tcp-mss-clamped"), 1);
         for (length, fits) in [(largest, true), (largest + 1, false)] {
@@ -235,18 +231,7 @@ proptest! {
         let answer = inner(inner_v6, true, protocol::TCP, 0, &segment(0x12, Some(8960)));
         let (sent, _) = b.send(&answer);
         let mut arrived = sent[0].clone();
-        let outer = ip::Packet::parse(arrived.bytes()).unwrap();
-        let (ends, protocol) = ((outer.destination, outer.source), outer.protocol);
-        let body = outer.payload.to_vec();
-        let arrival = match way.nat_t {
-            true => {
-                let (local, remote) = ((ends.0, 4500).into(), (ends.1, 4500).into());
-                a.in_.decapsulate_udp(&mut arrived, local, remote, &body[8..], 0)
-            }
-            false if way.v6 => a.in_.decapsulate_payload(&mut arrived, ends, protocol, &body, 0),
-            false => a.in_.decapsulate(&mut arrived, 0),
-        };
-        prop_assert_eq!(arrival, Arrival::Tunnel(0));
+        prop_assert_eq!(a.receives(way, &mut arrived), Arrival::Tunnel(0));
         prop_assert_eq!(usize::from(mss(arrived.bytes())) + headers, largest);
     }
 

@@ -19,6 +19,15 @@ const CHECKSUM: usize = 16;
 
 /// Whether the IP packet opens a TCP connection, or answers that: quick to say of those that do not.
 pub fn is_opening(packet: &[u8]) -> bool {
+    // Nearly every packet of IPv4 is in the middle of a connection, or of another protocol.
+    if let [first, rest @ ..] = packet
+        && first >> 4 == 4
+    {
+        let flags = packet.get(usize::from(first & 0x0f) * 4 + FLAGS);
+        if rest.get(8) != Some(&protocol::TCP) || flags.is_none_or(|flags| flags & SYN == 0) {
+            return false;
+        }
+    }
     ip::Packet::parse(packet).is_ok_and(|packet| {
         packet.protocol == protocol::TCP
             && !packet.is_fragment

@@ -3,12 +3,12 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use coati_config::Severity;
 use coati_config::site::Site;
+use coati_config::{Diagnostic, Severity};
 use coati_ipsec::mtu::{OUTER_IPV4, OUTER_IPV6, inner_mtu};
 use coati_os::netlink::{Address, Link, Netlink};
 use coati_sadb::{AuthAlgorithm, EncAlgorithm};
@@ -78,20 +78,7 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
         findings.push(Finding::new("files", State::Bad, error.to_string()));
         <_>::default()
     });
-    let (site, mut remarks) = files::understand(&texts, |site| args.dataplane.for_files(site));
-    remarks.extend(problems);
-    let count = |severity| remarks.iter().filter(|remark| remark.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let state = match (errors, warnings) {
-        (0, 0) => State::Good,
-        (0, _) => State::Doubtful,
-        _ => State::Bad,
-    };
-    let dir = args.dir.display();
-    let text = format!("{errors} errors, {warnings} warnings (`coati check {dir}` shows them)");
-    if findings.is_empty() {
-        findings.push(Finding::new("files", state, text));
-    }
+    let site = Site::read(&texts).0;
     if coati_os::process::user() != 0 {
         let text = "this is not root: a router cannot run so (homes were tried with rights of their own)";
         findings.push(Finding::new("rights", State::Bad, text));
@@ -106,6 +93,12 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     // From here on this process sees a network of its own, where there are any.
     let (looked_only, homes) = try_homes(&site);
     let (used, why) = used(args.dataplane, &homes);
+    if findings.first().is_none_or(|finding| finding.what != "files") {
+        // In the home that `coati up` would take, as `coati check` says it.
+        let (_, mut remarks) = files::understand(&texts, |_| used.unwrap_or(Dataplane::Embedded));
+        remarks.extend(problems);
+        findings.insert(0, of_files(&remarks, &args.dir));
+    }
     let report = Report { looked_only, homes, used, why, findings };
     let is_well = report.used.is_some() && report.findings.iter().all(|finding| finding.state != State::Bad);
     match args.json {
@@ -113,6 +106,19 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
         false => print(&report),
     }
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn of_files(remarks: &[Diagnostic], dir: &Path) -> Finding {
+    let count = |severity| remarks.iter().filter(|remark| remark.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let state = match (errors, warnings) {
+        (0, 0) => State::Good,
+        (0, _) => State::Doubtful,
+        _ => State::Bad,
+    };
+    let dir = dir.display();
+    let text = format!("{errors} errors, {warnings} warnings (`coati check {dir}` shows them)");
+    Finding::new("files", state, text)
 }
 
 fn print(report: &Report) {
