@@ -306,12 +306,12 @@ impl Engine {
     fn send_gathered(&mut self, now: Instant, index: u32) {
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         let mut keys = std::mem::take(&mut interface.flood);
-        let acks = std::mem::take(&mut interface.acks);
         let direct = std::mem::take(&mut interface.direct_acks);
+        let per_packet = (interface.room().saturating_sub(HEADER_LEN) / LSA_HEADER_LEN).max(1);
+        let acks = interface.take_acks(now, per_packet);
         if keys.is_empty() && acks.is_empty() && direct.is_empty() {
             return;
         }
-        let per_packet = (interface.room().saturating_sub(HEADER_LEN) / LSA_HEADER_LEN).max(1);
         let group = interface.group();
         keys.sort_unstable();
         keys.dedup();

@@ -266,6 +266,7 @@ impl Engine {
         if one_end {
             interface.flood.clear();
             interface.acks.clear();
+            interface.acks_due = None;
         }
     }
 

@@ -99,6 +99,9 @@ pub(crate) enum Topic {
 /// IP packets of this length get through everywhere, in bytes (RFC 791).
 pub(crate) const NARROW: usize = 576;
 
+/// Less than any neighbour waits before it repeats.
+const ACKS_WAIT: Duration = Duration::from_millis(50);
+
 /// The far end of a virtual link (section 15).
 #[derive(Clone, Debug)]
 pub(crate) struct VirtualEnd {
@@ -144,6 +147,8 @@ pub(crate) struct Interface {
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
     pub(crate) flood: Vec<LsaKey>,
     pub(crate) acks: Vec<LsaHeader>,
+    /// Until when they may wait for others, see [`Self::take_acks`].
+    pub(crate) acks_due: Option<Instant>,
     /// Acknowledgements that go to one neighbour only.
     pub(crate) direct_acks: Vec<(Peer, LsaHeader)>,
     /// LSAs of this link only (RFC 5250).
@@ -187,6 +192,7 @@ impl Interface {
             reach: Reach::default(),
             flood: Vec::new(),
             acks: Vec::new(),
+            acks_due: None,
             direct_acks: Vec::new(),
             lsdb: Lsdb::default(),
             virtual_end: None,
@@ -292,8 +298,8 @@ impl Interface {
         let speaks = self.is_active() && self.state != InterfaceState::Down;
         let hello = speaks.then_some(self.hello_due);
         let neighbours = self.neighbours.values().filter_map(Neighbour::next_timeout).min();
-        let rest =
-            [hello, self.wait_until, neighbours, self.lsdb.next_expiry(), self.greeting.next_timeout()];
+        let greeting = self.greeting.next_timeout();
+        let rest = [hello, self.wait_until, neighbours, self.lsdb.next_expiry(), greeting, self.acks_due];
         rest.into_iter().flatten().min()
     }
 
@@ -303,6 +309,19 @@ impl Interface {
         let carried = self.carries.map_or(self.link.mtu, |carries| carries.min(self.link.mtu));
         let mtu = if self.narrow.is_some() { NARROW } else { usize::try_from(carried).unwrap_or(1500) };
         mtu.saturating_sub(20).clamp(556, 65_000) - trailer
+    }
+
+    /// Takes the acknowledgements to be sent now. While a neighbour still has answers to send, those that do not fill a
+    /// packet wait for others, for a short time (delayed acknowledgements, RFC 2328 section 13.5).
+    pub(crate) fn take_acks(&mut self, now: Instant, per_packet: usize) -> Vec<LsaHeader> {
+        let mut acks = std::mem::take(&mut self.acks);
+        let is_asking = self.neighbours.values().any(|one| one.state == State::Loading && one.requested > 0);
+        let due = self.acks_due.take().unwrap_or(now + ACKS_WAIT);
+        if is_asking && now < due {
+            self.acks = acks.split_off(acks.len() - acks.len() % per_packet);
+            self.acks_due = (!self.acks.is_empty()).then_some(due);
+        }
+        acks
     }
 
     /// Where updates and acknowledgements for everybody go; `None` when each neighbour gets its own.

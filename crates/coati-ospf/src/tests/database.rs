@@ -155,6 +155,43 @@ fn a_thousand_lsas_cross_in_many_packets() {
     }));
 }
 
+/// Two routers, the first of which has a thousand LSAs for the other one.
+fn a_thousand_to_give() -> World {
+    let mut world = World::row(2, 1);
+    let now = world.now;
+    for number in 0..1000u32 {
+        let id = Ipv4Addr::from(0x0b00_0000 + number);
+        let lsa = Lsa::new(router_key(id), 2, 1, LsaBody::Router(RouterLsa::default()));
+        world.routers[0].install(now, crate::lsdb::Scope::Area(Ipv4Addr::UNSPECIFIED), lsa);
+    }
+    world
+}
+
+#[test]
+fn acknowledgements_of_what_was_asked_for_fill_their_packets() {
+    let mut world = a_thousand_to_give();
+    assert!(world.run_until(Duration::from_secs(1), World::converged));
+    world.run(Duration::from_millis(100));
+    // 72 fit into one of 1500 bytes.
+    let packets = world.routers[1].interfaces[&10].traffic[4][1];
+    assert!((14..20).contains(&packets), "{packets}");
+    let mut neighbours = world.routers[0].interfaces[&10].neighbours.values();
+    assert!(neighbours.all(|neighbour| neighbour.retransmissions.is_empty()));
+}
+
+#[test]
+fn acknowledgements_do_not_wait_for_answers_that_do_not_come() {
+    let mut world = a_thousand_to_give();
+    let waits = |world: &World| !world.routers[1].interfaces[&10].acks.is_empty();
+    assert!(world.run_until(Duration::from_secs(1), waits));
+    world.cables[0].cut = true;
+    let sent = |world: &World| world.routers[1].interfaces[&10].traffic[4][1];
+    let before = sent(&world);
+    world.run(Duration::from_millis(51));
+    assert!(!waits(&world));
+    assert!(sent(&world) > before);
+}
+
 #[test]
 fn externals_and_summaries() {
     let mut world = World::row(2, 1);

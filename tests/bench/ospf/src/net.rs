@@ -190,25 +190,35 @@ impl Drop for Watch {
     }
 }
 
+/// After some notifications, so that whoever sends them is not charged with waking this thread for each one.
+const PAUSE: Duration = Duration::from_micros(300);
+
 fn watch(socket: &Socket, seen: &Mutex<Seen>, stop: &AtomicBool) {
     let mut buffer: Vec<u8> = Vec::with_capacity(65_536);
     while !stop.load(Ordering::Relaxed) {
         if wait_readable(&[socket.as_fd()], Some(Duration::from_millis(100))).is_err() {
             return;
         }
+        let mut taken = false;
         loop {
             buffer.clear();
             let result = socket.recv(&mut buffer, 0);
             let now = Instant::now();
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
-                Ok(_) => take(&mut seen, now, &buffer),
+                Ok(_) => {
+                    take(&mut seen, now, &buffer);
+                    taken = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {
                     seen.lost = true;
                     break;
                 }
             }
+        }
+        if taken {
+            std::thread::sleep(PAUSE);
         }
     }
 }
