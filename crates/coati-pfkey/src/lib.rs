@@ -1,7 +1,7 @@
-//! A kernel as a home of SAs and policies over PF_KEYv2 (RFC 2367, with KAME's extensions), in the [`Layout`] of whichever
+//! A [`coati_kernel::Kernel`] over PF_KEYv2 (RFC 2367, with KAME's extensions), in the [`Layout`] of whichever
 //! kernel it is: so that those of others can be tested on any machine.
 //!
-//! Sans-IO but for [`Kernel`], which whoever owns the sockets implements. What was made here is known again after a
+//! Sans-IO but for [`Sockets`], which whoever owns the sockets implements. What was made here is known again after a
 //! crash, since the kernel itself keeps the mark: SAs and policies end [`OWN_MARK`] seconds after their first use.
 //!
 //! Four things are not as over XFRM netlink. Kernels allot numbers to `unique` policies anew whenever those are put: here
@@ -18,7 +18,7 @@ mod policy;
 mod sa;
 
 pub use coati_wire::pfkey::Layout;
-pub use home::{Kernel, Leftovers, PfKey, refusal_of};
+pub use home::{PfKey, Sockets, home, refusal_of};
 
 /// "coat" in ASCII: limits of so many seconds of use, 53 years, say that an SA or policy was made here.
 pub const OWN_MARK: u64 = 0x636f_6174;
@@ -33,5 +33,8 @@ fn value<T: Copy>(table: &[(T, u8)], wanted: u8) -> Option<T> {
     table.iter().find(|(_, number)| *number == wanted).map(|(value, _)| *value)
 }
 
+#[cfg(test)]
+#[path = "../../coati-kernel/tests/suite/mod.rs"]
+mod suite;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use coati_kernel::{KernelHome, Leftovers};
 use coati_sadb::{
     Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification,
     Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
@@ -13,9 +14,9 @@ use coati_wire::pfkey::{Layout, Lifetime as Limits, Message, PolicyNumbers, SaNu
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::{Kernel, Leftovers, PfKey, policy, refusal_of, sa};
+use crate::suite::{self, WALL, add, address, esp, gre, home, one, reqid_out, rule, seeds, with_all};
+use crate::{PfKey, Sockets, policy, refusal_of, sa};
 
-const WALL: u64 = 1_700_000_000;
 const ENOENT: u8 = 2;
 const ESRCH: u8 = 3;
 const EEXIST: u8 = 17;
@@ -95,6 +96,12 @@ impl Tables {
                 if let Some(errno) = self.refuses {
                     return Err(errno);
                 }
+                // One that takes the place of a larval one without an SPI.
+                let reqid = sa::reqid_of(asked);
+                self.sas.retain(|bytes| {
+                    let old = parse(layout, bytes);
+                    old.sa.is_some_and(|sa| sa.spi != 0) || sa::reqid_of(&old) != reqid
+                });
                 match (asked.kind, self.place_of_sa(asked)) {
                     (message::ADD, Some(_)) => return Err(EEXIST),
                     (message::UPDATE, None) => return Err(ESRCH),
@@ -157,7 +164,7 @@ fn dump(list: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, u8> {
     if list.is_empty() { Err(ENOENT) } else { Ok(list.to_vec()) }
 }
 
-impl Kernel for Fake {
+impl Sockets for Fake {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         let mut tables = self.0.borrow_mut();
         let layout = tables.layout;
@@ -219,139 +226,95 @@ impl Kernel for Fake {
     }
 }
 
-fn address(last: u8) -> IpAddr {
-    [192, 0, 2, last].into()
-}
+impl suite::Fake for Fake {
+    type Kernel = PfKey<Self>;
 
-fn gre(from: u8, to: u8) -> Selector {
-    Selector {
-        source: Prefix::host(address(from)),
-        source_port: Port::Any,
-        destination: Prefix::host(address(to)),
-        destination_port: Port::Any,
-        upper: Upper::GRE,
+    fn home(&self, guarded: Vec<Selector>) -> Result<(KernelHome<PfKey<Self>>, Leftovers), Refusal> {
+        let layout = self.0.borrow().layout;
+        crate::home(self.clone(), layout, guarded)
+    }
+
+    fn add_policy(&self, policy: &Policy) {
+        let mut tables = self.0.borrow_mut();
+        let mut message = policy::message(tables.layout, message::SPDADD, policy).unwrap();
+        message.hard = None;
+        let bytes = message.emit(tables.layout);
+        tables.policies.push(bytes);
+    }
+
+    fn add_sa(&self, sa: &Sa) {
+        let mut tables = self.0.borrow_mut();
+        let mut message = sa::message(tables.layout, message::ADD, sa).unwrap();
+        message.hard = None;
+        let bytes = message.emit(tables.layout);
+        tables.sas.push(bytes);
+    }
+
+    fn flush_policies(&self) {
+        self.0.borrow_mut().policies.clear();
+        self.says(&Message { kind: message::SPDFLUSH, ..Message::default() });
+    }
+
+    fn says_expired(&self, sa: &Sa, hard: bool) {
+        let limit = |is: bool| is.then(Limits::default);
+        self.says(&Message { soft: limit(!hard), hard: limit(hard), ..sa::named(message::EXPIRE, &sa.id) });
+    }
+
+    fn says_wanted(&self, (source, destination): (IpAddr, IpAddr), policy: &Policy) {
+        let told = sa::between(message::ACQUIRE, SaProto::Esp, source, destination);
+        let policy = PolicyNumbers { kind: 2, direction: 2, id: policy.id.0, ..PolicyNumbers::default() };
+        self.says(&Message { policy: Some(policy), ..told });
+    }
+
+    fn awaits(&self, sa: &Sa) {
+        let mut tables = self.0.borrow_mut();
+        let larval = sa::larval(message::ADD, &sa.id, sa.mode, sa.reqid);
+        let bytes = Message { sa: Some(SaNumbers::default()), ..larval }.emit(tables.layout);
+        tables.sas.push(bytes);
+    }
+
+    fn overflow(&self) {
+        self.0.borrow_mut().overflows = true;
+    }
+
+    fn sas(&self) -> usize {
+        self.0.borrow().sas.len()
+    }
+
+    fn policies(&self) -> usize {
+        self.0.borrow().policies.len()
+    }
+
+    fn policy_puts(&self) -> usize {
+        self.0.borrow().policy_puts
+    }
+
+    fn was_protected(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().protected).into_iter().all(|protected| protected)
     }
 }
 
-fn rule(level: Level) -> Rule {
-    Rule { proto: SaProto::Esp, mode: Mode::Transport, endpoints: None, level }
-}
-
-/// The seed's, of one direction.
-fn seeds(direction: Direction) -> Policy {
-    Policy {
-        id: PolicyId(0),
-        selector: if direction == Direction::Out { gre(1, 2) } else { gre(2, 1) },
-        direction,
-        priority: Priority::default(),
-        action: Action::Ipsec(vec![rule(Level::Unique(ReqId(0)))]),
-        usage: Usage::default(),
-    }
-}
-
-fn add(direction: Direction) -> Request {
-    Request::SpdAdd(Box::new(seeds(direction)))
-}
-
-fn esp(spi: u32, reqid: ReqId) -> Sa {
-    Sa {
-        id: SaId { source: address(1), destination: address(2), proto: SaProto::Esp, spi: Spi(spi) },
-        mode: Mode::Transport,
-        reqid,
-        enc: EncAlgorithm::AesCbc,
-        enc_key: Secret::new(vec![1; 16]),
-        auth: AuthAlgorithm::HmacSha1,
-        auth_key: Secret::new(vec![2; 20]),
-        replay_window: 32,
-        esn: false,
-        nat_t: None,
-        soft: Lifetime { add_seconds: 80, ..Lifetime::default() },
-        hard: Lifetime { add_seconds: 100, bytes: 1 << 40, ..Lifetime::default() },
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
-    }
-}
-
-fn home_with(kernel: &Fake, guarded: Vec<Selector>) -> (PfKey<Fake>, Leftovers) {
-    let layout = kernel.0.borrow().layout;
-    PfKey::new(kernel.clone(), layout, guarded).unwrap_or_else(|refusal| panic!("{refusal}"))
-}
-
-fn home(kernel: &Fake) -> PfKey<Fake> {
-    home_with(kernel, Vec::new()).0
-}
-
-fn one(home: &mut PfKey<Fake>, request: Request) -> Reply {
-    home.requests(WALL, vec![request]).remove(0)
-}
-
-fn reqid_out(home: &PfKey<Fake>) -> ReqId {
-    let out = home.policies().iter().find(|policy| policy.selector == gre(1, 2)).unwrap();
-    let Action::Ipsec(rules) = &out.action else { panic!("{out:?}") };
-    let Level::Unique(reqid) = rules[0].level else { panic!("{rules:?}") };
-    reqid
+with_all! {
+    LAYOUTS.map(Fake::new);
+    a_file_that_flushes_leaves_no_gap
+    a_tunnel_is_never_bare
+    a_policy_is_there_once
+    an_in_policy_has_a_twin
+    an_sa_from_its_spi_to_its_end
+    policies_and_keys_replaced_at_once
+    the_first_sa_lets_packets_go
+    keys_are_wanted
+    transport_mode_outside_of_a_tunnel_and_of_networks
+    a_crash_leaves_nothing_behind
+    the_end_removes_what_was_made_here_alone
 }
 
 #[test]
-fn a_file_that_flushes_leaves_no_gap() {
+fn every_protocol_is_registered() {
     for layout in LAYOUTS {
         let kernel = Fake::new(layout);
-        let mut home = home(&kernel);
-        let file = || vec![Request::Flush(None), Request::SpdFlush, add(Direction::Out), add(Direction::In)];
-        assert_eq!(home.requests(WALL, file()), [Reply::Done, Reply::Done, Reply::Done, Reply::Done]);
-        // One of somebody else, which the flush ends.
-        let other = Policy { selector: gre(7, 8), action: Action::None, ..seeds(Direction::Out) };
-        let mut bytes = policy::message(layout, message::SPDADD, &other).unwrap();
-        bytes.hard = None;
-        kernel.0.borrow_mut().policies.push(bytes.emit(layout));
-        kernel.0.borrow_mut().protected.clear();
-        assert_eq!(home.requests(WALL, file()), [Reply::Done, Reply::Done, Reply::Done, Reply::Done]);
-        assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
-        let directions: Vec<Direction> = home.policies().iter().map(|policy| policy.direction).collect();
-        // Only Linux has policies for what is forwarded.
-        let wanted = [Direction::Out, Direction::In, Direction::Fwd];
-        assert_eq!(directions, wanted[..if layout == Layout::Linux { 3 } else { 2 }]);
-        assert!(home.take_changes().policies);
-        // Without anything behind it, it ends all of them.
-        assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
-        assert_eq!(home.policies(), []);
-    }
-}
-
-/// What a tunnel sends without a policy is dropped, as in the embedded data plane.
-#[test]
-fn a_tunnel_is_never_bare() {
-    for layout in LAYOUTS {
-        let kernel = Fake::new(layout);
-        let (mut home, _) = home_with(&kernel, vec![gre(1, 2)]);
-        let action = |home: &PfKey<Fake>| {
-            home.policies().iter().find(|p| p.selector == gre(1, 2)).unwrap().action.clone()
-        };
-        home.requests(WALL, Vec::new());
-        assert_eq!(action(&home), Action::Discard);
-        kernel.0.borrow_mut().protected.clear();
-        let nobody = Reply::Refused { refusal: Refusal::NoPolicy };
-        let delete = || Request::SpdDelete(Box::new(gre(1, 2)), Direction::Out);
-        assert_eq!(one(&mut home, delete()), nobody);
-        for _ in 0..2 {
-            assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
-            assert!(matches!(action(&home), Action::Ipsec(_)));
-            assert_eq!(one(&mut home, delete()), Reply::Done);
-            assert_eq!(action(&home), Action::Discard);
-        }
-        assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
-        assert_eq!(action(&home), Action::Discard);
-        let anew = home.requests(WALL, vec![Request::SpdFlush, add(Direction::Out)]);
-        assert_eq!(anew, [Reply::Done, Reply::Done]);
-        assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
-        // Somebody else flushes.
-        kernel.0.borrow_mut().policies.clear();
-        kernel.says(&Message { kind: message::SPDFLUSH, ..Message::default() });
-        home.hear(WALL);
-        assert_eq!(action(&home), Action::Discard);
-        drop(home);
-        assert!(kernel.0.borrow().policies.is_empty());
+        drop(home(&kernel));
+        assert_eq!(kernel.0.borrow().registered, [sa_type::ESP, sa_type::AH, sa_type::IPCOMP]);
     }
 }
 
@@ -376,119 +339,6 @@ fn numbers_of_unique_are_chosen_here_and_stay() {
     assert_eq!(home.take_changes(), Changes { sas: true, policies: false });
     one(&mut home, Request::Add(Box::new(esp(0x1002, reqid))));
     assert_eq!(kernel.0.borrow().policy_puts, puts + 1);
-}
-
-#[test]
-fn an_sa_from_its_spi_to_its_end() {
-    for layout in LAYOUTS {
-        let kernel = Fake::new(layout);
-        let mut home = home(&kernel);
-        assert_eq!(kernel.0.borrow().registered, [sa_type::ESP, sa_type::AH, sa_type::IPCOMP]);
-        home.requests(WALL, vec![add(Direction::Out)]);
-        let reqid = reqid_out(&home);
-        assert!(!home.is_open(&gre(1, 2)));
-        let get = Request::GetSpi {
-            source: address(1),
-            destination: address(2),
-            proto: SaProto::Esp,
-            mode: Mode::Transport,
-            reqid,
-            spi: Spi(0),
-        };
-        assert_eq!(one(&mut home, get), Reply::Spi { spi: Spi(0xabcd) });
-        let Reply::Sas { sas } = one(&mut home, Request::Dump(None)) else { panic!() };
-        assert_eq!((sas[0].id.spi, sas[0].state, sas[0].reqid), (Spi(0xabcd), SaState::Larval, reqid));
-        assert!(!home.is_open(&gre(1, 2)));
-        let whole = esp(0xabcd, reqid);
-        assert_eq!(one(&mut home, Request::Update(Box::new(whole.clone()))), Reply::Done);
-        assert!(home.is_open(&gre(1, 2)));
-        assert!(!home.is_open(&gre(2, 1)));
-        assert_eq!(one(&mut home, Request::Get(whole.id)), Reply::Sas { sas: vec![whole.clone()] });
-        // The kernel says that it has come to its soft, then to its hard limit.
-        for hard in [false, true] {
-            let limit = |is: bool| is.then(Limits::default);
-            let told =
-                Message { soft: limit(!hard), hard: limit(hard), ..sa::named(message::EXPIRE, &whole.id) };
-            kernel.says(&told);
-            home.hear(WALL);
-            let Some(Notification::Expire(expire)) = home.poll_notification() else { panic!() };
-            assert_eq!((expire.id, expire.reqid, expire.hard), (whole.id, reqid, hard));
-            assert_eq!(home.is_open(&gre(1, 2)), !hard);
-        }
-        // What it says of larval ones is nobody's business.
-        kernel.says(&Message { hard: Some(Limits::default()), ..sa::named(message::EXPIRE, &whole.id) });
-        home.hear(WALL);
-        assert_eq!(home.poll_notification(), None);
-    }
-}
-
-#[test]
-fn keys_are_wanted() {
-    for layout in LAYOUTS {
-        let kernel = Fake::new(layout);
-        let mut home = home(&kernel);
-        home.requests(WALL, vec![add(Direction::Out)]);
-        let reqid = reqid_out(&home);
-        let id = home.policies()[0].id;
-        let told = sa::between(message::ACQUIRE, SaProto::Esp, address(1), address(2));
-        let policy = PolicyNumbers { kind: 2, direction: 2, id: id.0, ..PolicyNumbers::default() };
-        kernel.says(&Message { policy: Some(policy), ..told });
-        home.hear(WALL);
-        let Some(Notification::Acquire(heard)) = home.poll_notification() else { panic!() };
-        assert_eq!((heard.source, heard.destination, heard.reqid), (address(1), address(2), reqid));
-        assert_eq!((heard.selector, heard.policy, heard.mode), (gre(1, 2), id, Mode::Transport));
-        // Between hosts that no policy is about.
-        kernel.says(&sa::between(message::ACQUIRE, SaProto::Esp, address(1), address(3)));
-        home.hear(WALL);
-        assert_eq!(home.poll_notification(), None);
-    }
-}
-
-/// Linux says it once: what it waits for when nobody has heard is found, and ends with who would have made it.
-#[test]
-fn what_linux_waits_for() {
-    let kernel = Fake::new(Layout::Linux);
-    let mut home = home(&kernel);
-    home.requests(WALL, vec![add(Direction::Out)]);
-    let reqid = reqid_out(&home);
-    let mut larval = sa::larval(message::ADD, &esp(0, reqid).id, Mode::Transport, reqid);
-    larval.sa = Some(SaNumbers::default());
-    kernel.0.borrow_mut().sas.push(larval.emit(Layout::Linux));
-    kernel.0.borrow_mut().overflows = true;
-    home.hear(WALL);
-    let Some(Notification::Acquire(heard)) = home.poll_notification() else { panic!() };
-    assert_eq!((heard.selector, heard.reqid), (gre(1, 2), reqid));
-    assert_eq!(home.poll_notification(), None);
-    drop(home);
-    assert!(kernel.0.borrow().sas.is_empty());
-}
-
-#[test]
-fn a_crash_leaves_nothing_behind() {
-    for layout in LAYOUTS {
-        let kernel = Fake::new(layout);
-        let mut first = home(&kernel);
-        first.requests(WALL, vec![add(Direction::Out), add(Direction::In)]);
-        first.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
-        // Somebody else's stays.
-        let mut others = sa::named(message::ADD, &esp(0x1002, ReqId(1)).id);
-        others.sa = others.sa.map(|sa| SaNumbers { state: 1, ..sa });
-        kernel.0.borrow_mut().sas.push(others.emit(layout));
-        // Nobody cleans up.
-        std::mem::forget(first);
-        let (mut second, left) = home_with(&kernel, Vec::new());
-        let policies = if layout == Layout::Linux { 3 } else { 2 };
-        assert_eq!(left, Leftovers { sas: 1, policies });
-        assert_eq!(kernel.0.borrow().sas.len(), 1);
-        // The one that is wanted again is there all the time; the others go.
-        kernel.0.borrow_mut().protected.clear();
-        assert_eq!(second.requests(WALL, vec![add(Direction::Out)]), [Reply::Done]);
-        assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
-        assert_eq!(second.policies().len(), 1);
-        drop(second);
-        assert!(kernel.0.borrow().policies.is_empty());
-        assert_eq!(kernel.0.borrow().sas.len(), 1);
-    }
 }
 
 /// Each with what it is in the layouts of Linux, FreeBSD and NetBSD: `Ok` is taken, else what is said.
@@ -635,7 +485,7 @@ fn what_the_kernel_refuses() {
 #[test]
 fn a_kernel_that_does_not_answer() {
     struct Silent;
-    impl Kernel for Silent {
+    impl Sockets for Silent {
         fn send(&mut self, _: &[u8]) -> io::Result<()> {
             Ok(())
         }
@@ -652,7 +502,7 @@ fn a_kernel_that_does_not_answer() {
             Vec::new()
         }
     }
-    let refusal = PfKey::new(Silent, Layout::FreeBsd, Vec::new()).err().unwrap();
+    let refusal = crate::home(Silent, Layout::FreeBsd, Vec::new()).err().unwrap();
     assert_eq!(refusal.to_string(), "PF_KEY: the kernel does not answer");
 }
 

@@ -214,6 +214,33 @@ impl Sa {
     /// The largest replay window, in packets.
     pub const MAX_WINDOW: u32 = 4096;
 
+    /// A usable one in transport mode for nobody's policy, without limits and without a replay window.
+    pub fn with_keys(
+        id: SaId,
+        enc: EncAlgorithm,
+        enc_key: Secret,
+        auth: AuthAlgorithm,
+        auth_key: Secret,
+    ) -> Self {
+        Self {
+            id,
+            mode: Mode::Transport,
+            reqid: ReqId(0),
+            enc,
+            enc_key,
+            auth,
+            auth_key,
+            replay_window: 0,
+            esn: false,
+            nat_t: None,
+            soft: Lifetime::default(),
+            hard: Lifetime::default(),
+            state: SaState::Mature,
+            usage: Usage::default(),
+            sequence: 0,
+        }
+    }
+
     /// Says what makes no sense whoever is to hold it, before anything is changed.
     pub fn check(&self) -> Result<(), Refusal> {
         self.id.check()?;

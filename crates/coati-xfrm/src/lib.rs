@@ -1,6 +1,6 @@
-//! The Linux kernel as a home of SAs and policies: PF_KEY's vocabulary over XFRM netlink.
+//! Linux over XFRM netlink as a [`coati_kernel::Kernel`], in PF_KEY's vocabulary.
 //!
-//! Sans-IO but for [`Kernel`], which whoever owns the sockets implements. What was made here is known again after a
+//! Sans-IO but for [`Sockets`], which whoever owns the sockets implements. What was made here is known again after a
 //! crash, since the kernel itself keeps the mark: SAs have [`OWN_SEQUENCE`] as their maker's number, policies an index of
 //! [`OWN_INDEXES`].
 //!
@@ -16,7 +16,7 @@ mod home;
 mod policy;
 mod sa;
 
-pub use home::{Kernel, Leftovers, OWN_INDEXES, OWN_SEQUENCE, Xfrm, refusal_of};
+pub use home::{OWN_INDEXES, OWN_SEQUENCE, Sockets, Xfrm, home, refusal_of};
 
 use std::net::IpAddr;
 
@@ -38,5 +38,8 @@ fn family_of(address: IpAddr) -> u16 {
     if address.is_ipv4() { family::INET } else { family::INET6 }
 }
 
+#[cfg(test)]
+#[path = "../../coati-kernel/tests/suite/mod.rs"]
+mod suite;
 #[cfg(test)]
 mod tests;

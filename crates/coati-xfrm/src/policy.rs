@@ -24,7 +24,7 @@ pub(crate) fn direction_number(direction: Direction) -> u8 {
     }
 }
 
-fn direction_of(number: u8) -> Option<Direction> {
+pub(crate) fn direction_of(number: u8) -> Option<Direction> {
     match number {
         direction::IN => Some(Direction::In),
         direction::OUT => Some(Direction::Out),

@@ -4,18 +4,18 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use coati_kernel::{KernelHome, Leftovers};
 use coati_sadb::{
-    Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification,
-    Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
-    SaState, Secret, Selector, Spi, Upper, Usage,
+    Action, AuthAlgorithm, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification, Policy,
+    PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState,
+    Secret, Selector, Spi, Upper, Usage,
 };
 use coati_wire::xfrm::{self, Attribute, Body, Message, PolicyInfo, SaInfo};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::{Kernel, Leftovers, OWN_INDEXES, OWN_SEQUENCE, Xfrm, policy, refusal_of, sa};
-
-const WALL: u64 = 1_700_000_000;
+use crate::suite::{self, WALL, add, esp, home, one, rule, with_all};
+use crate::{OWN_INDEXES, OWN_SEQUENCE, Sockets, Xfrm, policy, refusal_of, sa};
 
 /// As much of a kernel as a home can tell from the real one.
 #[derive(Default)]
@@ -133,7 +133,7 @@ fn shown(bytes: &[u8]) -> Vec<u8> {
     Message { body, ..message }.emit()
 }
 
-impl Kernel for Fake {
+impl Sockets for Fake {
     fn ask(&mut self, request: &[u8]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
         let mut tables = self.0.borrow_mut();
         let (mut datagrams, errno) = match tables.answer(request) {
@@ -160,324 +160,107 @@ impl Kernel for Fake {
     }
 }
 
-fn address(last: u8) -> IpAddr {
-    [192, 0, 2, last].into()
-}
-
-fn gre(from: u8, to: u8) -> Selector {
-    Selector {
-        source: Prefix::host(address(from)),
-        source_port: Port::Any,
-        destination: Prefix::host(address(to)),
-        destination_port: Port::Any,
-        upper: Upper::GRE,
+impl Fake {
+    fn says(&self, message: &Message<'_>) {
+        self.0.borrow_mut().unasked.push_back(message.emit());
     }
 }
 
-fn rule(level: Level) -> Rule {
-    Rule { proto: SaProto::Esp, mode: Mode::Transport, endpoints: None, level }
-}
+impl suite::Fake for Fake {
+    type Kernel = Xfrm<Self>;
 
-/// The seed's, of one direction.
-fn seeds(direction: Direction) -> Policy {
-    Policy {
-        id: PolicyId(0),
-        selector: if direction == Direction::Out { gre(1, 2) } else { gre(2, 1) },
-        direction,
-        priority: Priority::default(),
-        action: Action::Ipsec(vec![rule(Level::Unique(ReqId(0)))]),
-        usage: Usage::default(),
+    fn home(&self, guarded: Vec<Selector>) -> Result<(KernelHome<Xfrm<Self>>, Leftovers), Refusal> {
+        crate::home(self.clone(), guarded)
+    }
+
+    fn add_policy(&self, policy: &Policy) {
+        let (mut info, attributes) = policy::message(policy).unwrap();
+        info.index = 9;
+        let bytes = Message::request(Body::NewPolicy(info), attributes).emit();
+        self.0.borrow_mut().policies.push((info, bytes));
+    }
+
+    fn add_sa(&self, sa: &Sa) {
+        let (info, attributes) = sa::message(sa).unwrap();
+        let bytes = Message::request(Body::NewSa(info), attributes).emit();
+        self.0.borrow_mut().sas.push((info, bytes));
+    }
+
+    fn flush_policies(&self) {
+        self.0.borrow_mut().policies.clear();
+        self.0.borrow_mut().unasked.push_back(emit(Body::FlushPolicies));
+    }
+
+    fn says_expired(&self, sa: &Sa, hard: bool) {
+        let info = sa::larval(&sa.id, sa.mode, sa.reqid);
+        self.0.borrow_mut().unasked.push_back(emit(Body::Expire(xfrm::Expire { info, hard: hard.into() })));
+    }
+
+    fn says_wanted(&self, (source, destination): (IpAddr, IpAddr), policy: &Policy) {
+        let (mut info, attributes) = policy::message(policy).unwrap();
+        info.index = policy.id.0;
+        let acquire = xfrm::Acquire {
+            id: xfrm::Id { destination: destination.into(), spi: 0, proto: 50 },
+            source: source.into(),
+            packet: policy::selector(&policy.selector),
+            policy: info,
+            ..xfrm::Acquire::default()
+        };
+        self.says(&Message { flags: 0, sequence: 0, body: Body::Acquire(acquire), attributes });
+    }
+
+    fn awaits(&self, sa: &Sa) {
+        let larval = sa::larval(&SaId { spi: Spi(0), ..sa.id }, sa.mode, sa.reqid);
+        self.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
+    }
+
+    fn overflow(&self) {
+        self.0.borrow_mut().overflows = true;
+    }
+
+    fn sas(&self) -> usize {
+        self.0.borrow().sas.len()
+    }
+
+    fn policies(&self) -> usize {
+        self.0.borrow().policies.len()
+    }
+
+    fn policy_puts(&self) -> usize {
+        self.0.borrow().policy_puts
+    }
+
+    fn was_protected(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().protected).into_iter().all(|protected| protected)
     }
 }
 
-fn add(direction: Direction) -> Request {
-    Request::SpdAdd(Box::new(seeds(direction)))
-}
-
-fn esp(spi: u32, reqid: ReqId) -> Sa {
-    Sa {
-        id: SaId { source: address(1), destination: address(2), proto: SaProto::Esp, spi: Spi(spi) },
-        mode: Mode::Transport,
-        reqid,
-        enc: EncAlgorithm::AesCbc,
-        enc_key: Secret::new(vec![1; 16]),
-        auth: AuthAlgorithm::HmacSha256,
-        auth_key: Secret::new(vec![2; 32]),
-        replay_window: 64,
-        esn: false,
-        nat_t: None,
-        soft: Lifetime { add_seconds: 80, ..Lifetime::default() },
-        hard: Lifetime { add_seconds: 100, bytes: 1 << 40, ..Lifetime::default() },
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
-    }
-}
-
-fn home(kernel: &Fake) -> Xfrm<Fake> {
-    Xfrm::new(kernel.clone(), Vec::new()).unwrap_or_else(|refusal| panic!("{refusal}")).0
-}
-
-fn one(home: &mut Xfrm<Fake>, request: Request) -> Reply {
-    home.requests(WALL, vec![request]).remove(0)
-}
-
-fn reqid_out(home: &Xfrm<Fake>) -> ReqId {
-    let out = home.policies().iter().find(|policy| policy.selector == gre(1, 2)).unwrap();
-    let Action::Ipsec(rules) = &out.action else { panic!("{out:?}") };
-    let Level::Unique(reqid) = rules[0].level else { panic!("{rules:?}") };
-    reqid
-}
-
-#[test]
-fn a_file_that_flushes_leaves_no_gap() {
-    let kernel = Fake::default();
-    let mut home = home(&kernel);
-    let file = || vec![Request::Flush(None), Request::SpdFlush, add(Direction::Out), add(Direction::In)];
-    assert_eq!(home.requests(WALL, file()), [Reply::Done, Reply::Done, Reply::Done, Reply::Done]);
-    // One of somebody else, which the flush ends.
-    let other = Policy { selector: gre(7, 8), ..seeds(Direction::Out) };
-    let (mut info, attributes) = policy::message(&other).unwrap();
-    info.index = 9;
-    let bytes = Message::request(Body::NewPolicy(info), attributes).emit();
-    kernel.0.borrow_mut().policies.push((info, bytes));
-    kernel.0.borrow_mut().protected.clear();
-    assert_eq!(home.requests(WALL, file()), [Reply::Done, Reply::Done, Reply::Done, Reply::Done]);
-    assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
-    let directions: Vec<Direction> = home.policies().iter().map(|policy| policy.direction).collect();
-    assert_eq!(directions, [Direction::Out, Direction::In, Direction::Fwd]);
-    assert!(home.take_changes().policies);
-    // Without anything behind it, it ends all of them.
-    assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
-    assert_eq!(home.policies(), []);
-}
-
-/// What a tunnel sends without a policy is dropped, as in the embedded data plane.
-#[test]
-fn a_tunnel_is_never_bare() {
-    let kernel = Fake::default();
-    let guarded = vec![gre(1, 2)];
-    let mut home = Xfrm::new(kernel.clone(), guarded).unwrap_or_else(|refusal| panic!("{refusal}")).0;
-    let action =
-        |home: &Xfrm<Fake>| home.policies().iter().find(|p| p.selector == gre(1, 2)).unwrap().action.clone();
-    home.requests(WALL, Vec::new());
-    assert_eq!(action(&home), Action::Discard);
-    kernel.0.borrow_mut().protected.clear();
-    let nobody = Reply::Refused { refusal: Refusal::NoPolicy };
-    let delete = || Request::SpdDelete(Box::new(gre(1, 2)), Direction::Out);
-    assert_eq!(one(&mut home, delete()), nobody);
-    for _ in 0..2 {
-        assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
-        assert!(matches!(action(&home), Action::Ipsec(_)));
-        assert_eq!(one(&mut home, delete()), Reply::Done);
-        assert_eq!(action(&home), Action::Discard);
-    }
-    assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
-    assert_eq!(one(&mut home, Request::SpdFlush), Reply::Done);
-    assert_eq!(action(&home), Action::Discard);
-    assert_eq!(home.requests(WALL, vec![Request::SpdFlush, add(Direction::Out)]), [Reply::Done, Reply::Done]);
-    assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
-    // Somebody else flushes.
-    kernel.0.borrow_mut().policies.clear();
-    kernel.0.borrow_mut().unasked.push_back(emit(Body::FlushPolicies));
-    home.hear(WALL);
-    assert_eq!(action(&home), Action::Discard);
-    drop(home);
-    assert!(kernel.0.borrow().policies.is_empty());
-}
-
-#[test]
-fn a_policy_is_there_once() {
-    let mut home = home(&Fake::default());
-    assert_eq!(one(&mut home, add(Direction::Out)), Reply::Done);
-    let again = Reply::Refused { refusal: Refusal::Exists };
-    assert_eq!(one(&mut home, add(Direction::Out)), again);
-    let flushed = vec![Request::SpdFlush, Request::SpdDelete(Box::new(gre(1, 2)), Direction::Out)];
-    assert_eq!(home.requests(WALL, flushed)[1], Reply::Refused { refusal: Refusal::NoPolicy });
-}
-
-#[test]
-fn an_in_policy_has_a_twin() {
-    let mut home = home(&Fake::default());
-    one(&mut home, add(Direction::In));
-    let [of_in, of_fwd] = home.policies() else { panic!() };
-    assert_eq!((of_fwd.direction, &of_fwd.action), (Direction::Fwd, &of_in.action));
-    let delete = Request::SpdDelete(Box::new(gre(2, 1)), Direction::In);
-    assert_eq!(one(&mut home, delete), Reply::Done);
-    assert_eq!(home.policies(), []);
-}
-
-#[test]
-fn an_sa_from_its_spi_to_its_end() {
-    let kernel = Fake::default();
-    let mut home = home(&kernel);
-    home.requests(WALL, vec![add(Direction::Out)]);
-    let reqid = reqid_out(&home);
-    assert!(reqid.0 > ReqId::MANUAL_MAX);
-    assert!(!home.is_open(&gre(1, 2)));
-    let get = Request::GetSpi {
-        source: address(1),
-        destination: address(2),
-        proto: SaProto::Esp,
-        mode: Mode::Transport,
-        reqid,
-        spi: Spi(0),
-    };
-    assert_eq!(one(&mut home, get), Reply::Spi { spi: Spi(0xabcd) });
-    let Reply::Sas { sas } = one(&mut home, Request::Dump(None)) else { panic!() };
-    assert_eq!((sas[0].id.spi, sas[0].state, sas[0].reqid), (Spi(0xabcd), SaState::Larval, reqid));
-    assert!(!home.is_open(&gre(1, 2)));
-    let whole = esp(0xabcd, reqid);
-    assert_eq!(one(&mut home, Request::Update(Box::new(whole.clone()))), Reply::Done);
-    assert!(home.is_open(&gre(1, 2)));
-    assert!(!home.is_open(&gre(2, 1)));
-    assert_eq!(one(&mut home, Request::Get(whole.id)), Reply::Sas { sas: vec![whole.clone()] });
-    // The kernel says that it has come to its soft, then to its hard limit.
-    let info = kernel.0.borrow().sas[0].0;
-    for hard in [0, 1] {
-        kernel.0.borrow_mut().unasked.push_back(emit(Body::Expire(xfrm::Expire { info, hard })));
-        home.hear(WALL);
-        let Some(Notification::Expire(expire)) = home.poll_notification() else { panic!() };
-        assert_eq!((expire.id, expire.reqid, expire.hard), (whole.id, reqid, hard == 1));
-        assert_eq!(home.is_open(&gre(1, 2)), hard == 0);
-    }
-    // What it says of larval ones is nobody's business.
-    let larval = sa::larval(&SaId { spi: Spi(0), ..whole.id }, Mode::Transport, reqid);
-    kernel.0.borrow_mut().unasked.push_back(emit(Body::Expire(xfrm::Expire { info: larval, hard: 1 })));
-    home.hear(WALL);
-    assert_eq!(home.poll_notification(), None);
-}
-
-/// A file with keys by hand is loaded, and then another one: letting go what waits for the new keys does not bring the old
-/// policy back.
-#[test]
-fn policies_and_keys_replaced_at_once() {
-    let kernel = Fake::default();
-    let mut home = home(&kernel);
-    for levels in [vec![Level::Unique(ReqId(1))], vec![Level::Unique(ReqId(1)), Level::Unique(ReqId(2))]] {
-        let rules: Vec<Rule> = levels.into_iter().map(rule).collect();
-        let policy = Policy { action: Action::Ipsec(rules.clone()), ..seeds(Direction::Out) };
-        let keys = [(0x1001, ReqId(1)), (0x1002, ReqId(2))];
-        let keys = keys.map(|(spi, reqid)| Request::Add(Box::new(esp(spi, reqid))));
-        let file = [Request::Flush(None), Request::SpdFlush].into_iter().chain(keys);
-        home.requests(WALL, file.chain([Request::SpdAdd(Box::new(policy))]).collect());
-        let Reply::Policies { policies } = one(&mut home, Request::SpdDump) else { panic!() };
-        assert_eq!(policies.iter().map(|found| &found.action).collect::<Vec<_>>(), [&Action::Ipsec(rules)]);
-    }
-}
-
-/// Packets that wait in the kernel's queue, and ways into it, end with the policy that made it.
-#[test]
-fn the_first_sa_lets_packets_go() {
-    let kernel = Fake::default();
-    let mut home = home(&kernel);
-    home.requests(WALL, vec![add(Direction::Out)]);
-    let reqid = reqid_out(&home);
-    home.take_changes();
-    let mut puts = |spi, reqid| {
-        let before = kernel.0.borrow().policy_puts;
-        one(&mut home, Request::Add(Box::new(esp(spi, reqid))));
-        kernel.0.borrow().policy_puts - before
-    };
-    assert_eq!(puts(0x1001, ReqId(1)), 0);
-    assert_eq!(puts(0x1002, reqid), 1);
-    // A renewal is nothing that anybody waits for.
-    assert_eq!(puts(0x1003, reqid), 0);
-    assert_eq!(reqid_out(&home), reqid);
-    // The kernel has told of the policy, and it is the same.
-    assert_eq!(home.take_changes(), Changes { sas: true, policies: false });
-}
-
-#[test]
-fn keys_are_wanted() {
-    let kernel = Fake::default();
-    let mut home = home(&kernel);
-    home.requests(WALL, vec![add(Direction::Out)]);
-    let reqid = reqid_out(&home);
-    let (info, bytes) = kernel.0.borrow().policies[0].clone();
-    let (Message { attributes, .. }, _) = Message::parse(&bytes).unwrap();
-    let acquire = xfrm::Acquire {
-        id: xfrm::Id { destination: address(2).into(), spi: 0, proto: 50 },
-        source: address(1).into(),
-        packet: policy::selector(&gre(1, 2)),
-        policy: info,
-        ..xfrm::Acquire::default()
-    };
-    let message = Message { flags: 0, sequence: 0, body: Body::Acquire(acquire), attributes };
-    kernel.0.borrow_mut().unasked.push_back(message.emit());
-    home.hear(WALL);
-    let Some(Notification::Acquire(heard)) = home.poll_notification() else { panic!() };
-    assert_eq!((heard.source, heard.destination, heard.reqid), (address(1), address(2), reqid));
-    assert_eq!((heard.selector, heard.policy), (gre(1, 2), PolicyId(info.index)));
-    // When the kernel's word got lost, the larval SA that it waits for is found.
-    let larval = sa::larval(&SaId { spi: Spi(0), ..esp(0, reqid).id }, Mode::Transport, reqid);
-    kernel.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
-    kernel.0.borrow_mut().overflows = true;
-    home.hear(WALL);
-    assert_eq!(home.poll_notification(), Some(Notification::Acquire(heard)));
-    assert_eq!(home.poll_notification(), None);
-}
-
-#[test]
-fn a_crash_leaves_nothing_behind() {
-    let kernel = Fake::default();
-    let mut first = home(&kernel);
-    first.requests(WALL, vec![add(Direction::Out), add(Direction::In)]);
-    first.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
-    // Nobody cleans up.
-    std::mem::forget(first);
-    let (mut second, left) =
-        Xfrm::new(kernel.clone(), Vec::new()).unwrap_or_else(|refusal| panic!("{refusal}"));
-    assert_eq!(left, Leftovers { sas: 1, policies: 3 });
-    assert!(kernel.0.borrow().sas.is_empty());
-    // The one that is wanted again is there all the time; its twin and the other go.
-    kernel.0.borrow_mut().protected.clear();
-    assert_eq!(second.requests(WALL, vec![add(Direction::Out)]), [Reply::Done]);
-    assert!(kernel.0.borrow().protected.iter().all(|protected| *protected));
-    assert_eq!(second.policies().len(), 1);
-}
-
-#[test]
-fn the_end_removes_what_was_made_here_alone() {
-    let kernel = Fake::default();
-    let foreign = policy::message(&Policy { selector: gre(7, 8), ..seeds(Direction::Out) }).unwrap().0;
-    kernel.0.borrow_mut().policies.push((foreign, emit(Body::NewPolicy(foreign))));
-    // It has the name of the one that the kernel is tried with.
-    let loopback = IpAddr::from([127, 0, 0, 1]);
-    let id = SaId { source: loopback, destination: loopback, proto: SaProto::Esp, spi: Spi(Spi::FIRST) };
-    let theirs = Sa { id, ..esp(0x2002, ReqId(3)) };
-    let (info, attributes) = sa::message(&theirs).unwrap();
-    let bytes = Message::request(Body::NewSa(info), attributes).emit();
-    kernel.0.borrow_mut().sas.push((info, bytes));
-    let mut home = home(&kernel);
-    home.requests(WALL, vec![add(Direction::Out), add(Direction::In)]);
-    home.requests(WALL, vec![Request::Add(Box::new(esp(0x1001, ReqId(1))))]);
-    assert_eq!(kernel.0.borrow().sas[1].0.sequence, OWN_SEQUENCE);
-    assert!(kernel.0.borrow().policies[1..].iter().all(|(info, _)| OWN_INDEXES.contains(&info.index)));
-    // A negotiation is under way, and a packet waits for another.
-    let reqid = reqid_out(&home);
-    let (source, destination) = (address(1), address(2));
-    let (proto, mode) = (SaProto::Esp, Mode::Transport);
-    one(&mut home, Request::GetSpi { source, destination, proto, mode, reqid, spi: Spi(0) });
-    let larval = sa::larval(&SaId { spi: Spi(0), ..esp(0, reqid).id }, mode, reqid);
-    kernel.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
-    drop(home);
-    let tables = kernel.0.borrow();
-    assert_eq!((tables.sas.len(), tables.policies.len()), (1, 1));
-    assert_eq!((tables.sas[0].0, tables.policies[0].0), (info, foreign));
+with_all! {
+    [Fake::default()];
+    a_file_that_flushes_leaves_no_gap
+    a_tunnel_is_never_bare
+    a_policy_is_there_once
+    an_in_policy_has_a_twin
+    an_sa_from_its_spi_to_its_end
+    policies_and_keys_replaced_at_once
+    the_first_sa_lets_packets_go
+    keys_are_wanted
+    transport_mode_outside_of_a_tunnel_and_of_networks
+    a_crash_leaves_nothing_behind
+    the_end_removes_what_was_made_here_alone
 }
 
 #[test]
 fn what_the_kernel_lacks_has_a_name() {
     let kernel = Fake::default();
     kernel.0.borrow_mut().refuses = Some(93);
-    let refusal = Xfrm::new(kernel.clone(), Vec::new()).err().unwrap();
+    let refusal = crate::home(kernel.clone(), Vec::new()).err().unwrap();
     assert_eq!(refusal.to_string(), "the kernel has no esp: load its module esp4");
     kernel.0.borrow_mut().refuses = Some(2);
-    let refusal = Xfrm::new(kernel.clone(), Vec::new()).err().unwrap().to_string();
+    let refusal = crate::home(kernel.clone(), Vec::new()).err().unwrap().to_string();
     assert!(refusal.contains("aes-cbc with hmac-sha1") && refusal.contains("echainiv"), "{refusal}");
     kernel.0.borrow_mut().refuses = Some(1);
-    let refusal = Xfrm::new(kernel, Vec::new()).err().unwrap().to_string();
+    let refusal = crate::home(kernel, Vec::new()).err().unwrap().to_string();
     assert!(refusal.contains("CAP_NET_ADMIN"), "{refusal}");
 }
 

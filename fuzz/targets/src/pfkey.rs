@@ -2,7 +2,7 @@
 
 use std::io;
 
-use coati_pfkey::{Kernel, Layout, PfKey};
+use coati_pfkey::{Layout, Sockets};
 use coati_sadb::{Home, Policy, Request};
 use coati_wire::pfkey::{Header, Message};
 use zeroize::Zeroizing;
@@ -17,7 +17,7 @@ struct Parrot {
     asked: Vec<u8>,
 }
 
-impl Kernel for Parrot {
+impl Sockets for Parrot {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.answers = 1;
         self.asked = message.to_vec();
@@ -60,7 +60,7 @@ pub fn pfkey(data: &[u8]) {
         }
         let says = data.to_vec();
         let kernel = Parrot { says, answers: 0, unasked: true, asked: Vec::new() };
-        let Ok((mut home, _)) = PfKey::new(kernel, layout, Vec::new()) else { continue };
+        let Ok((mut home, _)) = coati_pfkey::home(kernel, layout, Vec::new()) else { continue };
         let policies: Vec<&Policy> = SEED.policies().map(|(policy, _)| policy).collect();
         let put = policies.iter().map(|policy| Request::SpdUpdate(Box::new((*policy).clone())));
         let asked: Vec<Request> = [Request::Dump(None), Request::SpdFlush].into_iter().chain(put).collect();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use coati_sadb::{Home, Mode, Policy, Reply, ReqId, Request, SaProto, Spi};
 use coati_wire::xfrm::{Body, Message, messages};
-use coati_xfrm::{Kernel, Xfrm};
+use coati_xfrm::Sockets;
 use zeroize::Zeroizing;
 
 use crate::seed::SEED;
@@ -16,7 +16,7 @@ struct Parrot {
     unasked: bool,
 }
 
-impl Kernel for Parrot {
+impl Sockets for Parrot {
     fn ask(&mut self, _: &[u8]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
         Ok(vec![Zeroizing::new(self.says.clone())])
     }
@@ -38,7 +38,7 @@ pub fn xfrm(data: &[u8]) {
         assert_eq!(Message::parse(&again), Ok((message, &[][..])));
     }
     let kernel = Parrot { says: data.to_vec(), unasked: true };
-    let Ok((mut home, _)) = Xfrm::new(kernel, Vec::new()) else { return };
+    let Ok((mut home, _)) = coati_xfrm::home(kernel, Vec::new()) else { return };
     let (source, destination) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::BROADCAST));
     let get = Request::GetSpi {
         source,

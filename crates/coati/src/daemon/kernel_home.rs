@@ -16,10 +16,8 @@ use coati_os::netlink::{Gre, Netlink};
 use coati_os::pfkey::PfKeySockets;
 use coati_os::xfrm::XfrmSockets;
 use coati_os::{PF_KEY_LAYOUT, PF_KEY_MODULE};
-use coati_pfkey::PfKey;
 use coati_router::{Plane, Tunnel};
 use coati_sadb::{Refusal, Selector};
-use coati_xfrm::Xfrm;
 use zeroize::Zeroizing;
 
 use super::log::{Level, Log};
@@ -40,7 +38,7 @@ const STATISTICS: &str = "/proc/thread-self/net/xfrm_stat";
 /// Sockets of either kind.
 struct Sockets<S>(S);
 
-impl coati_xfrm::Kernel for Sockets<XfrmSockets> {
+impl coati_xfrm::Sockets for Sockets<XfrmSockets> {
     fn ask(&mut self, request: &[u8]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
         self.0.ask(request)
     }
@@ -54,7 +52,7 @@ impl coati_xfrm::Kernel for Sockets<XfrmSockets> {
     }
 }
 
-impl coati_pfkey::Kernel for Sockets<PfKeySockets> {
+impl coati_pfkey::Sockets for Sockets<PfKeySockets> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.0.send(message)
     }
@@ -90,7 +88,8 @@ fn counters() -> Vec<(String, u64)> {
 pub(super) fn xfrm(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
     let sockets = xfrm_sockets()?;
     let news = sockets.news()?;
-    let (home, left) = Xfrm::new(Sockets(sockets), packets(tunnels)).map_err(|why| refused("xfrm", why))?;
+    let (home, left) =
+        coati_xfrm::home(Sockets(sockets), packets(tunnels)).map_err(|why| refused("xfrm", why))?;
     tell_of_leftovers(log, left.sas, left.policies);
     Ok((Plane::in_kernel(Box::new(home)), news))
 }
@@ -99,8 +98,8 @@ pub(super) fn xfrm(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, Owne
 pub(super) fn pfkey(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, OwnedFd)> {
     let sockets = pfkey_sockets()?;
     let news = sockets.news()?;
-    let (home, left) =
-        PfKey::new(Sockets(sockets), PF_KEY_LAYOUT, packets(tunnels)).map_err(|why| refused("pfkey", why))?;
+    let (home, left) = coati_pfkey::home(Sockets(sockets), PF_KEY_LAYOUT, packets(tunnels))
+        .map_err(|why| refused("pfkey", why))?;
     tell_of_leftovers(log, left.sas, left.policies);
     Ok((Plane::in_kernel(Box::new(home)), news))
 }

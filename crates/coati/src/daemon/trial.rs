@@ -9,8 +9,7 @@ use coati_os::netlink::Netlink;
 use coati_os::tun;
 use coati_router::Plane;
 use coati_sadb::{
-    Action, AuthAlgorithm, Direction, EncAlgorithm, Lifetime, Mode, Refusal, Reply, ReqId, Request, Sa, SaId,
-    SaProto, SaState, Secret, Spi, Usage,
+    Action, AuthAlgorithm, Direction, EncAlgorithm, Refusal, Reply, Request, Sa, SaId, SaProto, Secret, Spi,
 };
 
 use super::kernel_home::{self, GreTunnels};
@@ -105,23 +104,7 @@ fn add_and_delete_sas(plane: &mut Plane, site: &Site) -> io::Result<()> {
     };
     for (enc, key_len, auth) in algorithms(site) {
         let id = SaId { source, destination, proto: SaProto::Esp, spi: Spi(0xc0a7_1000) };
-        let sa = Sa {
-            id,
-            mode: Mode::Transport,
-            reqid: ReqId(0),
-            enc,
-            enc_key: key(key_len),
-            auth,
-            auth_key: key(auth.key_len()),
-            replay_window: 64,
-            esn: false,
-            nat_t: None,
-            soft: Lifetime::default(),
-            hard: Lifetime::default(),
-            state: SaState::Mature,
-            usage: Usage::default(),
-            sequence: 0,
-        };
+        let sa = Sa { replay_window: 64, ..Sa::with_keys(id, enc, key(key_len), auth, key(auth.key_len())) };
         let requests = vec![Request::Add(Box::new(sa)), Request::Delete(id)];
         for reply in plane.requests(Instant::now(), unix_seconds(), requests) {
             match reply {
