@@ -81,6 +81,7 @@ fn test(run: &mut Run) {
     // As the tests have built it: the release profile checks the same things and takes five minutes more.
     run.step("build", cargo(&["build", "--quiet"]));
     fuzz_targets(run);
+    freebsd(run);
     lab(run);
     let coati = Some(built("debug"));
     interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 3 });
@@ -107,10 +108,7 @@ fn freebsd(run: &mut Run) {
         Err(why) => return run.skip("freebsd", &why),
     };
     run.measure("freebsd headers", || tools.numbers());
-    run.step("freebsd link", tools.cargo(&["zigbuild"]));
-    let mut lints = tools.cargo(&["clippy"]);
-    lints.args(["--", "-D", "warnings"]);
-    run.step("freebsd lints", lints);
+    run.step("freebsd lints and link", tools.build());
 }
 
 /// The examples with real packets, as root and as an ordinary user.

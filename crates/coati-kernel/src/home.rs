@@ -292,6 +292,14 @@ impl<K: Kernel> KernelHome<K> {
                 self.changes.sas = true;
             }
             Event::Expired { id, hard, current } => self.expired(id, hard, current),
+            Event::Moved { name, source, port } => {
+                // Another address is another peer, which IKE has to meet first.
+                if let Some(known) = self.sas.get(&name).filter(|known| known.source == source) {
+                    let (destination, proto, spi) = name;
+                    let id = SaId { source: known.source, destination, proto, spi };
+                    self.notifications.push_back(Notification::Moved { id, port });
+                }
+            }
             Event::Wanted { ends, proto, policy } => self.wanted(ends, proto, policy),
             Event::Policy(found) => {
                 // The echo of one that was put anew is no news.

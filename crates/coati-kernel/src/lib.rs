@@ -91,6 +91,15 @@ pub enum Event {
         /// What it had done by then.
         current: Lifetime,
     },
+    /// An authentic packet in UDP has come from another port than its SA's.
+    Moved {
+        /// What tells the SA apart.
+        name: (IpAddr, SaProto, Spi),
+        /// Where the packet came from.
+        source: IpAddr,
+        /// The port there.
+        port: u16,
+    },
     /// A packet met a policy that has no SA.
     Wanted {
         /// Outer source and destination.

@@ -70,7 +70,7 @@ pub use config::{
 pub use debug::Debug;
 pub use engine::{Engine, Event, Input, NeighbourInfo, Transmit};
 pub use interface::{InterfaceState, Link};
-pub use lsdb::Scope;
+pub use lsdb::{Scope, densely};
 pub use memory::{Memory, Remembered};
 pub use neighbour::State;
 pub use route::{Route, RouteKind, RouterRoute};

@@ -116,7 +116,7 @@ pub(crate) struct Lsdb {
 }
 
 /// Makes a tree anew, with full nodes: one that grows in the order of its keys is half empty.
-pub(crate) fn densely<K: Ord, V>(tree: &mut BTreeMap<K, V>) {
+pub fn densely<K: Ord, V>(tree: &mut BTreeMap<K, V>) {
     *tree = std::mem::take(tree).into_iter().collect();
 }
 

@@ -54,6 +54,16 @@ pub fn refusal_of(layout: Layout, request: &Request) -> Option<Refusal> {
     }
 }
 
+/// What is carried out, but not quite as it was asked for.
+pub fn remark_of(layout: Layout, request: &Request) -> Option<String> {
+    let (Request::Add(new) | Request::Update(new)) = request else { return None };
+    let largest = sa::largest_window(layout).filter(|largest| new.replay_window > *largest)?;
+    Some(format!(
+        "a replay window of {} packets becomes one of {largest}: over PF_KEY this kernel has no larger one",
+        new.replay_window
+    ))
+}
+
 /// The home behind these sockets, with packets that never leave unless a policy says how; see [`KernelHome::new`].
 pub fn home<S: Sockets>(
     sockets: S,

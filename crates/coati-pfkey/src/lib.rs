@@ -18,7 +18,8 @@ mod policy;
 mod sa;
 
 pub use coati_wire::pfkey::Layout;
-pub use home::{PfKey, Sockets, home, refusal_of};
+pub use home::{PfKey, Sockets, home, refusal_of, remark_of};
+pub use sa::largest_window;
 
 /// "coat" in ASCII: limits of so many seconds of use, 53 years, say that an SA or policy was made here.
 pub const OWN_MARK: u64 = 0x636f_6174;

@@ -113,6 +113,15 @@ fn replay(layout: Layout, window: u32) -> (u8, Option<u32>) {
     }
 }
 
+/// The largest replay window there is over PF_KEY, in packets, when that is less than [`Sa::MAX_WINDOW`].
+pub fn largest_window(layout: Layout) -> Option<u32> {
+    match layout {
+        Layout::Linux => Some(LINUX_WINDOW),
+        Layout::NetBsd => Some(u32::from(u8::MAX) * 8),
+        Layout::FreeBsd => None,
+    }
+}
+
 fn unknown(layout: Layout, name: &str) -> Refusal {
     Refusal::Unsupported(match layout {
         Layout::Linux => format!("Linux has no {name} over PF_KEY: use --dataplane xfrm or embedded"),

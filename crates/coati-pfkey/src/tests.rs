@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::suite::{self, WALL, add, address, esp, gre, home, one, reqid_out, rule, seeds, with_all};
-use crate::{PfKey, Sockets, policy, refusal_of, sa};
+use crate::{PfKey, Sockets, policy, refusal_of, remark_of, sa};
 
 const ENOENT: u8 = 2;
 const ESRCH: u8 = 3;
@@ -520,6 +520,11 @@ fn replay_windows() {
             let new = Sa { replay_window: window, ..esp(0x1001, ReqId(0)) };
             let message = sa::message(layout, message::ADD, &new).unwrap();
             assert_eq!((message.sa.unwrap().replay, message.replay_window), wanted, "{layout:?} {window}");
+            let remark = remark_of(layout, &Request::Add(Box::new(new.clone())));
+            let becomes =
+                wanted.1.unwrap_or(u32::from(wanted.0) * if layout == Layout::Linux { 1 } else { 8 });
+            assert_eq!(remark.is_some(), becomes < window, "{layout:?} {window} {remark:?}");
+            assert!(remark.is_none_or(|text| text.contains(&format!("becomes one of {becomes}:"))));
         }
     }
 }

@@ -590,6 +590,7 @@ impl Control {
                         self.ike.handle_acquire(now.at, acquire);
                     }
                     Notification::Expire(expire) => self.ike.handle_expire(now.at, expire),
+                    Notification::Moved { id, port } => self.ike.handle_moved(id, *port),
                     Notification::UnknownSpi { source, destination, spi } => {
                         self.ike.handle_unknown_spi(now.at, *source, *destination, *spi);
                     }

@@ -155,6 +155,13 @@ pub enum Notification {
     Acquire(Acquire),
     /// A lifetime has run out.
     Expire(Expire),
+    /// An authentic packet in UDP has come through an SA from another port than its own: the peer's NAT has changed it.
+    Moved {
+        /// Which SA.
+        id: SaId,
+        /// The port now.
+        port: u16,
+    },
     /// A packet named an SPI that nobody has: the peer may have lost its state or we ours.
     UnknownSpi {
         /// Who sent it.

@@ -68,17 +68,25 @@ pub fn home_remarks(site: &Site, dataplane: Dataplane) -> Vec<Diagnostic> {
     match dataplane {
         Dataplane::Embedded => coati_router::statements_remarks(site),
         // The rest the kernel itself says.
-        Dataplane::Xfrm => refusals(site, coati_xfrm::refusal_of),
-        Dataplane::Pfkey => {
-            refusals(site, |request| coati_pfkey::refusal_of(coati_os::PF_KEY_LAYOUT, request))
-        }
+        Dataplane::Xfrm => remarks(site, |request| coati_xfrm::refusal_of(request).map(wrong)),
+        Dataplane::Pfkey => remarks(site, |request| {
+            let layout = coati_os::PF_KEY_LAYOUT;
+            match coati_pfkey::refusal_of(layout, request) {
+                Some(refusal) => Some(wrong(refusal)),
+                None => Some((Severity::Warning, coati_pfkey::remark_of(layout, request)?)),
+            }
+        }),
     }
 }
 
-fn refusals(site: &Site, refusal_of: impl Fn(&Request) -> Option<Refusal>) -> Vec<Diagnostic> {
+fn wrong(refusal: Refusal) -> (Severity, String) {
+    (Severity::Error, refusal.to_string())
+}
+
+fn remarks(site: &Site, remark_of: impl Fn(&Request) -> Option<(Severity, String)>) -> Vec<Diagnostic> {
     let remark = |statement: &coati_config::setkey::Statement| {
-        let refusal = refusal_of(&statement.request)?;
-        Some(statement.origin.remark(Severity::Error, refusal.to_string()))
+        let (severity, text) = remark_of(&statement.request)?;
+        Some(statement.origin.remark(severity, text))
     };
     site.statements.iter().filter_map(remark).collect()
 }

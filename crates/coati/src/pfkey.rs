@@ -92,7 +92,7 @@ pub fn line_message(line: &MonitorLine) -> Option<Vec<u8>> {
         MonitorLine::Request(request) => Some(request_message(request)),
         MonitorLine::Notification(Notification::Acquire(acquire)) => Some(acquire_message(acquire)),
         MonitorLine::Notification(Notification::Expire(expire)) => Some(expire_message(expire)),
-        MonitorLine::Notification(Notification::UnknownSpi { .. }) => None,
+        MonitorLine::Notification(Notification::UnknownSpi { .. } | Notification::Moved { .. }) => None,
     }
 }
 

@@ -1,5 +1,6 @@
-# A NAT between Coati and strongSwan: ESP in UDP, keepalives, and another port of the NAT while pings run; then the same with the kernel as data plane.
+# A NAT between Coati and strongSwan: ESP in UDP, keepalives, and another port of the NAT while pings run; then the same with the kernel as data plane, told over netlink and over PF_KEY.
 
+. "$TREE/guest/kernel.sh"
 NAT=198.51.100.254
 # nat PORT OLD: the NAT has this port for Coati's port 4500; the one that it had goes. Nothing passes untranslated meanwhile.
 nat() {
@@ -52,13 +53,19 @@ pings b $B2 $A2 20
 pings a $A2 $B2 20
 within 10 "strongSwan has the new child" children_at_least 2
 
-kill $COATI_PID
-wait $COATI_PID
-COATI_FLAGS="--dataplane xfrm"
-coati_up
-within 20 "with xfrm: pings are answered" in_a ping -n -c 1 -W 1 $B2
-must "with xfrm: the kernel puts ESP in UDP, both ways" test "$(ip -n a xfrm state | grep -c 'type espinudp sport 4500 dport 4500')" -ge 2
-nat 20003 20001
-within 10 "with xfrm: strongSwan follows to the NAT's other port" in_a ping -n -c 1 -W 1 $B2
-pings a $A2 $B2 20
-pings b $B2 $A2 20
+module af_key
+old=20001
+for home in xfrm:20003 pfkey:20005; do
+    new=${home#*:} home=${home%:*}
+    kill $COATI_PID
+    wait $COATI_PID
+    COATI_FLAGS="--dataplane $home"
+    coati_up
+    within 20 "with $home: pings are answered" in_a ping -n -c 1 -W 1 $B2
+    must "with $home: the kernel puts ESP in UDP, both ways" test "$(ip -n a xfrm state | grep -c 'type espinudp sport 4500 dport 4500')" -ge 2
+    nat $new $old
+    old=$new
+    within 10 "with $home: strongSwan follows to the NAT's other port" in_a ping -n -c 1 -W 1 $B2
+    pings a $A2 $B2 20
+    pings b $B2 $A2 20
+done

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use coati_sadb::{Acquire, Expire, NatT, Policy, Reply, Request, Selector, Spi};
+use coati_sadb::{Acquire, Expire, NatT, Policy, Reply, Request, SaId, Selector, Spi};
 
 use super::Engine;
 use crate::config::ExchangeMode;
@@ -174,6 +174,26 @@ impl Engine {
             (Some(Purpose::Traffic { phase1, pair }), reply) => self.traffic(now, phase1, pair, reply),
             (Some(Purpose::Used { pair, next }), reply) => self.looked_for_use(now, pair, next, reply),
             _ => {}
+        }
+    }
+
+    /// An authentic packet has come through an inbound SA from another port of the peer's NAT: IKE and ESP go there from
+    /// now on, as after a message of IKE's.
+    pub fn handle_moved(&mut self, id: &SaId, port: u16) {
+        let is_it = |(_, pair): &(u64, &Pair)| pair.inbound == *id;
+        let found = self.core.pairs.of(PairKey::Spi(id.spi)).find(is_it);
+        let Some(party) = found.map(|(_, pair)| pair.want.party.clone()) else { return };
+        let is_its = |sa: &&mut Phase1| {
+            sa.is_established()
+                && sa.nat.before_peer
+                && sa.remote.ip() == id.source
+                && sa.remote.port() != port
+                && party.as_ref().is_none_or(|party| party.is_at(sa.remote))
+        };
+        for sa in self.phase1.values_mut().filter(is_its) {
+            let before = sa.remote;
+            sa.remote.set_port(port);
+            self.core.peer_moved(before, sa.local, sa.remote);
         }
     }
 

@@ -95,6 +95,28 @@ fn the_nat_takes_another_port() {
     assert!(world.hosts[1].events.iter().all(|event| !matches!(event, Event::PeerDead { .. })));
 }
 
+/// A kernel that opens ESP tells of the port at once.
+#[test]
+fn the_data_plane_sees_the_other_port_first() {
+    let mut world = World::behind_nat(3, natted(B), responder());
+    world.acquire(0);
+    assert!(world.run_until(Duration::from_secs(5), World::is_up));
+    let now = world.now;
+    for (host, port) in [(0, 4500), (1, 34_500)] {
+        let address = world.hosts[host].address;
+        let sas = world.hosts[host].sas(now);
+        let [inbound, outbound] =
+            [false, true].map(|out| sas.iter().find(|sa| (sa.id.source == address) == out).unwrap().id);
+        world.hosts[host].engine.handle_moved(&outbound, 1);
+        world.hosts[host].engine.handle_moved(&inbound, 34_500);
+        world.run(Duration::from_millis(1));
+        // Nobody follows a peer that is behind no NAT.
+        let back = world.hosts[host].sas(now).into_iter().find(|sa| sa.id == outbound).unwrap();
+        assert_eq!(back.nat_t.unwrap().destination_port, port);
+        assert_eq!(world.hosts[host].engine.isakmp_sas()[0].remote.port(), port);
+    }
+}
+
 #[test]
 fn nobody_else_moves_the_peer() {
     let mut world = World::behind_nat(3, natted(B), responder());

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 /// `NETLINK_XFRM`.
 const NETLINK_XFRM: isize = 6;
-/// `XFRMNLGRP_ACQUIRE`, `_EXPIRE`, `_SA`, `_POLICY`.
-const GROUPS: [u32; 4] = [1, 2, 3, 4];
+/// `XFRMNLGRP_ACQUIRE`, `_EXPIRE`, `_SA`, `_POLICY`, `_MAPPING`.
+const GROUPS: [u32; 5] = [1, 2, 3, 4, 8];
 /// Room for what is said while nobody listens, in bytes.
 const RECEIVE_BUFFER: usize = 4 << 20;
 

@@ -14,8 +14,8 @@ mod structures;
 
 pub use attribute::{Algorithm, Attribute, Encap, Offload, ReplayEsn, Template, encap};
 pub use structures::{
-    Acquire, Address, Expire, Id, LifetimeLimits, LifetimeUsed, NO_LIMIT, PolicyId, PolicyInfo, SaId, SaInfo,
-    Selector, SpiRange, action, direction, family, mode, sa_flag,
+    Acquire, Address, Expire, Id, LifetimeLimits, LifetimeUsed, Mapping, NO_LIMIT, PolicyId, PolicyInfo,
+    SaId, SaInfo, Selector, SpiRange, action, direction, family, mode, sa_flag,
 };
 
 use crate::WireError;
@@ -57,6 +57,7 @@ mod kind {
     pub(super) const UPDATE_SA: u16 = 0x1a;
     pub(super) const FLUSH_SAS: u16 = 0x1c;
     pub(super) const FLUSH_POLICIES: u16 = 0x1d;
+    pub(super) const MAPPING: u16 = 0x26;
 }
 
 /// Bytes that no message with keys needs more than for the rest: an SA with a full replay window.
@@ -98,6 +99,8 @@ pub enum Body<'a> {
     Acquire(Acquire),
     /// A limit is reached.
     Expire(Expire),
+    /// An authentic packet in UDP has come from elsewhere than those before.
+    Mapping(Mapping),
     /// The end of an answer of several messages; an `errno`, or 0.
     Done(i32),
     /// A request was carried out (0), or not.
@@ -206,6 +209,7 @@ impl<'a> Body<'a> {
             kind::FLUSH_POLICIES => Self::FlushPolicies,
             kind::ACQUIRE => Self::Acquire(Acquire::parse(fields)?),
             kind::EXPIRE => Self::Expire(Expire::parse(fields)?),
+            kind::MAPPING => Self::Mapping(Mapping::parse(fields)?),
             // Whoever leaves the number out has nothing to complain about.
             kind::DONE => Self::Done(fields.u32().map_or(0, errno)),
             kind::ERROR => {
@@ -238,6 +242,7 @@ impl<'a> Body<'a> {
             Self::FlushPolicies => kind::FLUSH_POLICIES,
             Self::Acquire(acquire) => acquire.emit(bytes, kind::ACQUIRE),
             Self::Expire(expire) => expire.emit(bytes, kind::EXPIRE),
+            Self::Mapping(mapping) => mapping.emit(bytes, kind::MAPPING),
             Self::Done(errno) => {
                 bytes.extend(errno.wrapping_neg().to_ne_bytes());
                 kind::DONE

@@ -330,6 +330,24 @@ structure! {
     }
 }
 
+structure! {
+    /// `xfrm_user_mapping`: an authentic packet in UDP has come from elsewhere.
+    Mapping {
+        /// The SA that it came through.
+        id: SaId = nested,
+        /// Ties that to a policy.
+        reqid: u32 = u32,
+        /// The SA's source.
+        old_source: Address = address,
+        /// Where the packet came from.
+        new_source: Address = address,
+        /// The SA's source port.
+        old_port: u16 = be16,
+        /// The port that the packet came from.
+        new_port: u16 = be16,
+    }
+}
+
 impl PolicyInfo {
     /// Its bytes alone, as a socket takes them for a policy of its own (`IP_XFRM_POLICY`).
     pub fn bytes(&self) -> Vec<u8> {

@@ -98,6 +98,7 @@ fn structures_have_the_kernels_lengths() {
     assert_eq!(length(Body::GetPolicy(PolicyId::default())), 64);
     assert_eq!(length(Body::Acquire(Acquire::default())), 280);
     assert_eq!(length(Body::Expire(Expire::default())), 232);
+    assert_eq!(length(Body::Mapping(Mapping::default())), 64);
     let attribute =
         |attribute| Message::request(Body::FlushPolicies, vec![attribute]).emit().len() - HEADER_LEN - 4;
     assert_eq!(attribute(Attribute::Templates(vec![Template::default()])), 64);

@@ -391,9 +391,9 @@ impl Kernel {
         v4.collect()
     }
 
-    /// Takes no more memory than it needs: a tree that has grown in the order of its keys is half empty.
+    /// Takes no more memory than it needs.
     pub fn condense(&mut self) {
-        self.installed = std::mem::take(&mut self.installed).into_iter().collect();
+        coati_ospf::densely(&mut self.installed);
     }
 
     /// How many routes of ours the kernel has.

@@ -101,6 +101,10 @@ pub(super) fn pfkey(tunnels: &[Tunnel], log: &mut Log) -> io::Result<(Plane, Own
     let (home, left) = coati_pfkey::home(Sockets(sockets), PF_KEY_LAYOUT, packets(tunnels))
         .map_err(|why| refused("pfkey", why))?;
     tell_of_leftovers(log, left.sas, left.policies);
+    if let Some(largest) = coati_pfkey::largest_window(PF_KEY_LAYOUT) {
+        let text = format!("over PF_KEY this kernel has replay windows of {largest} packets at the most");
+        log.line(Level::Info, &text);
+    }
     Ok((Plane::in_kernel(Box::new(home)), news))
 }
 

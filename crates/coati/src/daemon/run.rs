@@ -62,6 +62,8 @@ struct Ready {
     ike: bool,
     kernel: bool,
     admin: bool,
+    /// The home of SAs and policies, where that is a kernel.
+    home: bool,
 }
 
 /// When so many routes have changed at once, or somebody is Full, memory was needed that is not any more some time later.
@@ -245,7 +247,7 @@ impl Daemon {
         let signals = SignalPipes::new()?;
         self.look_at_interfaces();
         give_back_memory();
-        let mut ready = Ready { threads: true, ike: true, kernel: true, admin: true };
+        let mut ready = Ready { threads: true, ike: true, kernel: true, admin: true, home: true };
         loop {
             let has_more = self.work(ready);
             let next = self.control.next_timeout().into_iter().chain(self.give_back_at).min();
@@ -262,7 +264,7 @@ impl Daemon {
             descriptors.extend(self.heard_sockets().map(AsFd::as_fd));
             let admins = descriptors.len();
             descriptors.extend(self.admin.descriptors());
-            // What it says is asked for in every turn.
+            let home = descriptors.len();
             descriptors.extend(self.kernel_news.iter().map(AsFd::as_fd));
             let readable = wait_readable(&descriptors, timeout)?;
             let any = |range: &[bool]| range.contains(&true);
@@ -271,7 +273,8 @@ impl Daemon {
                     threads: wake || has_more,
                     ike: readable.get(others..admins).is_some_and(any),
                     kernel,
-                    admin: readable.get(admins..).is_some_and(any),
+                    admin: readable.get(admins..home).is_some_and(any),
+                    home: readable.get(home..).is_some_and(any),
                 };
                 if end {
                     return self.shut_down();
@@ -328,7 +331,7 @@ impl Daemon {
         let limit = Instant::now() + ACKNOWLEDGED_WITHIN;
         while self.control.is_prepared_to_restart() == (true, false) && Instant::now() < limit {
             let _ = wait_readable(&[self.kernel.descriptor()], Some(Duration::from_millis(20)));
-            self.work(Ready { threads: true, ike: true, kernel: true, admin: true });
+            self.work(Ready { threads: true, ike: true, kernel: true, admin: true, home: true });
         }
     }
 
@@ -366,7 +369,7 @@ impl Daemon {
     /// datagrams: timers wait no longer than these take.
     fn work(&mut self, ready: Ready) -> bool {
         let has_more = ready.threads && self.hear_threads();
-        if self.kernel_news.is_some() {
+        if ready.home {
             self.control.handle_kernel(now());
         }
         self.do_what_is_due();

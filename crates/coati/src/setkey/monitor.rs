@@ -19,6 +19,9 @@ pub fn line_text(line: &MonitorLine, hexdump: bool) -> String {
         (None, MonitorLine::Notification(Notification::UnknownSpi { source, destination, spi })) => {
             format!("a packet from {source} to {destination} with the unknown spi {spi}\n\n")
         }
+        (None, MonitorLine::Notification(Notification::Moved { id, port })) => {
+            format!("{} {} comes from port {port} now\n\n", id.source, id.spi)
+        }
         (None, _) => String::new(),
     }
 }
