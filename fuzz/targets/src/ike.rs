@@ -303,6 +303,7 @@ impl World {
                 match notification {
                     Notification::Expire(expire) => host.engine.handle_expire(self.now, &expire),
                     Notification::Acquire(acquire) => host.engine.handle_acquire(self.now, &acquire),
+                    Notification::Moved { id, port } => host.engine.handle_moved(&id, port),
                     Notification::UnknownSpi { source, destination, spi } => {
                         host.engine.handle_unknown_spi(self.now, source, destination, spi);
                     }
