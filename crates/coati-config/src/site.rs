@@ -93,10 +93,12 @@ impl Site {
             site.keys = keys;
             remarks.extend(list);
         }
+        let mut policies_are_known = true;
         if let Some(source) = &files.setkey_conf {
             let script = setkey::read(source, &setkey::Reading::default());
             // Nothing of it is done when a part of it cannot be.
-            if script.error().is_none() {
+            policies_are_known = script.error().is_none();
+            if policies_are_known {
                 site.statements = script.statements;
             }
             remarks.extend(script.remarks);
@@ -108,7 +110,7 @@ impl Site {
             }
             remarks.extend(list);
         }
-        site.cross_check(files, &mut remarks);
+        site.cross_check(files, policies_are_known, &mut remarks);
         (site, remarks)
     }
 
@@ -175,7 +177,7 @@ impl Site {
         }
     }
 
-    fn cross_check(&self, files: &SiteFiles, remarks: &mut Vec<Diagnostic>) {
+    fn cross_check(&self, files: &SiteFiles, policies_are_known: bool, remarks: &mut Vec<Diagnostic>) {
         if let (Some(source), Some(racoon)) = (&files.setkey_conf, &self.racoon) {
             self.check_policies(source, racoon, remarks);
         }
@@ -184,7 +186,7 @@ impl Site {
             self.check_logins(racoon, remarks);
         }
         if let Some(source) = &files.rc_conf {
-            self.check_tunnels(source, remarks);
+            self.check_tunnels(source, policies_are_known, remarks);
         }
         if let (Some(source), Some(_), Some(ospf)) = (&files.ospfd_conf, &files.rc_conf, &self.ospf) {
             self.check_mentions(source, ospf, remarks);
@@ -276,7 +278,8 @@ impl Site {
         }
     }
 
-    fn check_tunnels(&self, source: &Arc<Source>, remarks: &mut Vec<Diagnostic>) {
+    /// Which policies there are to be is not known while setkey.conf has a mistake.
+    fn check_tunnels(&self, source: &Arc<Source>, policies_are_known: bool, remarks: &mut Vec<Diagnostic>) {
         // They come with the peers then.
         let generates = |remote: &Remote| remote.generate_policy != GeneratePolicy::Off;
         let generated = self.racoon.as_ref().is_some_and(|racoon| racoon.remotes.iter().any(generates));
@@ -293,7 +296,7 @@ impl Site {
                         && policy.direction == direction
                         && policy.selector.upper != Upper::Proto(4)
                 };
-                if !generated && !self.policies().any(|(policy, _)| covers(policy)) {
+                if policies_are_known && !generated && !self.policies().any(|(policy, _)| covers(policy)) {
                     let word = direction.setkey_name();
                     let message = format!(
                         "{} goes from {} to {}, but no `{word}` policy in setkey.conf protects that",
@@ -376,6 +379,14 @@ mod tests {
         assert_eq!(site.policies().count(), 2);
         assert!(site.key_of("198.51.100.1".parse().unwrap()).is_some());
         assert!(site.ospf.is_some());
+    }
+
+    /// A mistake in setkey.conf is one: what follows from reading nothing of it is not said.
+    #[test]
+    fn one_mistake_is_one_error() {
+        let texts = changed(|f| &mut f.setkey_conf, "-P out", "-P outt");
+        let errors: Vec<&String> = texts.iter().filter(|text| text.contains(": error: ")).collect();
+        assert!(matches!(&errors[..], [one] if one.contains("unknown direction `outt`")), "{texts:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use coati_crypto::RandomSource;
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Bundle, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode,
-    Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret,
+    Notification, Policy, PolicyId, Refusal, Reply, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
     Selector, Spi, Usage,
 };
 use coati_wire::too_big::Message;
@@ -25,7 +25,7 @@ use crate::packet::Packet;
 use crate::path::{Paths, Quoted};
 use crate::replay::ReplayWindow;
 use crate::shared_map::SharedMap;
-use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Rank, Snapshot};
+use crate::snapshot::{LivePolicy, LiveSa, LiveUsage, Rank, Repeats, Snapshot};
 
 /// SAs in the table at the most.
 const MAX_SAS: usize = 65_536;
@@ -119,6 +119,17 @@ impl Sadb {
     /// The policies, in the order they are looked at.
     pub fn policies(&self) -> Vec<Policy> {
         self.policies.values().map(|live| policy_now(&live.policy, &live.usage)).collect()
+    }
+
+    /// SAs through which at least `least` packets have come that were there before, and no new one since the first of
+    /// them: each with their number, and when that first one came, in Unix seconds.
+    pub fn only_repeated(&self, least: u64) -> Vec<(SaId, u64, u64)> {
+        let repeated = |entry: &Entry| {
+            let live = entry.live.as_ref()?;
+            let (count, since) = live.repeats.alone(live.usage.packets.load(Ordering::Relaxed))?;
+            (count >= least).then_some((entry.sa.id, count, since))
+        };
+        self.sas.values().filter_map(|entry| repeated(entry)).collect()
     }
 
     /// Carries `request` out. `wall` is the time in Unix seconds.
@@ -598,6 +609,7 @@ impl Entry {
             replay: Mutex::new(ReplayWindow::new(sa.replay_window)),
             esn: sa.esn,
             usage: LiveUsage::default(),
+            repeats: Repeats::default(),
             dead: AtomicBool::new(false),
         };
         Ok(Self { sa, live: Some(Arc::new(live)), added: now, soft_done: false })
@@ -686,17 +698,10 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
             "fwd policies are for the Linux kernel; here `in` is for what is forwarded too".into(),
         ));
     }
+    policy.check()?;
     let Action::Ipsec(rules) = &policy.action else { return Ok(()) };
-    if rules.len() > Rule::MAX {
-        return Err(Refusal::Unsupported(format!("a policy has {} protocols at the most", Rule::MAX)));
-    }
-    for rule in rules.iter().filter(|rule| rule.mode == Mode::Tunnel) {
+    for (rule, (near, far)) in rules.iter().filter_map(|rule| Some((rule, rule.tunnel_ends()?))) {
         let name = rule.proto.setkey_name();
-        let Some((near, far)) = rule.endpoints.filter(|(near, far)| near.is_ipv4() == far.is_ipv4()) else {
-            return Err(Refusal::Invalid(format!(
-                "{name}/tunnel needs two addresses of one family: {name}/tunnel/A-B/require"
-            )));
-        };
         if near.is_unspecified() || far.is_unspecified() {
             return Err(Refusal::Unsupported(format!(
                 "the embedded data plane looks for no end of a tunnel: name both addresses, {name}/tunnel/A-B/require"
@@ -709,7 +714,7 @@ fn check_policy(policy: &Policy) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use coati_crypto::SeededRandom;
-    use coati_sadb::{Port, Prefix, Priority, Upper};
+    use coati_sadb::{Port, Prefix, Priority, Rule, Upper};
     use coati_wire::ip;
 
     use super::*;

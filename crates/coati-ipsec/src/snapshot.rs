@@ -72,8 +72,40 @@ pub(crate) struct LiveSa {
     /// Whether sequence numbers have 64 bits.
     pub(crate) esn: bool,
     pub(crate) usage: LiveUsage,
+    /// What came since the last packet that was new.
+    pub(crate) repeats: Repeats,
     /// Set when it must not be used any more, for threads that still hold an older snapshot.
     pub(crate) dead: AtomicBool,
+}
+
+/// Packets whose sequence numbers were there before, or may have been, since the last one that was new. Counted without
+/// a look at who they are from.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats {
+    /// How many new packets there were before these.
+    after: AtomicU64,
+    count: AtomicU64,
+    /// When the first came, in Unix seconds.
+    since: AtomicU64,
+}
+
+impl Repeats {
+    fn add(&self, new_packets: u64, wall: u64) {
+        if self.after.swap(new_packets, Ordering::Relaxed) != new_packets
+            || self.count.load(Ordering::Relaxed) == 0
+        {
+            self.count.store(0, Ordering::Relaxed);
+            self.since.store(wall, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many since when, when nothing new has come behind them.
+    pub(crate) fn alone(&self, new_packets: u64) -> Option<(u64, u64)> {
+        let count = self.count.load(Ordering::Relaxed);
+        let are_last = count > 0 && self.after.load(Ordering::Relaxed) == new_packets;
+        are_last.then(|| (count, self.since.load(Ordering::Relaxed)))
+    }
 }
 
 /// Counters of an SA or a policy. Times are Unix seconds, 0 for never.
@@ -662,9 +694,12 @@ impl LiveSa {
         if self.dead.load(Ordering::Relaxed) {
             return Err(Drop::DeadSa);
         }
-        let refused = |error| match error {
-            ReplayError::Seen => Drop::Replayed,
-            ReplayError::TooOld => Drop::TooOld,
+        let refused = |error| {
+            self.repeats.add(self.usage.packets.load(Ordering::Relaxed), wall);
+            match error {
+                ReplayError::Seen => Drop::Replayed,
+                ReplayError::TooOld => Drop::TooOld,
+            }
         };
         let body = packet.bytes().get(facts.header_len..).unwrap_or(&[]);
         let low = match self.proto {

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use coati_sadb::{
-    AuthAlgorithm, EncAlgorithm, Lifetime, Mode, NatT, Refusal, ReqId, Sa, SaId, SaProto, SaState, Secret,
-    Spi, Usage,
+    EncAlgorithm, Lifetime, Mode, NatT, Refusal, ReqId, Sa, SaId, SaProto, SaState, Secret, Spi, Usage,
 };
 use coati_wire::pfkey::{self, Address, Layout, Message, Sa2, SaNumbers, compress, encrypt, sa_type};
 
@@ -88,9 +87,6 @@ pub(crate) fn message(layout: Layout, kind: u8, sa: &Sa) -> Result<Message<'_>, 
     }
     numbers.auth = hash_number(layout, sa.auth).ok_or_else(|| unknown(layout, sa.auth.setkey_name()))?;
     message.auth_key = sa.auth_key.expose();
-    if sa.auth == AuthAlgorithm::None && (sa.id.proto == SaProto::Ah || sa.enc == EncAlgorithm::Null) {
-        return Err(Refusal::Invalid("it would neither encrypt nor authenticate".into()));
-    }
     (numbers.replay, message.replay_window) = replay(layout, sa.replay_window);
     message.nat_t = sa.nat_t.as_ref().map(|nat_t| pfkey::NatT {
         kind: if nat_t.non_ike_marker { ESP_IN_UDP_NON_IKE } else { ESP_IN_UDP },

@@ -401,7 +401,7 @@ fn what_is_refused() {
                 (sa.enc, sa.enc_key) = (EncAlgorithm::Null, Secret::default());
                 (sa.auth, sa.auth_key) = (AuthAlgorithm::None, Secret::default());
             }),
-            ["it would neither encrypt nor authenticate"; 3],
+            ["it would neither encrypt nor authenticate: give -A"; 3],
         ),
         (sa(|sa| sa.replay_window = 4096), taken),
         (policy(|_| {}), taken),

@@ -23,7 +23,7 @@ use coati_crypto::RandomSource;
 use coati_ike as ike;
 use coati_ipsec::Packet;
 use coati_ospf as ospf;
-use coati_sadb::{Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
+use coati_sadb::{Expire, Notification, PolicyId, Refusal, Reply, Request, SaId, SaProto, SaState, Spi};
 use coati_wire::ipv4;
 use coati_wire::too_big::Message;
 
@@ -56,6 +56,8 @@ pub enum ControlEvent {
     Ike(ike::Event),
     /// The data plane tells.
     Notification(Notification),
+    /// An SA with keys by hand has reached its hard limit: nobody makes a new one.
+    HandKeysEnded(Expire),
     /// A request that IKE made to the data plane, and that did not come from outside.
     Request(Request),
     /// Packets can leave through this tunnel, or no longer.
@@ -88,6 +90,9 @@ pub enum ControlEvent {
 /// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
 const TUNNEL_GRACE: Duration = Duration::from_secs(3);
 
+/// So many packets that were there before, and none that was new, are more than a network repeats by itself.
+const REPEATED: u64 = 5;
+
 /// From here on a timer has come late: a peer might wait for it.
 const LATE: Duration = Duration::from_millis(20);
 
@@ -112,6 +117,8 @@ pub struct Control {
     externals_stale: bool,
     /// What was said of routes that would swallow a tunnel.
     told_swallowing: BTreeMap<(Ipv4Addr, u8), String>,
+    /// SAs with keys that setkey gave them.
+    by_hand: BTreeSet<SaId>,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
     /// Those that it does not have.
@@ -168,6 +175,7 @@ impl Control {
             told_static: BTreeSet::new(),
             stopwatch: None,
             tunnels,
+            by_hand: site.statements.iter().filter_map(|it| added(&it.request)).collect(),
             present: BTreeSet::new(),
             tunnel_ends: BTreeMap::new(),
             randomness: Box::new(randomness),
@@ -476,6 +484,15 @@ impl Control {
             )
         };
         let changes_policies = requests.iter().any(changes_policies);
+        for request in &requests {
+            match request {
+                Request::Delete(id) => drop(self.by_hand.remove(id)),
+                Request::Flush(proto) => {
+                    self.by_hand.retain(|id| proto.is_some_and(|proto| proto != id.proto))
+                }
+                _ => self.by_hand.extend(added(request)),
+            }
+        }
         // What IKE has negotiated and somebody removes is gone at the peer too, or it would go on sending with it.
         for request in &requests {
             match request {
@@ -589,7 +606,12 @@ impl Control {
                         self.events.push_back(ControlEvent::Reached(Milestone::FirstPacket));
                         self.ike.handle_acquire(now.at, acquire);
                     }
-                    Notification::Expire(expire) => self.ike.handle_expire(now.at, expire),
+                    Notification::Expire(expire) => {
+                        if expire.hard && self.by_hand.remove(&expire.id) {
+                            self.events.push_back(ControlEvent::HandKeysEnded(expire.clone()));
+                        }
+                        self.ike.handle_expire(now.at, expire);
+                    }
                     Notification::Moved { id, port } => self.ike.handle_moved(id, *port),
                     Notification::UnknownSpi { source, destination, spi } => {
                         self.ike.handle_unknown_spi(now.at, *source, *destination, *spi);
@@ -709,20 +731,42 @@ impl Control {
     }
 
     /// The last failed negotiation of each peer, explained.
-    pub fn failures(&self) -> Vec<String> {
+    pub fn failures(&mut self, now: Now) -> Vec<String> {
+        // Where keys are given by hand, nobody has to negotiate with the peer.
+        let keyed: BTreeSet<IpAddr> = match self.plane.request(now.at, now.wall, Request::Dump(None)) {
+            Reply::Sas { sas } => {
+                sas.iter().filter(|sa| sa.state != SaState::Larval).map(|sa| sa.id.destination).collect()
+            }
+            _ => BTreeSet::new(),
+        };
         // What somebody unproved does in a peer's name breaks nothing while there is an ISAKMP SA with it.
         let sas = self.ike.isakmp_sas();
         let is_up = |peer: IpAddr| sas.iter().any(|sa| sa.established.is_some() && sa.remote.ip() == peer);
-        let matters = |failure: &&ike::Failure| failure.stage != ike::Stage::Phase1 || !is_up(failure.remote);
+        let matters = |failure: &&ike::Failure| match failure.stage {
+            ike::Stage::Phase1 => !is_up(failure.remote),
+            ike::Stage::Start => !keyed.contains(&failure.remote),
+            _ => true,
+        };
         self.ike.failures().filter(matters).map(ToString::to_string).collect()
     }
 
-    /// What OSPF finds wrong, explained.
-    pub fn problems(&self) -> Vec<String> {
+    /// What else is wrong, explained: with interfaces, keys by hand, and what OSPF finds.
+    pub fn problems(&self, now: Now) -> Vec<String> {
         let gone = self.tunnels.iter().filter(|tunnel| !self.present.contains(&tunnel.name));
         let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::problems);
-        gone.chain(ospf).chain(self.told_swallowing.values().cloned()).collect()
+        let repeated =
+            self.plane.only_repeated(REPEATED).into_iter().filter(|it| self.by_hand.contains(&it.0));
+        let repeated = repeated.map(|(id, count, since)| {
+            format!(
+                "all {count} packets of the last {} s through SA {} from {} were there before: the other end has started \
+                 again with the same keys, or somebody repeats its packets. Load the keys here too (setkey -f), or use IKE",
+                now.wall.saturating_sub(since),
+                id.spi,
+                id.source
+            )
+        });
+        gone.chain(repeated).chain(ospf).chain(self.told_swallowing.values().cloned()).collect()
     }
 
     /// A `show` command of the routing daemon; an error says which ones there are.
@@ -824,6 +868,14 @@ fn is_martian(network: Ipv4Addr, prefix_len: u8) -> bool {
         [0, ..] => prefix_len > 0,
         [127 | 224.., ..] => true,
         _ => false,
+    }
+}
+
+/// The SA that this request gives keys to.
+fn added(request: &Request) -> Option<SaId> {
+    match request {
+        Request::Add(sa) if sa.id.proto != SaProto::Ipcomp => Some(sa.id),
+        _ => None,
     }
 }
 

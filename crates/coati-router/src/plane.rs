@@ -11,7 +11,7 @@ use coati_config::site::Site;
 use coati_config::{Diagnostic, Severity};
 use coati_crypto::RandomSource;
 use coati_ipsec::{Packet, Sadb};
-use coati_sadb::{Changes, Home, Notification, Policy, PolicyId, Refusal, Reply, Request, Spi};
+use coati_sadb::{Changes, Home, Notification, Policy, PolicyId, Refusal, Reply, Request, SaId, Spi};
 use coati_wire::too_big::Message;
 
 use crate::forwarder::{Forwarder, Tables, Tunnel};
@@ -152,6 +152,15 @@ impl Plane {
                 all.map(|(name, count)| (name.to_string(), count)).collect()
             }
             Databases::Kernel(home) => home.counters(),
+        }
+    }
+
+    /// SAs through which only packets come that were there before, in Coati's own data plane; see
+    /// [`Sadb::only_repeated`].
+    pub fn only_repeated(&self, least: u64) -> Vec<(SaId, u64, u64)> {
+        match &self.databases {
+            Databases::Embedded(embedded) => embedded.0.only_repeated(least),
+            Databases::Kernel(_) => Vec::new(),
         }
     }
 
@@ -314,6 +323,8 @@ pub fn statements_remarks(site: &Site) -> Vec<Diagnostic> {
     let refused = site.statements.iter().filter_map(|statement| {
         let Reply::Refused { refusal } = sadb.request(now, 0, statement.request.clone()) else { return None };
         let severity = match refusal {
+            // Who read the file has said which line it is there from.
+            Refusal::Exists if matches!(statement.request, Request::Add(_)) => return None,
             Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy | Refusal::Withheld => Severity::Warning,
             Refusal::Invalid(_) | Refusal::Unsupported(_) | Refusal::NoRoom(_) => Severity::Error,
         };

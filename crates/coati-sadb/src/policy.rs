@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Mode, ReqId, SaProto, Selector, Usage};
+use crate::{Mode, Refusal, ReqId, SaProto, Selector, Usage};
 
 /// The number the data plane gives a policy (`spid` in dumps).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,4 +131,24 @@ pub struct Policy {
     pub action: Action,
     /// What it has done; `used` is when it was last used. Ignored when added.
     pub usage: Usage,
+}
+
+impl Policy {
+    /// Says what makes no sense whoever is to hold it, before anything is changed.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let Action::Ipsec(rules) = &self.action else { return Ok(()) };
+        if rules.len() > Rule::MAX {
+            let text = format!("a policy has {} protocols at the most", Rule::MAX);
+            return Err(Refusal::Unsupported(text));
+        }
+        for rule in rules.iter().filter(|rule| rule.mode == Mode::Tunnel) {
+            if rule.endpoints.is_none_or(|(near, far)| near.is_ipv4() != far.is_ipv4()) {
+                let name = rule.proto.setkey_name();
+                let text =
+                    format!("{name}/tunnel needs two addresses of one family: {name}/tunnel/A-B/require");
+                return Err(Refusal::Invalid(text));
+            }
+        }
+        Ok(())
+    }
 }

@@ -246,6 +246,9 @@ impl Sa {
         self.id.check()?;
         let invalid = |text: &str| Err(Refusal::Invalid(text.to_owned()));
         match self.id.proto {
+            SaProto::Ipcomp if self.esn => {
+                return invalid("ipcomp has no sequence numbers: no -f esn with it");
+            }
             SaProto::Ipcomp => {
                 if !self.enc_key.is_empty() || !self.auth_key.is_empty() {
                     return invalid("ipcomp has no keys: give -C deflate alone");
@@ -269,6 +272,15 @@ impl Sa {
             let text = format!("{} authenticates by itself: no -A beside it", self.enc.setkey_name());
             return Err(Refusal::Invalid(text));
         }
+        match self.enc {
+            EncAlgorithm::Null if self.auth == AuthAlgorithm::None => {
+                return invalid("it would neither encrypt nor authenticate: give -A");
+            }
+            EncAlgorithm::AesCtr if self.auth == AuthAlgorithm::None => {
+                return invalid("aes-ctr without authentication can be forged: give -A");
+            }
+            _ => {}
+        }
         if self.replay_window > Self::MAX_WINDOW {
             let text = format!(
                 "a replay window of {} packets: {} are the most",
@@ -285,10 +297,23 @@ impl Sa {
 }
 
 impl SaId {
+    /// Whether an inbound packet could belong to both: the source does not tell (RFC 4301 section 4.1).
+    pub fn is_told_as(&self, other: &Self) -> bool {
+        (self.destination, self.proto, self.spi) == (other.destination, other.proto, other.spi)
+    }
+
     /// Says what makes no sense in it.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.source.is_ipv4() != self.destination.is_ipv4() {
             return Err(Refusal::Invalid("source and destination are of different families".into()));
+        }
+        if self.destination.is_unspecified() {
+            let text = format!("{} is no destination: no packet goes there", self.destination);
+            return Err(Refusal::Invalid(text));
+        }
+        if self.source.is_multicast() {
+            let text = format!("{} is a multicast address: no packet comes from one", self.source);
+            return Err(Refusal::Invalid(text));
         }
         let Spi(spi) = self.spi;
         if self.proto == SaProto::Ipcomp {

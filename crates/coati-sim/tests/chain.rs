@@ -235,7 +235,7 @@ fn a_tunnel_does_not_swallow_itself() {
     let control = world.at(0).control();
     let outer = Ipv4Addr::new(198, 51, 100, 0);
     assert!(control.kernel_routes().iter().all(|route| route.network != outer));
-    let problems = control.problems();
+    let problems = control.problems(world.time());
     let said = "gre0: OSPF's route to 198.51.100.0/24 leads through gre0 to its own other end 198.51.100.1";
     assert!(problems.iter().any(|text| text.starts_with(said)), "{problems:?}");
     assert_eq!(world.log().filter(|line| line.contains("would swallow itself")).count(), 1);

@@ -62,10 +62,6 @@ pub(crate) fn message(sa: &Sa) -> Result<(SaInfo, Vec<Attribute<'_>>), Refusal> 
         let (name, icv_bits) = hash_name(sa.auth).ok_or_else(|| unknown(sa.auth.setkey_name()))?;
         let key = sa.auth_key.expose();
         attributes.push(Attribute::AuthTruncated(Algorithm { name, key, icv_bits }));
-    } else if sa.enc == EncAlgorithm::Null {
-        return Err(Refusal::Invalid("it would neither encrypt nor authenticate".into()));
-    } else if sa.enc == EncAlgorithm::AesCtr {
-        return Err(Refusal::Invalid("aes-ctr without authentication can be forged: give -A".into()));
     }
     if sa.id.proto == SaProto::Ah && sa.id.destination.is_ipv4() {
         info.flags |= sa_flag::ALIGN4;

@@ -99,6 +99,9 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
         remarks.extend(problems);
         findings.insert(0, of_files(&remarks, &args.dir));
     }
+    if let Some(Dataplane::Xfrm | Dataplane::Pfkey) = used {
+        findings.extend(site.rc.tunnels.iter().map(|tunnel| segments(&tunnel.name)));
+    }
     let report = Report { looked_only, homes, used, why, findings };
     let is_well = report.used.is_some() && report.findings.iter().all(|finding| finding.state != State::Bad);
     match args.json {
@@ -106,6 +109,15 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
         false => print(&report),
     }
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A kernel leaves the largest segment of TCP as hosts say it, and we put no rules of a firewall there.
+fn segments(tunnel: &str) -> Finding {
+    let text = format!(
+        "nobody lowers TCP's largest segment on {tunnel} in this home: hosts depend on ICMP, or on a rule of the firewall \
+         (docs/data-planes.md has it)"
+    );
+    Finding::new("TCP", State::Doubtful, text)
 }
 
 fn of_files(remarks: &[Diagnostic], dir: &Path) -> Finding {

@@ -1,11 +1,13 @@
 //! What crosses the planes, as PF_KEY messages: for racoonctl binaries that exist already, and for what setkey shows of
 //! messages. Numbers are those of RFC 2367 and of `<linux/pfkeyv2.h>`; nobody here has a sequence number.
 
+use std::collections::HashMap;
+
 use coati_router::admin::MonitorLine;
 use coati_sadb::{
     Acquire, Action, AuthAlgorithm, Direction, EncAlgorithm, Expire, Level, Lifetime, Mode, Notification,
     Policy, Port, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState, Secret,
-    Selector, Upper,
+    Selector, Upper, Usage,
 };
 use coati_wire::pfkey::{
     self, Header, auth, compress, emit_address, emit_sockaddr, encrypt, extension, finish, message,
@@ -86,12 +88,15 @@ pub fn without_keys(mut request: Request) -> Request {
     request
 }
 
-/// What `setkey -x` is told, when PF_KEY has a message for it.
-pub fn line_message(line: &MonitorLine) -> Option<Vec<u8>> {
+/// What `setkey -x` is told at `wall` in Unix seconds, when PF_KEY has a message for it. `sas` are those that are there
+/// before it.
+pub fn line_message(line: &MonitorLine, sas: &HashMap<SaId, Sa>, wall: u64) -> Option<Vec<u8>> {
     match line {
         MonitorLine::Request(request) => Some(request_message(request)),
         MonitorLine::Notification(Notification::Acquire(acquire)) => Some(acquire_message(acquire)),
-        MonitorLine::Notification(Notification::Expire(expire)) => Some(expire_message(expire)),
+        MonitorLine::Notification(Notification::Expire(expire)) => {
+            Some(expire_message(expire, sas.get(&expire.id), wall))
+        }
         MonitorLine::Notification(Notification::UnknownSpi { .. } | Notification::Moved { .. }) => None,
     }
 }
@@ -267,6 +272,16 @@ impl Message {
         self.extension(kind, &[&limit.allocations.to_ne_bytes()[..], &numbers].concat());
     }
 
+    fn usage(&mut self, usage: &Usage) {
+        let current = Lifetime {
+            packets: usage.packets,
+            bytes: usage.bytes,
+            add_seconds: usage.added,
+            use_seconds: usage.used,
+        };
+        self.lifetime(extension::LIFETIME_CURRENT, &current);
+    }
+
     fn sa(&mut self, spi: u32, numbers: [u8; 4], flags: u32) {
         self.extension(extension::SA, &[spi.to_be_bytes(), numbers, flags.to_ne_bytes()].concat());
     }
@@ -316,17 +331,15 @@ fn sa_message(kind: u8, sa: &Sa) -> Vec<u8> {
     let replay = u8::try_from(sa.replay_window / 8).unwrap_or(u8::MAX);
     let numbers = [replay, number(&STATES, &sa.state), number(&AUTH, &sa.auth), encryption(sa)];
     message.sa(sa.id.spi.0, numbers, flags(sa));
-    message.lifetime(extension::LIFETIME_HARD, &sa.hard);
-    message.lifetime(extension::LIFETIME_SOFT, &sa.soft);
+    // Of the limits, an EXPIRE has the one that is over (RFC 2367 section 3.1.8).
+    if kind != message::EXPIRE || sa.state == SaState::Dead {
+        message.lifetime(extension::LIFETIME_HARD, &sa.hard);
+    }
+    if kind != message::EXPIRE || sa.state != SaState::Dead {
+        message.lifetime(extension::LIFETIME_SOFT, &sa.soft);
+    }
     if sa.usage.added != 0 {
-        let usage = &sa.usage;
-        let current = Lifetime {
-            packets: usage.packets,
-            bytes: usage.bytes,
-            add_seconds: usage.added,
-            use_seconds: usage.used,
-        };
-        message.lifetime(extension::LIFETIME_CURRENT, &current);
+        message.usage(&sa.usage);
     }
     message.hosts(sa.id.source, sa.id.destination);
     message.key(extension::KEY_AUTH, sa.auth_key.expose());
@@ -383,11 +396,22 @@ fn acquire_message(acquire: &Acquire) -> Vec<u8> {
     message.bytes()
 }
 
-fn expire_message(expire: &Expire) -> Vec<u8> {
-    let mut message = Message::new(message::EXPIRE, Some(expire.id.proto));
+fn expire_message(expire: &Expire, sa: Option<&Sa>, wall: u64) -> Vec<u8> {
     let state = if expire.hard { SaState::Dead } else { SaState::Dying };
+    let usage = Usage {
+        packets: expire.current.packets,
+        bytes: expire.current.bytes,
+        added: wall.saturating_sub(expire.current.add_seconds),
+        used: expire.current.use_seconds,
+    };
+    if let Some(sa) = sa {
+        let (enc_key, auth_key) = (Secret::default(), Secret::default());
+        return sa_message(message::EXPIRE, &Sa { enc_key, auth_key, state, usage, ..sa.clone() });
+    }
+    // Somebody else's, of which no more is known.
+    let mut message = Message::new(message::EXPIRE, Some(expire.id.proto));
     message.sa(expire.id.spi.0, [0, number(&STATES, &state), 0, 0], 0);
-    message.lifetime(extension::LIFETIME_CURRENT, &expire.current);
+    message.usage(&usage);
     message.hosts(expire.id.source, expire.id.destination);
     message.sa2(Mode::Any, 0, expire.reqid);
     message.bytes()

@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use coati_sadb::{Action, Direction, Level, Policy, Request, Rule};
+use coati_sadb::{Action, Direction, Level, Policy, Request, Rule, SaId};
 
 use crate::diagnostic::{Diagnostic, Origin, Severity, Source, Span};
 use crate::lexer::{Cursor, Kind, tokens};
@@ -155,7 +155,36 @@ pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
         }
     }
     script.remarks = parser.cursor.remarks.list;
+    let twice = added_twice(&script.statements);
+    script.remarks.extend(twice);
     script
+}
+
+/// SAs that are there already from the same text. What is done goes on behind them, in each setkey.
+fn added_twice(statements: &[Statement]) -> Vec<Diagnostic> {
+    let mut there: Vec<(SaId, &Origin)> = Vec::new();
+    let mut remarks = Vec::new();
+    for Statement { request, origin } in statements {
+        match request {
+            Request::Add(sa) => match there.iter().find(|(id, _)| id.is_told_as(&sa.id)) {
+                Some((_, first)) => {
+                    let message = format!(
+                        "the SA of line {} has this destination, protocol and SPI",
+                        first.place().line
+                    );
+                    let remark = origin.remark(Severity::Warning, message);
+                    remarks.push(remark.help("only the first is added: give this one another SPI"));
+                }
+                None => there.push((sa.id, origin)),
+            },
+            Request::Delete(id) => there.retain(|(other, _)| !other.is_told_as(id)),
+            Request::DeleteAll { source, destination, proto } => there
+                .retain(|(id, _)| (id.source, id.destination, id.proto) != (*source, *destination, *proto)),
+            Request::Flush(proto) => there.retain(|(id, _)| proto.is_some_and(|proto| proto != id.proto)),
+            _ => {}
+        }
+    }
+    remarks
 }
 
 /// Whether a text ends where a command does: with a semicolon, or before it has begun.

@@ -103,7 +103,8 @@ const PROTOCOLS: [(&str, u8); 51] = [
 ];
 
 pub(super) const GRE: u8 = 47;
-const ICMP6: u8 = 58;
+pub(super) const ICMP: u8 = 1;
+pub(super) const ICMP6: u8 = 58;
 
 /// TCP, UDP, DCCP, SCTP, UDP-Lite.
 pub(super) fn has_ports(protocol: u8) -> bool {

@@ -77,7 +77,18 @@ impl<'a> Parser<'a> {
             let error = self.cursor.remarks.error(self.cursor.span(), format!("`{word}` has no rules"));
             return Err(error.help(format!("leave `{rule}` out, or write ipsec")));
         }
-        Ok(Policy { id: PolicyId::default(), selector, direction, priority, action, usage: Usage::default() })
+        let policy = Policy {
+            id: PolicyId::default(),
+            selector,
+            direction,
+            priority,
+            action,
+            usage: Usage::default(),
+        };
+        // As whoever is to hold it says it.
+        let span = span.to(self.cursor.previous());
+        policy.check().map_err(|refusal| self.cursor.remarks.error(span, refusal.to_string()))?;
+        Ok(policy)
     }
 
     fn direction(&mut self) -> Result<Direction, Diagnostic> {

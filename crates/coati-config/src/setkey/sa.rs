@@ -31,6 +31,8 @@ struct Ends {
     proto: SaProto,
     /// Inside UDP.
     nat_t: Option<NatT>,
+    /// Where both hosts stand.
+    span: Span,
 }
 
 /// What may come behind the SPI.
@@ -46,6 +48,8 @@ struct Extensions {
     enc: Option<(EncAlgorithm, Secret, Span)>,
     auth: Option<(AuthAlgorithm, Secret, Span)>,
     compresses: bool,
+    /// Where the soft limits stand.
+    places: Vec<(&'static str, Span)>,
 }
 
 impl Parser<'_> {
@@ -54,6 +58,8 @@ impl Parser<'_> {
         let ends = self.ends()?;
         let spi = self.spi(ends.proto)?;
         let found = self.extensions(ends.proto, true)?;
+        self.warn_of_hosts(&ends);
+        self.warn_of_limits(&found);
         let mode = found.mode.map_or(Mode::Any, |(mode, _)| mode);
         let sa = |(source, destination): (IpAddr, IpAddr)| Sa {
             id: SaId { source, destination, proto: ends.proto, spi },
@@ -72,7 +78,33 @@ impl Parser<'_> {
             usage: Usage::default(),
             sequence: 0,
         };
-        Ok(ends.pairs.iter().map(|pair| request(sa(*pair))).collect())
+        let sas: Vec<Sa> = ends.pairs.iter().map(|pair| sa(*pair)).collect();
+        // As whoever is to hold it says it.
+        let span = found.esn.filter(|_| ends.proto == SaProto::Ipcomp).or(found.enc.map(|(.., span)| span));
+        for sa in &sas {
+            sa.check().map_err(|refusal| {
+                let span = if sa.id.check().is_err() { ends.span } else { span.unwrap_or(ends.span) };
+                self.cursor.remarks.error(span, refusal.to_string())
+            })?;
+        }
+        Ok(sas.into_iter().map(request).collect())
+    }
+
+    /// A soft limit above the hard one is taken by every setkey, and never reached.
+    fn warn_of_limits(&mut self, found: &Extensions) {
+        for (soft, hard, (option, above)) in [
+            (found.soft.add_seconds, found.hard.add_seconds, ("-ls", "-lh")),
+            (found.soft.bytes, found.hard.bytes, ("-bs", "-bh")),
+        ] {
+            if hard != 0
+                && soft > hard
+                && let Some(span) =
+                    found.places.iter().find_map(|(name, span)| (*name == option).then_some(*span))
+            {
+                let message = format!("the soft limit {soft} is never reached: the hard one is {hard}");
+                self.cursor.remarks.warn(span, message, format!("give {option} less than {above}"));
+            }
+        }
     }
 
     /// `get` and `delete`.
@@ -142,13 +174,30 @@ impl Parser<'_> {
             nat_t.original = Some(original);
             self.cursor.next();
         }
+        let span = source.span.to(destination.span);
         for host in [&source, &destination] {
             if host.port != 0 && !is_in_udp {
                 let message = format!("an SA of {} has no ports", proto.setkey_name());
                 self.cursor.remarks.warn(host.span, message, "they are for esp-udp");
             }
         }
-        Ok(Ends { pairs, proto, nat_t })
+        Ok(Ends { pairs, proto, nat_t, span })
+    }
+
+    /// What every setkey takes, and what is hardly meant.
+    fn warn_of_hosts(&mut self, ends: &Ends) {
+        for (source, destination) in &ends.pairs {
+            let message = if source == destination {
+                format!(
+                    "source and destination are the same: only packets of {source} to itself go through it"
+                )
+            } else if source.is_unspecified() && !destination.is_unspecified() {
+                format!("{source} is the source of no packet")
+            } else {
+                continue;
+            };
+            self.cursor.remarks.warn(ends.span, message, "name the two hosts of the SA");
+        }
     }
 
     /// The protocol, and whether it goes inside UDP.
@@ -208,9 +257,15 @@ impl Parser<'_> {
                     }
                 }
                 "-lh" => found.hard.add_seconds = self.number("a number of seconds")?,
-                "-ls" => found.soft.add_seconds = self.number("a number of seconds")?,
+                "-ls" => {
+                    found.soft.add_seconds = self.number("a number of seconds")?;
+                    found.places.push(("-ls", span.to(self.cursor.previous())));
+                }
                 "-bh" => found.hard.bytes = self.number("a number of bytes")?,
-                "-bs" => found.soft.bytes = self.number("a number of bytes")?,
+                "-bs" => {
+                    found.soft.bytes = self.number("a number of bytes")?;
+                    found.places.push(("-bs", span.to(self.cursor.previous())));
+                }
                 "-ctx" => return Err(self.no_context(span)),
                 "-hwif" => {
                     self.cursor.word("an interface")?;
@@ -254,7 +309,8 @@ impl Parser<'_> {
             let message = format!("{} authenticates by itself", enc.setkey_name());
             return Err(self.cursor.remarks.error(*span, message).help("leave -A out"));
         }
-        if let (Some(span), true, 0) = (found.esn, has_keys, found.replay_window) {
+        if let (Some(span), true, 0) = (found.esn, has_keys && proto != SaProto::Ipcomp, found.replay_window)
+        {
             let message = "extended sequence numbers are told by the replay window";
             let help = "add -r 8 (64 packets) or more";
             return Err(self.cursor.remarks.error(span, message).help(help));
@@ -398,6 +454,13 @@ impl Parser<'_> {
         let span = self.cursor.span();
         let key = self.key_bytes(algorithm)?;
         check(key.expose()).map_err(|message| self.cursor.remarks.error(span, message))?;
+        // 0x are two of them.
+        let written = self.cursor.remarks.source.text.get(span.start..span.end).unwrap_or("");
+        if !written.starts_with('"') && written.len() % 2 == 1 {
+            let message =
+                format!("this key has {} digits: it is read with a 0 before them", written.len() - 2);
+            self.cursor.remarks.warn(span, message, "look for a digit that was lost, or write the 0");
+        }
         Ok(key)
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use coati_sadb::{Port, Prefix, Selector, Upper};
 
 use super::Parser;
-use super::names::{GRE, has_ports, has_types, protocol_names, upper_name};
+use super::names::{GRE, ICMP, ICMP6, has_ports, has_types, protocol_names, upper_name};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::lexer::Kind;
 
@@ -224,7 +224,17 @@ impl<'a> Parser<'a> {
             return Err(self.different_families(to.span));
         }
         let (source, destination) = (self.prefix(&from, &to)?, self.prefix(&to, &from)?);
+        let span = self.cursor.span();
         let upper = self.upper()?;
+        let stranger = match (upper, source.address.is_ipv4()) {
+            (Upper::Proto(ICMP6), true) => Some(("icmp6", "IPv4", "icmp")),
+            (Upper::Proto(ICMP), false) => Some(("icmp", "IPv6", "icmp6")),
+            _ => None,
+        };
+        if let Some((name, family, meant)) = stranger {
+            let message = format!("packets of {family} have no {name}");
+            self.cursor.remarks.warn(span, message, format!("did you mean {meant}?"));
+        }
         let mut selector = Selector {
             source,
             source_port: self.selector_port(from.port, upper)?,

@@ -677,6 +677,22 @@ impl Daemon {
             ControlEvent::Notification(notification) => {
                 self.tell_monitors(MonitorLine::Notification(notification));
             }
+            ControlEvent::HandKeysEnded(expire) => {
+                let (id, current) = (expire.id, expire.current);
+                let text = format!(
+                    "SA {} of {} from {} to {}, whose keys are given by hand, is over: its hard limit was reached after \
+                     {} s, {} packets and {} bytes. Load it again with new keys on both sides (setkey -f), or let IKE \
+                     make them",
+                    id.spi,
+                    id.proto.setkey_name(),
+                    id.source,
+                    id.destination,
+                    current.add_seconds,
+                    current.packets,
+                    current.bytes
+                );
+                self.log.line(Level::Warning, &text);
+            }
             ControlEvent::Request(request) => {
                 self.write_debug_keys(Some(&request));
                 self.tell_monitors(MonitorLine::Request(request));
@@ -831,7 +847,7 @@ impl Daemon {
 
     fn status(&mut self) -> Status {
         let Self { start, control, site, started, milestones, .. } = self;
-        let mut problems = control.problems();
+        let mut problems = control.problems(now());
         problems.extend(self.debug_keys.as_ref().map(DebugKeys::warning));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -844,7 +860,7 @@ impl Daemon {
             neighbours: control.neighbours(),
             routes: control.routes(),
             problems,
-            failures: control.failures(),
+            failures: control.failures(now()),
             counters: control.counters(),
         }
     }

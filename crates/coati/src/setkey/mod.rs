@@ -21,7 +21,7 @@ use coati_sadb::Request;
 
 use crate::files;
 use dump::Form;
-use monitor::line_text;
+use monitor::Watched;
 use options::{Action, Options, USAGE};
 use session::Session;
 
@@ -101,6 +101,7 @@ fn watch(session: &mut Session<'_>, options: &Options) -> io::Result<bool> {
 }
 
 fn monitor(session: &mut Session<'_>, options: &Options) -> io::Result<bool> {
+    let mut watched = Watched::new(session.sas()?);
     let client = session.connect()?;
     let mut reply = client.call(&AdminRequest::Monitor)?;
     loop {
@@ -110,7 +111,8 @@ fn monitor(session: &mut Session<'_>, options: &Options) -> io::Result<bool> {
                 writeln!(out, "{}", serde_json::to_string(line)?)?;
             } else {
                 let time = if options.epoch { crate::clock::since_1970() } else { crate::clock::of_day() };
-                write!(out, "{time} \n{}", line_text(line, options.hexdump))?;
+                let text = watched.line(line, options.hexdump, crate::clock::unix_seconds());
+                write!(out, "{time} \n{text}")?;
             }
             out.flush()?;
         }

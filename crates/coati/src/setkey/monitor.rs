@@ -1,28 +1,64 @@
 //! PF_KEY messages as ipsec-tools shows them (kdebug_sadb of libipsec): numbers, lengths in units of 8 bytes. What crosses
 //! Coati's planes has no sequence number and no process, and keys are left out of what is told to `setkey -x`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use coati_router::admin::MonitorLine;
-use coati_sadb::{Notification, Reply, Request};
+use coati_sadb::{Notification, Reply, Request, Sa, SaId};
 use coati_wire::pfkey::{self, Extension, Header, extension, extensions, parse_sockaddr};
 
 use super::dump::hex;
 use crate::pfkey::{line_message, reply_messages, request_message};
 
-/// One message, or one line about what PF_KEY has no message for; its bytes before it, when `hexdump`.
-pub fn line_text(line: &MonitorLine, hexdump: bool) -> String {
-    match (line_message(line), line) {
-        (Some(message), _) if hexdump => bytes_text(&message) + &message_text(&message),
-        (Some(message), _) => message_text(&message),
-        (None, MonitorLine::Notification(Notification::UnknownSpi { source, destination, spi })) => {
-            format!("a packet from {source} to {destination} with the unknown spi {spi}\n\n")
+/// What happens, with the SAs that are there: what is told of the end of one is no more than its name and use.
+#[derive(Default)]
+pub struct Watched(HashMap<SaId, Sa>);
+
+impl Watched {
+    /// These are there when it begins.
+    pub fn new(sas: Vec<Sa>) -> Self {
+        Self(sas.into_iter().map(|sa| (sa.id, sa)).collect())
+    }
+
+    /// One message, or one line about what PF_KEY has no message for; its bytes before it, when `hexdump`. `wall` is now,
+    /// in Unix seconds.
+    pub fn line(&mut self, line: &MonitorLine, hexdump: bool, wall: u64) -> String {
+        let text = match (line_message(line, &self.0, wall), line) {
+            (Some(message), _) if hexdump => bytes_text(&message) + &message_text(&message),
+            (Some(message), _) => message_text(&message),
+            (None, MonitorLine::Notification(Notification::UnknownSpi { source, destination, spi })) => {
+                format!("a packet from {source} to {destination} with the unknown spi {spi}\n\n")
+            }
+            (None, MonitorLine::Notification(Notification::Moved { id, port })) => {
+                format!("{} {} comes from port {port} now\n\n", id.source, id.spi)
+            }
+            (None, _) => String::new(),
+        };
+        self.follow(line);
+        text
+    }
+
+    fn follow(&mut self, line: &MonitorLine) {
+        match line {
+            MonitorLine::Request(Request::Add(sa) | Request::Update(sa)) => {
+                self.0.insert(sa.id, (**sa).clone());
+            }
+            MonitorLine::Request(Request::Delete(id)) => {
+                self.0.remove(id);
+            }
+            MonitorLine::Request(Request::DeleteAll { source, destination, proto }) => self
+                .0
+                .retain(|id, _| (id.source, id.destination, id.proto) != (*source, *destination, *proto)),
+            MonitorLine::Request(Request::Flush(proto)) => {
+                self.0.retain(|id, _| proto.is_some_and(|proto| proto != id.proto));
+            }
+            MonitorLine::Notification(Notification::Expire(expire)) if expire.hard => {
+                self.0.remove(&expire.id);
+            }
+            _ => {}
         }
-        (None, MonitorLine::Notification(Notification::Moved { id, port })) => {
-            format!("{} {} comes from port {port} now\n\n", id.source, id.spi)
-        }
-        (None, _) => String::new(),
     }
 }
 
@@ -210,7 +246,7 @@ fn sockaddr_text(text: &mut String, bytes: &[u8]) -> Option<usize> {
 mod tests {
     use coati_config::Source;
     use coati_config::setkey::parse;
-    use coati_sadb::{Acquire, Mode, PolicyId, Refusal, ReqId, SaProto, Spi};
+    use coati_sadb::{Acquire, Expire, Lifetime, Mode, PolicyId, Refusal, ReqId, SaProto, Spi};
     use coati_wire::pfkey::message;
     use proptest::prelude::*;
 
@@ -243,7 +279,7 @@ mod tests {
         };
         // racoon writes its own port and protocol 255 there, although the SA is for all of them.
         let wanted = recorded(message::GETSPI).replace("proto=255", "proto=0").replace("port=500", "port=0");
-        assert_eq!(line_text(&MonitorLine::Request(request(0)), false), wanted);
+        assert_eq!(Watched::default().line(&MonitorLine::Request(request(0)), false, 0), wanted);
         let range = request_text(&request(0x1234));
         assert!(range.contains("sadb_spirange{ min=0x00001234 max=0x00001234\n  reserved=0 }\n"), "{range}");
     }
@@ -267,7 +303,10 @@ mod tests {
         let wanted = recorded(message::ACQUIRE)
             .replace("len=11 ", "len=10 ")
             .replace("sadb_ext{ len=1 type=13 }\nsadb_prop{ replay=32\n}\n", "");
-        assert_eq!(line_text(&MonitorLine::Notification(Notification::Acquire(acquire)), false), wanted);
+        assert_eq!(
+            Watched::default().line(&MonitorLine::Notification(Notification::Acquire(acquire)), false, 0),
+            wanted
+        );
     }
 
     #[test]
@@ -296,9 +335,44 @@ mod tests {
         }
     }
 
+    /// The limit that is over, the replay window and the algorithms are those of the SA; the time it was added is one of
+    /// the calendar.
+    #[test]
+    fn the_end_of_an_sa() {
+        let add = "add 192.0.2.1 192.0.2.2 esp 0x1000 -m transport -r 8 -u 7 -ls 80 -lh 100 -bs 3000 -bh 4000 -E aes-cbc \
+                   \"sixteen bytes ok\" -A hmac-sha1 \"twenty bytes of text\";";
+        let Some(request @ Request::Add(sa)) = &requests(add).pop() else { panic!() };
+        let expire = |hard| {
+            let current = Lifetime { packets: 3, bytes: 400, add_seconds: 90, use_seconds: 1_000_020 };
+            let expire = Expire { id: sa.id, reqid: sa.reqid, hard, current };
+            MonitorLine::Notification(Notification::Expire(expire))
+        };
+        let mut watched = Watched::default();
+        watched.line(&MonitorLine::Request(request.clone()), false, 1_000_000);
+        let soft = watched.line(&expire(false), false, 1_000_090);
+        assert_eq!(
+            soft,
+            "sadb_msg{ version=2 type=8 errno=0 satype=3\n  len=20 reserved=0 seq=0 pid=0\n\
+             sadb_ext{ len=2 type=1 }\nsadb_sa{ spi=4096 replay=8 state=2\n  auth=3 encrypt=12 flags=0x00000000 }\n\
+             sadb_ext{ len=4 type=4 }\nsadb_lifetime{ alloc=0, bytes=3000\n  addtime=80, usetime=0 }\n\
+             sadb_ext{ len=4 type=2 }\nsadb_lifetime{ alloc=3, bytes=400\n  addtime=1000000, usetime=1000020 }\n\
+             sadb_ext{ len=3 type=5 }\nsadb_address{ proto=0 prefixlen=32 reserved=0x0000 }\n\
+             sockaddr{ len=16 family=2 port=0\n c0000201  }\n\
+             sadb_ext{ len=3 type=6 }\nsadb_address{ proto=0 prefixlen=32 reserved=0x0000 }\n\
+             sockaddr{ len=16 family=2 port=0\n c0000202  }\n\
+             sadb_ext{ len=2 type=19 }\nsadb_x_sa2{ mode=1 reqid=7\n  reserved1=0 reserved2=0 sequence=0 }\n\n"
+        );
+        let hard = watched.line(&expire(true), false, 1_000_090);
+        assert!(hard.contains("replay=8 state=3") && hard.contains("bytes=4000\n  addtime=100,"), "{hard}");
+        assert!(!hard.contains("addtime=80"), "{hard}");
+        // It is gone, so that no more is known of one with its name.
+        let again = watched.line(&expire(true), false, 1_000_090);
+        assert!(again.contains("replay=0 state=3") && again.contains("addtime=1000000,"), "{again}");
+    }
+
     #[test]
     fn bytes_before_a_message() {
-        let text = line_text(&MonitorLine::Request(Request::SpdFlush), true);
+        let text = Watched::default().line(&MonitorLine::Request(Request::SpdFlush), true, 0);
         assert_eq!(
             text,
             "00000000: 02 13 00 00 02 00 00 00 00 00 00 00 00 00 00 00 \n\
