@@ -155,6 +155,10 @@ pub struct Deviations {
     /// adjacency that it still has, and then with it for RxmtInterval, so that it begins the exchange at once.
     /// Who then leads is not told first that we would.
     pub remembered_neighbour: bool,
+    /// Who was designated router on a network, or its backup, takes its office again when those who are remembered there
+    /// are heard without one, or not at all for some tenths of a second, instead of waiting for the dead interval; and a
+    /// designated router that is remembered is known by its database description.
+    pub remembered_election: bool,
     /// A neighbour that was lost more than three times within two minutes of each other has to stay before it is told of:
     /// 5 s, then up to 60 s.
     pub flap_damping: bool,
@@ -170,6 +174,7 @@ impl Default for Deviations {
             prompt_origination: true,
             loss_at_once: true,
             remembered_neighbour: true,
+            remembered_election: true,
             flap_damping: true,
             unicast_fallback: true,
         }

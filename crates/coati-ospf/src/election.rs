@@ -20,8 +20,12 @@ struct Candidate {
 impl Engine {
     /// The wait is over on interfaces that have waited.
     pub(crate) fn end_wait(&mut self, now: Instant, index: u32) {
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        if interface.wait_until.is_some_and(|until| until <= now) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        if interface.wait_until.is_none_or(|until| until > now) {
+            return;
+        }
+        self.take_office_again(index);
+        if let Some(interface) = self.interfaces.get_mut(&index) {
             interface.wait_until = None;
             interface.elect = true;
         }
@@ -86,14 +90,15 @@ impl Engine {
         self.judge_adjacencies(now, index);
         self.topology_changed(now, area);
         self.network_lsa_soon(now, area, own);
-        if active && (before.0, before.1) != (designated, backup) {
+        let said = before.2 != InterfaceState::Waiting && (before.0, before.1) == (designated, backup);
+        if active && !said {
             // The others learn it at once, not with the next periodic hello.
             self.send_hello(index);
         }
     }
 
     /// AdjOK? for every neighbour (section 10.3).
-    fn judge_adjacencies(&mut self, now: Instant, index: u32) {
+    pub(crate) fn judge_adjacencies(&mut self, now: Instant, index: u32) {
         let Some(interface) = self.interfaces.get(&index) else { return };
         let judged: Vec<(Ipv4Addr, State, bool)> = interface
             .neighbours

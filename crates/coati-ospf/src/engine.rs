@@ -340,6 +340,7 @@ impl Engine {
             let gone: Vec<Ipv4Addr> =
                 interface.neighbours.iter().filter(|(_, n)| n.is_dead(now)).map(|(key, _)| *key).collect();
             for key in gone {
+                self.forget(Peer { interface: index, key });
                 self.kill_neighbour(now, Peer { interface: index, key }, "its dead interval is over");
             }
             self.end_wait(now, index);

@@ -10,7 +10,7 @@ use coati_wire::ospf::{
 use crate::config::{NetworkType, RouterId};
 use crate::engine::Engine;
 use crate::hello::options;
-use crate::interface::{Interface, Topic};
+use crate::interface::Topic;
 use crate::lsdb::Scope;
 use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
@@ -117,10 +117,13 @@ impl Engine {
             let why = "2-way received, by a database description";
             let follows =
                 self.config.deviations.remembered_neighbour && leads(description, router_id, our_id);
-            match self.interfaces.get(&peer.interface).map(Interface::has_one_end) {
+            let wanted = self.interfaces.get(&peer.interface).is_some_and(|interface| {
+                interface.neighbours.get(&peer.key).is_some_and(|one| interface.wants_adjacency(one))
+            });
+            match wanted && follows {
                 // It leads, so ours would only be one more packet that can come at the wrong time.
-                Some(true) if follows => drop(self.enter_exchange(now, peer, why)),
-                _ => self.two_way(now, peer, why),
+                true => drop(self.enter_exchange(now, peer, why)),
+                false => self.two_way(now, peer, why),
             }
             self.elect_where_needed(now);
         }

@@ -199,6 +199,7 @@ impl Engine {
         }
         if elects {
             self.be_what_we_were(index, hello.designated, hello.backup);
+            self.hasten_election(now, index);
         }
         // Who does not hear us cannot be elected yet.
         if elects && listed {
@@ -220,7 +221,7 @@ impl Engine {
         own: Ipv4Addr,
     ) {
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        if interface.state == InterfaceState::Waiting {
+        if interface.wait_until.is_some() {
             let alone = after.1 && hello.backup.is_unspecified();
             // That we are said to be one of both tells as much.
             if after.2 || alone || after.1 && hello.backup == own {

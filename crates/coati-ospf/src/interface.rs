@@ -429,6 +429,7 @@ impl Engine {
         let keys: Vec<Ipv4Addr> =
             interface.neighbours.iter().filter(|(_, n)| n.address == address).map(|(key, _)| *key).collect();
         for key in keys {
+            self.forget(Peer { interface: index, key });
             self.kill_neighbour(now, Peer { interface: index, key }, why);
         }
         self.work(now);

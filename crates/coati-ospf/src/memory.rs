@@ -1,5 +1,6 @@
 //! What outlives a restart of the program, and what is made of it: a neighbour that was there before is in the very
-//! first hellos, so that it begins the exchange at once and not after its own next hello.
+//! first hellos, so that it begins the exchange at once and not after its own next hello. On networks that elect a
+//! designated router, who it was before need not be waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,12 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::auth::HeardNumbers;
 use crate::config::{NetworkType, RouterId};
 use crate::engine::Engine;
-use crate::interface::Interface;
+use crate::interface::{Interface, InterfaceState};
 use crate::neighbour::{Neighbour, Peer, State};
 
 /// Between the hello that names nobody, with which a neighbour that has not noticed the restart forgets us, and the one
 /// that names it.
 const SECOND_HELLO: Duration = Duration::from_millis(20);
+/// Who was designated router takes its office again when those who are remembered have not said anything for so long.
+const DESIGNATED_WAITS: Duration = Duration::from_millis(200);
+/// And its backup, when the designated router has not done so.
+const BACKUP_WAITS: Duration = Duration::from_millis(400);
+/// The same when all of them are heard and none has an office: the designated router will say so in a moment.
+const BACKUP_WAITS_FOR_DESIGNATED: Duration = Duration::from_millis(100);
 /// Neighbours that are remembered, at the most.
 const MAX_REMEMBERED: usize = 1000;
 
@@ -102,10 +109,7 @@ impl Engine {
         self.remember_numbers();
         let Some(interface) = self.interfaces.get(&peer.interface) else { return };
         let enough = if interface.network.elects() { State::TwoWay } else { State::Full };
-        let known = interface.network != NetworkType::Virtual && state >= enough;
-        // Whoever leaves a LAN has left it, and a tunnel may come back.
-        let left = interface.network.elects() && state == State::Down;
-        if !known && !left {
+        if interface.network == NetworkType::Virtual || state < enough {
             return;
         }
         let Some(neighbour) = interface.neighbours.get(&peer.key) else { return };
@@ -113,14 +117,25 @@ impl Engine {
         let (router_id, address) = (neighbour.router_id, neighbour.address);
         let one_end = interface.has_one_end();
         let remembered = Remembered { interface: name.clone(), router_id, address };
-        if known && self.memory.neighbours.contains(&remembered) {
+        if self.memory.neighbours.contains(&remembered) {
             return;
         }
-        let stale = |old: &Remembered| old.interface == *name && (one_end || old.router_id == router_id);
+        let same = |old: &Remembered| old.router_id == router_id || old.address == address;
+        let stale = |old: &Remembered| old.interface == *name && (one_end || same(old));
         self.memory.neighbours.retain(|old| !stale(old));
-        if known && self.memory.neighbours.len() < MAX_REMEMBERED {
+        if self.memory.neighbours.len() < MAX_REMEMBERED {
             self.memory.neighbours.insert(remembered);
         }
+    }
+
+    /// A neighbour is silent while our end is up: whoever leaves a LAN has left it, and a tunnel may come back.
+    pub(crate) fn forget(&mut self, peer: Peer) {
+        let Some(interface) = self.interfaces.get(&peer.interface).filter(|i| i.network.elects()) else {
+            return;
+        };
+        let Some(neighbour) = interface.neighbours.get(&peer.key) else { return };
+        let (name, router_id) = (&interface.link.name, neighbour.router_id);
+        self.memory.neighbours.retain(|old| old.interface != *name || old.router_id != router_id);
     }
 
     /// Another designated router or backup.
@@ -130,13 +145,10 @@ impl Engine {
         self.memory.designated.insert(interface.link.name.clone(), both);
     }
 
-    /// Those who are remembered on an interface and not heard; after a graceful restart on any, else only where
-    /// neighbours become adjacent whoever else is there.
+    /// Those who are remembered on an interface and not heard.
     pub(crate) fn missed<'a>(&'a self, interface: &'a Interface) -> impl Iterator<Item = &'a Remembered> {
-        let greets = matches!(interface.network, NetworkType::PointToPoint | NetworkType::PointToMultipoint);
-        let greets = greets || self.is_restarting();
         let all = self.memory.neighbours.iter().filter(|one| one.interface == interface.link.name);
-        all.filter(move |one| greets && !interface.hears(one.router_id))
+        all.filter(move |one| !interface.hears(one.router_id))
     }
 
     /// An interface begins, or packets reach its other end again.
@@ -172,6 +184,7 @@ impl Engine {
                 let until = now + interface.config.retransmit_interval;
                 self.set_greeting(index, Greeting::Named(until));
                 self.send_hello(index);
+                self.hasten_election(now, index);
             }
             Greeting::Named(until) if until <= now => self.set_greeting(index, Greeting::Done),
             _ => {}
@@ -183,14 +196,117 @@ impl Engine {
     pub(crate) fn answers_greeting(&mut self, now: Instant, peer: Peer, router_id: RouterId, from: Ipv4Addr) {
         let Some(interface) = self.interfaces.get(&peer.interface) else { return };
         let named = matches!(interface.greeting, Greeting::Named(_));
-        let is_it = |one: &Remembered| one.router_id == router_id && one.address == from;
-        if !named || interface.neighbours.contains_key(&peer.key) || !self.missed(interface).any(is_it) {
+        let is_it = |one: &Remembered| {
+            one.interface == interface.link.name && one.router_id == router_id && one.address == from
+        };
+        if !named || !self.memory.neighbours.iter().any(is_it) {
             return;
         }
-        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
-        let mut neighbour = Neighbour::new(now, router_id, from);
-        neighbour.dead_at = now + interface.dead_interval();
-        interface.neighbours.insert(peer.key, neighbour);
-        self.set_state(now, peer, State::Init, "it answers our hello with a description");
+        let led = interface.network.elects() && self.leader_without_us(interface) == Some(from);
+        let is_known = interface.neighbours.get(&peer.key).is_some_and(|known| known.state > State::Attempt);
+        if !is_known && let Some(interface) = self.interfaces.get_mut(&peer.interface) {
+            let mut neighbour = Neighbour::new(now, router_id, from);
+            neighbour.dead_at = now + interface.dead_interval();
+            if led {
+                // Until its hello says what it is.
+                (neighbour.designated, neighbour.priority) = (from, 1);
+            }
+            interface.neighbours.insert(peer.key, neighbour);
+        }
+        self.follow(now, peer, from, led);
+        if !is_known {
+            self.set_state(now, peer, State::Init, "it answers our hello with a description");
+        }
     }
+
+    /// Whether what is remembered of an election is made use of on an interface: it waits, and those who are remembered
+    /// are greeted.
+    fn remembers_election(&self, interface: &Interface) -> bool {
+        self.config.deviations.remembered_election
+            && !self.is_restarting()
+            && interface.state == InterfaceState::Waiting
+            && matches!(interface.greeting, Greeting::Named(_))
+    }
+
+    /// Who is designated router when the others have noticed that we were away: the one that was, or its backup.
+    fn leader_without_us(&self, interface: &Interface) -> Option<Ipv4Addr> {
+        let (designated, backup) = self.memory.designated.get(&interface.link.name)?;
+        let leader = if *designated == interface.link.address { backup } else { designated };
+        Some(*leader).filter(|_| self.config.deviations.remembered_election)
+    }
+
+    /// A description on a network that elects: there are offices, and somebody there has one. We wait for their hellos, and
+    /// when it is the designated router that we remember, we are its neighbour meanwhile.
+    fn follow(&mut self, now: Instant, peer: Peer, from: Ipv4Addr, led: bool) {
+        let Some(interface) = self.interfaces.get(&peer.interface) else { return };
+        if !self.remembers_election(interface) {
+            return;
+        }
+        let backup = self.memory.designated.get(&interface.link.name).map(|(_, backup)| *backup);
+        let backup = backup.filter(|backup| ![from, interface.link.address].contains(backup));
+        let Some(interface) = self.interfaces.get_mut(&peer.interface) else { return };
+        interface.wait_until = Some(interface.since + interface.dead_interval());
+        if led {
+            interface.designated = from;
+            interface.backup = backup.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            interface.state = InterfaceState::DrOther;
+            interface.state_changes += 1;
+            self.judge_adjacencies(now, peer.interface);
+        }
+    }
+
+    /// Who had an office does not wait for the whole dead interval, which is there for those who have to learn who has
+    /// one; as soon as somebody says that there are others in office it does.
+    pub(crate) fn hasten_election(&mut self, now: Instant, index: u32) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let (Some(office), Some(until)) = (self.office_before(interface), interface.wait_until) else {
+            return;
+        };
+        let heard = || interface.neighbours.values().filter(|one| one.state >= State::Init);
+        let all_are_heard = heard().next().is_some() && self.missed(interface).next().is_none();
+        let until = match (office, all_are_heard) {
+            _ if heard().any(has_word_of_office) => interface.since + interface.dead_interval(),
+            (InterfaceState::Dr, true) => now,
+            (InterfaceState::Dr, false) => until.min(now + DESIGNATED_WAITS),
+            (_, true) => until.min(now + BACKUP_WAITS_FOR_DESIGNATED),
+            (_, false) => until.min(now + BACKUP_WAITS),
+        };
+        if let Some(interface) = self.interfaces.get_mut(&index) {
+            interface.wait_until = Some(until);
+        }
+    }
+
+    /// The office that we had on an interface that remembers its election.
+    fn office_before(&self, interface: &Interface) -> Option<InterfaceState> {
+        if !self.remembers_election(interface) {
+            return None;
+        }
+        let (designated, backup) = self.memory.designated.get(&interface.link.name)?;
+        let office = match interface.link.address {
+            own if own == *designated => InterfaceState::Dr,
+            own if own == *backup => InterfaceState::Backup,
+            _ => return None,
+        };
+        Some(office)
+    }
+
+    /// The wait is over: nobody has said that there are offices, so that we take ours again, and the others' waits end.
+    pub(crate) fn take_office_again(&mut self, index: u32) {
+        let Some(interface) = self.interfaces.get(&index) else { return };
+        let office = self.office_before(interface);
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        if interface.neighbours.values().any(has_word_of_office) {
+            return;
+        }
+        match office {
+            Some(InterfaceState::Dr) => interface.designated = interface.link.address,
+            Some(_) => interface.backup = interface.link.address,
+            None => {}
+        }
+    }
+}
+
+/// Whether a neighbour's hello names a designated router or a backup.
+fn has_word_of_office(neighbour: &Neighbour) -> bool {
+    !neighbour.designated.is_unspecified() || !neighbour.backup.is_unspecified()
 }

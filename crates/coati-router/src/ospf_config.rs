@@ -73,6 +73,7 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
             Deviation::FlapDamping => &mut config.deviations.flap_damping,
             Deviation::UnicastFallback => &mut config.deviations.unicast_fallback,
             Deviation::RememberedNeighbour => &mut config.deviations.remembered_neighbour,
+            Deviation::RememberedElection => &mut config.deviations.remembered_election,
         } = false;
     }
     config.spf_backoff = conf.spf_delay_ietf.map(|times| {

@@ -125,6 +125,8 @@ pub enum Deviation {
     LossAtOnce,
     /// `remembered-neighbour`.
     RememberedNeighbour,
+    /// `remembered-election`.
+    RememberedElection,
     /// `flap-damping`.
     FlapDamping,
     /// `unicast-fallback`.
@@ -132,12 +134,13 @@ pub enum Deviation {
 }
 
 impl Deviation {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 8] = [
         ("hello-at-once", Self::HelloAtOnce),
         ("early-retransmission", Self::EarlyRetransmission),
         ("prompt-origination", Self::PromptOrigination),
         ("loss-at-once", Self::LossAtOnce),
         ("remembered-neighbour", Self::RememberedNeighbour),
+        ("remembered-election", Self::RememberedElection),
         ("flap-damping", Self::FlapDamping),
         ("unicast-fallback", Self::UnicastFallback),
     ];

@@ -313,6 +313,7 @@ fn the_strict_rfc_works_too() {
             prompt_origination: false,
             loss_at_once: false,
             remembered_neighbour: false,
+            remembered_election: false,
             flap_damping: false,
             unicast_fallback: false,
         };

@@ -4,15 +4,15 @@ use coati_wire::ospf::lsa_kind;
 
 use super::*;
 
-fn role(world: &World, router: usize, lan: usize) -> InterfaceState {
+pub(super) fn role(world: &World, router: usize, lan: usize) -> InterfaceState {
     world.routers[router].interfaces[&(100 + lan as u32)].state
 }
 
-fn count(world: &World, lan: usize, state: InterfaceState) -> usize {
+pub(super) fn count(world: &World, lan: usize, state: InterfaceState) -> usize {
     world.lans[lan].ends.iter().filter(|end| role(world, end.0, lan) == state).count()
 }
 
-fn full_with(world: &World, router: usize, lan: usize) -> usize {
+pub(super) fn full_with(world: &World, router: usize, lan: usize) -> usize {
     world.routers[router].interfaces[&(100 + lan as u32)].full().count()
 }
 

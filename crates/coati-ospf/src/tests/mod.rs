@@ -7,6 +7,7 @@ mod authentication;
 mod broadcast;
 mod damping;
 mod database;
+mod election;
 mod hostile;
 mod memory;
 mod model;

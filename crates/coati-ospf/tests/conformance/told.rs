@@ -23,6 +23,7 @@ impl Play {
                         prompt_origination: false,
                         loss_at_once: false,
                         remembered_neighbour: false,
+                        remembered_election: false,
                         flap_damping: false,
                         unicast_fallback: false,
                     };
