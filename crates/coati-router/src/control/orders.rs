@@ -214,8 +214,9 @@ impl Control {
     /// Takes leave of all neighbours, forgets everything, and begins as at the start.
     fn restart_ospf(&mut self, now: Now) {
         if let Some(mut engine) = self.ospf.take() {
-            self.memory = (engine.memory().clone(), false);
             engine.shutdown(now.at);
+            // With all that was heard up to now: nothing of it is to be taken again.
+            self.memory = (engine.memory().clone(), false);
             self.last_of_ospf.extend(std::iter::from_fn(|| engine.poll_transmit()));
             while let Some(event) = engine.poll_event() {
                 self.ospf_event(event);
