@@ -109,7 +109,7 @@ fn the_data_plane_sees_the_other_port_first() {
             [false, true].map(|out| sas.iter().find(|sa| (sa.id.source == address) == out).unwrap().id);
         world.hosts[host].engine.handle_moved(&outbound, 1);
         world.hosts[host].engine.handle_moved(&inbound, 34_500);
-        world.run(Duration::from_millis(1));
+        world.settle();
         // Nobody follows a peer that is behind no NAT.
         let back = world.hosts[host].sas(now).into_iter().find(|sa| sa.id == outbound).unwrap();
         assert_eq!(back.nat_t.unwrap().destination_port, port);
