@@ -86,6 +86,7 @@ impl Engine {
         let room = self.interfaces.get(&peer.interface).map_or(0, |interface| interface.room());
         let count = room.saturating_sub(32) / LSA_HEADER_LEN;
         let repeated = self.repeated(now, peer);
+        let dead_interval = self.interfaces.get(&peer.interface).map(|one| Duration::from_secs(one.config.dead_seconds().into()));
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let count = count.min(neighbour.summary.len());
         let headers: Vec<LsaHeader> = neighbour.summary.drain(..count).collect();
@@ -95,7 +96,12 @@ impl Engine {
             true => neighbour.summary = Default::default(),
             false => flags |= DatabaseDescription::MORE,
         }
-        neighbour.description = repeated.filter(|_| neighbour.master);
+        neighbour.description = match neighbour.master {
+            true => repeated,
+            // It is the master who repeats. One that has nothing more to ask, because it takes part in no exchange, would
+            // be waited for for ever.
+            false => repeated.zip(dead_interval).map(|(it, wait)| Repeated { due: now + wait, ..it }),
+        };
         let sequence = neighbour.sequence;
         self.send_description(peer, flags, sequence, headers);
     }
@@ -360,8 +366,11 @@ impl Engine {
         let description = due(&mut neighbour.description);
         let request = due(&mut neighbour.request);
         let keys: Vec<LsaKey> = neighbour.requests.keys().take(neighbour.requested).copied().collect();
-        if description {
-            self.repeat_description(now, peer);
+        let follows = neighbour.state == State::Exchange && !neighbour.master;
+        match description {
+            true if follows => self.start_exchange(now, peer, "no description for a dead interval"),
+            true => self.repeat_description(now, peer),
+            false => {}
         }
         if request && !keys.is_empty() {
             if self.unanswered(now, peer, 20 + HEADER_LEN + keys.len() * REQUEST_LEN) {
