@@ -86,7 +86,10 @@ impl Engine {
         let room = self.interfaces.get(&peer.interface).map_or(0, |interface| interface.room());
         let count = room.saturating_sub(32) / LSA_HEADER_LEN;
         let repeated = self.repeated(now, peer);
-        let dead_interval = self.interfaces.get(&peer.interface).map(|one| Duration::from_secs(one.config.dead_seconds().into()));
+        let dead_interval = self
+            .interfaces
+            .get(&peer.interface)
+            .map(|one| Duration::from_secs(one.config.dead_seconds().into()));
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let count = count.min(neighbour.summary.len());
         let headers: Vec<LsaHeader> = neighbour.summary.drain(..count).collect();
