@@ -686,7 +686,7 @@ mod tests {
         let (conf, remarks) = parse(&Source::new("frr.conf", text));
         assert!(remarks.is_empty(), "{remarks:?}");
         assert_eq!((conf.graceful_restart, conf.no_graceful_restart_helper), (Some(90), true));
-        assert_eq!(conf.no_deviation.len(), 6);
+        assert_eq!(conf.no_deviation.len(), 7);
         assert!(!conf.no_deviation.contains(&Deviation::FlapDamping));
         assert_eq!(conf.debug.lines(), ["debug ospf packet hello send", "debug ospf lsa"]);
         let (conf, _) = parse(&Source::new("frr.conf", "router ospf\n graceful-restart\n"));

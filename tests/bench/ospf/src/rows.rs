@@ -187,7 +187,7 @@ impl Bench {
                 )| {
                     (broadcast, pair, thread.join().unwrap_or_else(|_| Err(io::Error::other("a panic"))))
                 };
-                threads.into_iter().map(join).collect::<Vec<(bool, (Kind, Kind), io::Result<[f64; 3]>)>>()
+                threads.into_iter().map(join).collect::<Vec<(bool, (Kind, Kind), io::Result<[f64; 4]>)>>()
             });
             for (broadcast, pair, result) in results {
                 let network = if broadcast { "broadcast" } else { "point-to-point" };
@@ -197,6 +197,7 @@ impl Bench {
                             "link up -> both Full, s",
                             "link up -> both have routes, s",
                             "restart -> Full, s",
+                            "link away and back -> both Full, s",
                         ];
                         for (what, took) in whats.into_iter().zip(took) {
                             figures.add(&format!("{network}: {what}"), &column(pair), took / 1e3);
@@ -210,7 +211,7 @@ impl Bench {
         Ok(figures.table("hello 10, dead 40", &columns))
     }
 
-    fn full_once(&self, name: &str, (one, other): (Kind, Kind), broadcast: bool) -> io::Result<[f64; 3]> {
+    fn full_once(&self, name: &str, (one, other): (Kind, Kind), broadcast: bool) -> io::Result<[f64; 4]> {
         let pair = Pair::new(name, false)?;
         let [a, b] = &pair.ends;
         for end in [a, b] {
@@ -238,7 +239,18 @@ impl Bench {
         let again = Instant::now();
         let router_a = self.start(one, a, &conf("1.1.1.1"))?;
         let full_again = router_a.wait_full(0, LONG)?;
-        Ok([ms(began, full), ms(began, at_a.max(at_b)), ms(again, full_again)])
+        // Both lose the link and get it back.
+        std::thread::sleep(Duration::from_secs(7));
+        let fulls = [router_a.fulls(), router_b.fulls()];
+        for end in [a, b] {
+            end.ip("link set e0 down")?;
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        b.ip("link set e0 up")?;
+        let back = Instant::now();
+        a.ip("link set e0 up")?;
+        let full_back = router_a.wait_full(fulls[0], LONG)?.max(router_b.wait_full(fulls[1], LONG)?);
+        Ok([ms(began, full), ms(began, at_a.max(at_b)), ms(again, full_again), ms(back, full_back)])
     }
 
     /// A grid that a speaker tells of: synchronised, computed, changed, remembered.
