@@ -1,6 +1,6 @@
 //! Our reading of ISAKMP beside tshark's of the same bytes, field by field, in one run of it.
-//!
-//! `cargo xtask test` installs tshark. Without it the test says so and passes, unless CI=true.
+
+mod support;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -381,13 +381,8 @@ fn tsharks(pdml: &str) -> Vec<Vec<Field>> {
 #[test]
 fn tshark_reads_the_same() {
     let messages = [corpus(), made()].concat();
-    let file = std::env::temp_dir().join(format!("coati-wire-tshark-{}.pcap", std::process::id()));
-    std::fs::write(&file, pcap(&messages)).unwrap();
-    let output = Command::new("tshark").arg("-r").arg(&file).args(["-T", "pdml"]).output();
-    std::fs::remove_file(&file).unwrap();
-    let Ok(output) = output else {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "tshark has to be there in CI");
-        eprintln!("skipped: tshark is not installed");
+    let Some(output) = support::ask(Command::new("tshark").args(["-T", "pdml"]), "tshark", &pcap(&messages))
+    else {
         return;
     };
     let read = tsharks(&String::from_utf8(output.stdout).unwrap());

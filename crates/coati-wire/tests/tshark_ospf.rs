@@ -1,7 +1,7 @@
 //! Our reading of OSPF beside tshark's of the same packets, field by field: what Coati, FRR 8.4 and BIRD 2.0.12 have said to
 //! each other in scenarios of `tests/interop` (`data/ospf.pcap`), and opaque LSAs of the scopes that none of them has used.
-//!
-//! `cargo xtask test` installs tshark. Without it the test says so and compares nothing, unless CI=true.
+
+mod support;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -313,13 +313,8 @@ fn tshark_reads_the_same() {
     let capture = [std::fs::read(RECORDING).unwrap(), made()].concat();
     let packets = packets(&capture);
     let readings: Vec<Reading> = packets.iter().map(|packet| Reading::packet(packet)).collect();
-    let file = std::env::temp_dir().join(format!("coati-wire-tshark-ospf-{}.pcap", std::process::id()));
-    std::fs::write(&file, capture).unwrap();
-    let output = Command::new("tshark").arg("-r").arg(&file).args(["-T", "pdml"]).output();
-    std::fs::remove_file(&file).unwrap();
-    let Ok(output) = output else {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "tshark has to be there in CI");
-        eprintln!("skipped: tshark is not installed");
+    let Some(output) = support::ask(Command::new("tshark").args(["-T", "pdml"]), "tshark-ospf", &capture)
+    else {
         return;
     };
     let read = tsharks(&String::from_utf8(output.stdout).unwrap());

@@ -146,27 +146,7 @@ fn push_hex(row: &mut String, bytes: &Secret) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn others_cannot_read_and_a_folder_of_others_is_refused() {
-        let dir = std::env::temp_dir().join(format!("coati-debug-keys-{}", std::process::id()));
-        let keys = DebugKeys::begin(&dir).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-        assert_eq!(mode(&dir), 0o700);
-        for name in ["ikev1_decryption_table", "esp_sa", "preferences"] {
-            assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
-        }
-        assert!(keys.warning().contains(dir.to_str().unwrap()));
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(DebugKeys::begin(&dir).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn a_row_is_tsharks() {
-        let exposed = ExposedKey { initiator_cookie: [1; 8], key: Secret::new(vec![0xab; 4]) };
-        assert_eq!(*isakmp_row(&exposed), "0101010101010101,abababab\n");
-    }
-}
+#[path = "../../../coati-wire/tests/support/mod.rs"]
+mod support;
+#[cfg(test)]
+mod tests;
