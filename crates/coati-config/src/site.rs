@@ -105,13 +105,18 @@ impl Site {
         }
         if let Some(source) = &files.ospfd_conf {
             let (conf, list) = ospfd::parse(source);
-            if conf.enabled {
+            if conf.enabled || !conf.static_routes.is_empty() {
                 site.ospf = Some(conf);
             }
             remarks.extend(list);
         }
         site.cross_check(files, policies_are_known, &mut remarks);
         (site, remarks)
+    }
+
+    /// Whether there is a `router ospf`.
+    pub fn has_ospf(&self) -> bool {
+        self.ospf.as_ref().is_some_and(|conf| conf.enabled)
     }
 
     /// The policies that the statements leave behind.
@@ -192,6 +197,7 @@ impl Site {
             self.check_mentions(source, ospf, remarks);
         }
         if let (Some(source), Some(ospf)) = (&files.ospfd_conf, &self.ospf)
+            && ospf.enabled
             && !self.rc.tunnels.is_empty()
         {
             for tunnel in &self.rc.tunnels {

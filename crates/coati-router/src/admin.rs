@@ -442,17 +442,23 @@ pub struct NeighbourStatus {
     pub state: String,
 }
 
-/// One route that OSPF gave to the kernel.
+/// One route that OSPF, or the file, gave to the kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RouteStatus {
     /// Destination.
     pub prefix: String,
     /// Next hop, or none when directly attached.
     pub via: Option<String>,
-    /// Interface.
+    /// Interface; of several next hops the first one's, and empty when what goes there is thrown away.
     pub interface: String,
-    /// Cost.
+    /// Cost; that of a static route is 0.
     pub metric: u32,
+    /// `ospf` or `static`.
+    #[serde(default)]
+    pub origin: String,
+    /// Administrative distance.
+    #[serde(default)]
+    pub distance: u8,
 }
 
 /// The first time something happened.

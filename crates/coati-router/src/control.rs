@@ -195,7 +195,7 @@ impl Control {
         let by_name = links.iter().map(|link| (link.name.clone(), link.mtu)).collect();
         self.plane.set_links(by_address, &by_name);
         self.find_static_routes();
-        let Some(conf) = &self.ospf_conf else { return };
+        let Some(conf) = self.ospf_conf.as_ref().filter(|conf| conf.enabled) else { return };
         let id = router_id(conf, &links);
         let (wanted, others) = interfaces(conf, links);
         if self.ospf.is_none() {
@@ -773,7 +773,7 @@ impl Control {
     pub fn show(&self, now: Now, words: &[&str]) -> Result<String, String> {
         match &self.ospf {
             _ if words == ["debugging", "ospf"] || words == ["debugging"] => Ok(self.debugging()),
-            Some(_) if matches!(words, ["ip", "route", ..]) => self.show_routes(words),
+            _ if matches!(words, ["ip", "route", ..]) => self.show_routes(words),
             _ if words.first() == Some(&"bfd") => self.bfd.show(now.at, words),
             Some(engine) => engine.show(now.at, words),
             None => Err(orders::NOT_CONFIGURED.into()),
@@ -793,7 +793,6 @@ impl Control {
 
     /// The routes that the kernel gets from OSPF and the file.
     pub fn routes(&self) -> Vec<RouteStatus> {
-        let Some(engine) = &self.ospf else { return Vec::new() };
         let status = |route: KernelRoute| {
             let first = route.gateways.first();
             let link =
@@ -804,12 +803,9 @@ impl Control {
                     .filter(|(gateway, _)| !gateway.is_unspecified())
                     .map(|(gateway, _)| gateway.to_string()),
                 interface: link.map_or(String::new(), |link| link.name.clone()),
-                metric: match route.origin {
-                    RouteOrigin::Ospf => {
-                        engine.route(route.network, route.prefix_len).map_or(0, |found| found.cost)
-                    }
-                    RouteOrigin::Static => 0,
-                },
+                metric: self.cost(&route),
+                origin: route.origin.name().to_owned(),
+                distance: route.distance,
             }
         };
         self.kernel_routes().into_iter().map(status).collect()

@@ -24,6 +24,16 @@ pub enum RouteOrigin {
     Static,
 }
 
+impl RouteOrigin {
+    /// As FRR names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ospf => "ospf",
+            Self::Static => "static",
+        }
+    }
+}
+
 /// A route for the kernel's table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelRoute {
@@ -57,7 +67,8 @@ impl StaticRoutes {
             let hop = match hop(route, links) {
                 Ok(hop) => hop,
                 Err(why) => {
-                    problems.push(format!("`ip route {} …` is not used: {why}", route.prefix));
+                    problems
+                        .push(format!("{}: `ip route {} …` is not used: {why}", route.origin, route.prefix));
                     continue;
                 }
             };
@@ -129,7 +140,10 @@ fn hop(route: &StaticRoute, links: &[ospf::Link]) -> Result<Option<(Ipv4Addr, u3
     };
     match links.iter().filter(named).find(attached) {
         Some(link) => Ok(Some((*gateway, link.index))),
-        None => Err(format!("no network of an interface that is up has {gateway}")),
+        None => Err(format!(
+            "no network of an interface that is up has {gateway} (a gateway that only another route leads to is not \
+             looked for: name the next hop itself)"
+        )),
     }
 }
 
@@ -198,14 +212,18 @@ mod tests {
             (ten(2), vec![], 250),
         ];
         assert_eq!(brief, expected);
-        assert_eq!(
-            problems,
-            [
-                "`ip route 10.2.0.0/16 …` is not used: no network of an interface that is up has 198.51.100.1",
-                "`ip route 10.3.0.0/16 …` is not used: em9 is not up, or has no address",
-                "`ip route 10.4.0.0/16 …` is not used: no network of an interface that is up has 192.0.2.9",
-            ]
-        );
+        let nobody = |gateway| {
+            format!(
+                "no network of an interface that is up has {gateway} (a gateway that only another route leads to is not looked \
+                 for: name the next hop itself)"
+            )
+        };
+        let expected = [
+            format!("ospfd.conf:4:1: `ip route 10.2.0.0/16 …` is not used: {}", nobody("198.51.100.1")),
+            "ospfd.conf:6:1: `ip route 10.3.0.0/16 …` is not used: em9 is not up, or has no address".into(),
+            format!("ospfd.conf:7:1: `ip route 10.4.0.0/16 …` is not used: {}", nobody("192.0.2.9")),
+        ];
+        assert_eq!(problems, expected);
         assert_eq!(found.for_ospf().iter().map(|route| route.tag).collect::<Vec<_>>(), [0, 0, 7]);
         // em0 goes.
         let (without, _) = StaticRoutes::find(&conf, &links[1..]);

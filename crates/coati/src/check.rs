@@ -108,6 +108,6 @@ fn verdict(dir: &Path, site: &Site) -> String {
         site.rc.tunnels.len(),
         site.policies().count(),
         site.racoon.as_ref().map_or(0, |racoon| racoon.remotes.len()),
-        if site.ospf.is_some() { "on" } else { "off" },
+        if site.has_ospf() { "on" } else { "off" },
     )
 }

@@ -177,7 +177,15 @@ pub fn text(status: &Status) -> String {
     }
     for route in &status.routes {
         let via = route.via.as_ref().map_or(String::new(), |via| format!(" via {via}"));
-        line("route", format!("{}{via} dev {} metric {}", route.prefix, route.interface, route.metric));
+        let dev = match route.interface.as_str() {
+            "" => " unreachable (blackhole)".to_owned(),
+            name => format!(" dev {name}"),
+        };
+        let cost = match route.origin.as_str() {
+            "static" => format!("static distance {}", route.distance),
+            _ => format!("metric {}", route.metric),
+        };
+        line("route", format!("{}{via}{dev} {cost}", route.prefix));
     }
     for failure in status.failures.iter().chain(&status.problems) {
         line("broken", failure.clone());

@@ -208,6 +208,12 @@ fn statics<'a>(
                 protocol.name
             );
             reader.warn(protocol.span, message, "add `ip route` lines for them");
+        } else if !in_kernel && !taken.is_empty() {
+            let message = format!(
+                "routes of `{}` go to the kernel too: `ip route` puts them there, and no `protocol kernel` here does",
+                protocol.name
+            );
+            reader.note(protocol.span, message);
         }
         let mut found = found?;
         remark_others(reader, &found);

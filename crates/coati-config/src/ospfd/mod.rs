@@ -108,7 +108,7 @@ pub struct OspfConf {
 impl OspfConf {
     /// Whether it is another router than the one that `other` speaks of.
     pub fn is_another_router(&self, other: &Self) -> bool {
-        (self.enabled, self.router_id) != (other.enabled, other.router_id)
+        self.enabled && other.enabled && self.router_id != other.router_id
     }
 }
 

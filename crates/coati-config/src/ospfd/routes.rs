@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use coati_sadb::Prefix;
 
 use super::Line;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Origin};
 
 /// `ip route P …`, as FRR's staticd has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct StaticRoute {
     pub distance: u8,
     /// `tag N`.
     pub tag: u32,
+    /// Where it is written.
+    pub origin: Origin,
 }
 
 /// Where a static route leads.
@@ -90,7 +92,8 @@ pub(super) fn fixed(line: &Line<'_, '_>, rest: &[&str]) -> Result<StaticRoute, D
             (Err(_), _) => StaticHop::By { gateway: None, interface: Some((*word).to_owned()) },
         },
     };
-    let mut route = StaticRoute { prefix: prefix.network(), hop, distance: STATIC_DISTANCE, tag: 0 };
+    let origin = Origin { source: line.remarks.source.clone(), span: line.span(0) };
+    let mut route = StaticRoute { prefix: prefix.network(), hop, distance: STATIC_DISTANCE, tag: 0, origin };
     next += 1;
     while let Some(word) = rest.get(next) {
         match *word {

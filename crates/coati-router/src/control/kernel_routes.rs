@@ -94,6 +94,12 @@ impl Control {
         }
     }
 
+    /// What OSPF says that the way costs; static routes cost nothing.
+    pub(super) fn cost(&self, route: &KernelRoute) -> u32 {
+        let found = self.ospf.as_ref().and_then(|engine| engine.route(route.network, route.prefix_len));
+        found.filter(|_| route.origin == RouteOrigin::Ospf).map_or(0, |found| found.cost)
+    }
+
     /// An own address, or one that nobody has.
     pub(super) fn is_unroutable(&self, network: Ipv4Addr, prefix_len: u8) -> bool {
         prefix_len == 32 && self.own_addresses.contains(&network) || is_martian(network, prefix_len)

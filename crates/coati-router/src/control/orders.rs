@@ -71,10 +71,6 @@ impl Control {
             let link = self.system_links.iter().find(|link| link.index == index);
             link.map_or("?", |link| link.name.as_str())
         };
-        let cost = |route: &KernelRoute| {
-            let found = self.ospf.as_ref().and_then(|engine| engine.route(route.network, route.prefix_len));
-            found.filter(|_| route.origin == RouteOrigin::Ospf).map_or(0, |found| found.cost)
-        };
         if json {
             let entry = |route: &KernelRoute| {
                 let hop = |(gateway, index): &(Ipv4Addr, u32)| {
@@ -96,13 +92,9 @@ impl Control {
                     hops.push(nowhere);
                 }
                 let prefix = format!("{}/{}", route.network, route.prefix_len);
-                let protocol = match route.origin {
-                    RouteOrigin::Ospf => "ospf",
-                    RouteOrigin::Static => "static",
-                };
                 let value = serde_json::json!([{
-                    "prefix": prefix, "prefixLen": route.prefix_len, "protocol": protocol, "selected": true,
-                    "installed": true, "distance": route.distance, "metric": cost(route), "nexthops": hops,
+                    "prefix": prefix, "prefixLen": route.prefix_len, "protocol": route.origin.name(), "selected": true,
+                    "installed": true, "distance": route.distance, "metric": self.cost(route), "nexthops": hops,
                 }]);
                 (prefix, value)
             };
@@ -126,7 +118,7 @@ impl Control {
                 route.network,
                 route.prefix_len,
                 route.distance,
-                cost(route)
+                self.cost(route)
             ));
         }
         Ok(text)

@@ -41,7 +41,7 @@ impl Daemon {
         // An editor that renames, or a copy that is under way, is no wish to have no IKE any more.
         for (was, is, file) in [
             (self.site.racoon.is_some(), site.racoon.is_some(), "racoon.conf"),
-            (self.site.ospf.is_some(), site.ospf.is_some(), "ospfd.conf"),
+            (self.site.has_ospf(), site.has_ospf(), "ospfd.conf"),
         ] {
             if was && !is {
                 let dir = self.start.place.dir.display();
@@ -61,7 +61,7 @@ impl Daemon {
         if let (Some(new), Some(old)) = (&site.ospf, &self.site.ospf)
             && new.is_another_router(old)
         {
-            later.push("the router id of OSPF, or `router ospf` itself");
+            later.push("the router id of OSPF");
         }
         let adminsock = |site: &Site| site.racoon.as_ref().map(|racoon| racoon.listen.adminsock.clone());
         if self.start.sockets.is_empty() && adminsock(&site) != adminsock(&self.site) {
