@@ -11,6 +11,7 @@
 mod command;
 mod kernel_routes;
 mod orders;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -130,6 +131,8 @@ pub struct Control {
     /// Static routes of the file that can be used, and what was said of those that cannot.
     static_routes: StaticRoutes,
     told_static: BTreeSet<String>,
+    /// Packets of OSPF that the system does not take.
+    unsent: unsent::Unsent,
     /// What computations are timed by.
     stopwatch: Option<fn() -> Instant>,
     tunnels: Vec<Tunnel>,
@@ -173,6 +176,7 @@ impl Control {
             system_routes: Vec::new(),
             static_routes: StaticRoutes::default(),
             told_static: BTreeSet::new(),
+            unsent: unsent::Unsent::default(),
             stopwatch: None,
             tunnels,
             by_hand: site.statements.iter().filter_map(|it| added(&it.request)).collect(),
@@ -221,6 +225,7 @@ impl Control {
         for (link, config) in wanted.values() {
             engine.interface_up(now.at, link.clone(), config.clone());
         }
+        self.unsent.keep(|index| wanted.contains_key(&index));
         self.links = wanted;
         (0..self.tunnels.len()).for_each(|index| self.tell_carried(index));
         self.other_links = others;
@@ -766,7 +771,8 @@ impl Control {
                 id.source
             )
         });
-        gone.chain(repeated).chain(ospf).chain(self.told_swallowing.values().cloned()).collect()
+        let unsent = self.unsent.problems();
+        gone.chain(repeated).chain(ospf).chain(unsent).chain(self.told_swallowing.values().cloned()).collect()
     }
 
     /// A `show` command of the routing daemon; an error says which ones there are.
@@ -847,13 +853,21 @@ impl Control {
         let ike = self.ike.dropped().map(|(why, count)| (format!("ike: {why}"), count));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::dropped);
         let ospf = ospf.map(|(why, count)| (format!("ospf: {why}"), count));
+        let unsent = ("ospf: packets that the system did not take".to_owned(), self.unsent.count);
         let bfd = self.bfd.dropped().map(|(why, count)| (format!("bfd: {why}"), count));
         let latest = u64::try_from(self.latest.as_millis()).unwrap_or(u64::MAX);
         let timers = [
             ("timers: late by more than 20 ms".to_owned(), self.late),
             ("timers: ms that the latest was late".to_owned(), latest),
         ];
-        packets.chain(ike).chain(ospf).chain(bfd).chain(timers).filter(|(_, count)| *count != 0).collect()
+        packets
+            .chain(ike)
+            .chain(ospf)
+            .chain([unsent])
+            .chain(bfd)
+            .chain(timers)
+            .filter(|(_, count)| *count != 0)
+            .collect()
     }
 }
 

@@ -1,12 +1,15 @@
-//! ospfd.conf alone: static routes.
+//! ospfd.conf alone: static routes, what outlives `clear ip ospf process`, and a system that does not take packets.
 
-use std::time::Instant;
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use coati_config::Source;
 use coati_config::site::{Site, SiteFiles};
 use coati_crypto::SeededRandom;
 use coati_ospf::Link;
 use coati_router::{Control, ControlEvent, Now, Plane, RouteOrigin};
+use coati_wire::ipv4;
 
 fn site(text: &str) -> Site {
     let ospfd_conf = Some(Source::new("ospfd.conf", text));
@@ -89,4 +92,157 @@ fn static_routes_without_ospf() {
     assert_eq!(routes.iter().filter(|route| route.origin == RouteOrigin::Static).count(), 1);
     control.shutdown(now);
     assert_eq!(control.kernel_routes(), []);
+}
+
+/// Two routers on one wire.
+struct Pair {
+    now: Now,
+    ends: [Control; 2],
+    /// How the system of the first one takes its packets.
+    takes: Box<dyn FnMut() -> io::Result<()>>,
+    /// What that told.
+    told: Vec<String>,
+    /// The last packet of the second one.
+    last: Vec<u8>,
+}
+
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+
+impl Pair {
+    fn new(takes: impl FnMut() -> io::Result<()> + 'static) -> Self {
+        let now = Now { at: Instant::now(), wall: 1_700_000_000 };
+        let ends = ADDRESSES.map(|address| {
+            let site = site(
+                "key chain K\n key 1\n  key-string geheim\n  cryptographic-algorithm hmac-sha-256\ninterface em0\n ip ospf \
+                 area 0\n ip ospf network point-to-point\n ip ospf authentication key-chain K extended-sequence\nrouter \
+                 ospf\n",
+            );
+            let mut control = control(&site);
+            control.handle_interfaces(now, vec![link(2, "em0", address.octets())]);
+            control
+        });
+        Self { now, ends, takes: Box::new(takes), told: Vec::new(), last: Vec::new() }
+    }
+
+    /// Carries what both have to say, until they have nothing.
+    fn carry(&mut self) {
+        let mut silent = false;
+        while !std::mem::replace(&mut silent, true) {
+            for from in [0, 1] {
+                while let Some(transmit) = self.ends[from].poll_ospf() {
+                    silent = false;
+                    let packet = packet(ADDRESSES[from], &transmit);
+                    if from == 1 {
+                        self.last.clone_from(&packet);
+                    } else {
+                        let sent = (self.takes)();
+                        self.told.extend(self.ends[0].handle_sent(self.now, transmit.interface, &sent));
+                        if sent.is_err() {
+                            continue;
+                        }
+                    }
+                    self.ends[1 - from].handle_ospf(self.now, 2, &packet);
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now.at + time;
+        loop {
+            self.carry();
+            let due = self.ends.iter().filter_map(Control::next_timeout).min().filter(|at| *at <= end);
+            let Some(at) = due else { break };
+            self.now.at = at.max(self.now.at);
+            let now = self.now;
+            self.ends.iter_mut().for_each(|end| end.handle_timeout(now));
+        }
+        self.now.at = end;
+    }
+
+    fn is_full(&self) -> bool {
+        self.ends.iter().all(|end| end.neighbours().iter().map(|it| it.state.as_str()).eq(["Full"]))
+    }
+
+    fn failed(&self) -> u64 {
+        let counters = self.ends[0].counters();
+        counters
+            .iter()
+            .find(|(name, _)| name == "ospf: packets that the system did not take")
+            .map_or(0, |it| it.1)
+    }
+}
+
+fn packet(source: Ipv4Addr, transmit: &coati_ospf::Transmit) -> Vec<u8> {
+    let header = ipv4::Repr {
+        tos: 0xc0,
+        id: 1,
+        dont_fragment: false,
+        ttl: transmit.ttl,
+        protocol: ipv4::protocol::OSPF,
+        source,
+        destination: transmit.destination,
+        payload_len: transmit.payload.len(),
+    };
+    [&header.emit()[..], &transmit.payload].concat()
+}
+
+/// What was heard before is not taken again afterwards: not even the last hello, with which no state has changed.
+#[test]
+fn clearing_the_process_lets_no_replay_in() {
+    let mut pair = Pair::new(|| Ok(()));
+    pair.run(Duration::from_secs(35));
+    assert!(pair.is_full());
+    let (now, hello) = (pair.now, pair.last.clone());
+    pair.ends[0].order(now, &["clear", "ip", "ospf", "process"]).unwrap();
+    assert!(pair.ends[0].neighbours().is_empty());
+    pair.ends[0].handle_ospf(now, 2, &hello);
+    assert!(pair.ends[0].neighbours().is_empty());
+    let counters = pair.ends[0].counters();
+    assert!(counters.contains(&("ospf: old cryptographic sequence number".to_owned(), 1)), "{counters:?}");
+    pair.run(Duration::from_secs(15));
+    assert!(pair.is_full());
+}
+
+/// A system that takes none of some packets, or one and not the next: nobody is given up, what did not leave is sent
+/// again, and it is counted and said, not once for each packet.
+#[test]
+fn packets_that_the_system_does_not_take() {
+    // EPERM, ENETUNREACH and ENOBUFS, Linux' numbers.
+    for number in [1, 101, 105] {
+        let error = move || Err(io::Error::from_raw_os_error(number));
+        let mut count = 0;
+        let mut pair = Pair::new(move || {
+            count += 1;
+            if count % 2 == 0 { error() } else { Ok(()) }
+        });
+        pair.run(Duration::from_secs(60));
+        assert!(pair.is_full() && pair.failed() > 3, "{number}: {}", pair.failed());
+        let said = format!("OSPF on em0: packets do not leave: {}", io::Error::from_raw_os_error(number));
+        assert_eq!(pair.told.first(), Some(&said));
+        // At most once in ten seconds, and its end.
+        assert!(pair.told.len() <= 12, "{:?}", pair.told);
+
+        pair.takes = Box::new(|| Ok(()));
+        pair.run(Duration::from_secs(30));
+        pair.told.clear();
+        let before = pair.failed();
+        // For shorter than the dead interval.
+        pair.takes = Box::new(error);
+        pair.run(Duration::from_secs(25));
+        assert!(pair.is_full() && pair.failed() >= before + 2);
+        assert_eq!(pair.told, [said.as_str()]);
+        assert_eq!(pair.ends[0].problems(pair.now), [said.as_str()]);
+        pair.takes = Box::new(|| Ok(()));
+        pair.run(Duration::from_secs(30));
+        assert_eq!(pair.told, [said.as_str(), "OSPF on em0: packets leave again"]);
+        assert!(pair.is_full() && pair.ends[0].problems(pair.now).is_empty());
+        // For longer: the neighbour is lost, and comes back.
+        pair.takes = Box::new(error);
+        pair.run(Duration::from_secs(60));
+        assert!(!pair.is_full());
+        pair.takes = Box::new(|| Ok(()));
+        pair.run(Duration::from_secs(30));
+        assert!(pair.is_full());
+    }
 }

@@ -1,6 +1,6 @@
 //! The control thread: one poll(2) loop over everything but packets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -124,8 +124,6 @@ pub struct Daemon {
     /// It does not have the last neighbours yet; when it was written last.
     memory_stale: bool,
     memory_kept: Option<Instant>,
-    /// Interfaces on which OSPF's last packet did not leave.
-    mute: BTreeSet<u32>,
     /// When memory goes back to the system.
     give_back_at: Option<Instant>,
 }
@@ -237,7 +235,6 @@ impl Daemon {
             memory: parts.memory,
             memory_stale: false,
             memory_kept: None,
-            mute: BTreeSet::new(),
             give_back_at: None,
         }
     }
@@ -559,23 +556,10 @@ impl Daemon {
         }
     }
 
-    /// Nobody is given up because the system does not take a packet: what was not acknowledged is sent again, and
-    /// hellos follow. It is said when it begins and when it is over.
     fn send_ospf(&mut self, transmit: &coati_ospf::Transmit) {
-        let index = transmit.interface;
-        let name = |control: &Control| {
-            control.ospf_links().find(|link| link.index == index).map(|link| link.name.clone())
-        };
-        match self.kernel.send(transmit) {
-            Ok(()) if self.mute.remove(&index) => {
-                let name = name(&self.control).unwrap_or_default();
-                self.log.line(Level::Info, &format!("OSPF on {name}: packets leave again"));
-            }
-            Err(error) if self.mute.insert(index) => {
-                let name = name(&self.control).unwrap_or_default();
-                self.log.line(Level::Warning, &format!("OSPF on {name}: packets do not leave: {error}"));
-            }
-            _ => {}
+        let sent = self.kernel.send(transmit);
+        if let Some(text) = self.control.handle_sent(now(), transmit.interface, &sent) {
+            self.log.line(if sent.is_ok() { Level::Info } else { Level::Warning }, &text);
         }
     }
 
