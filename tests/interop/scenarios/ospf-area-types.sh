@@ -49,6 +49,8 @@ coati_d_conf() { # area of its one network, network, what kind of area it is
 	 redistribute kernel
 	 area 1 nssa
 	 area 3 stub
+	 capability opaque
+	 router-info area
 	END
 } > /run/b.conf
 bird_conf() { # its areas
@@ -106,7 +108,7 @@ same_json() { # words behind `database`
     vtysh show ip ospf database "$@" json | pairs > /run/json-frr
     diff /run/json-frr /run/json-coati && [ -s /run/json-frr ]
 }
-for what in network external nssa-external "router adv-router 4.4.4.4" "summary adv-router 3.3.3.3"; do
+for what in network external nssa-external opaque-area "router adv-router 4.4.4.4" "summary adv-router 3.3.3.3"; do
     within 10 "database $what: JSON as FRR's" same_json $what
 done
 # BIRD leaves the backbone and the area, and is inside a stub area of Coati's. Its translation stays behind, of no use.

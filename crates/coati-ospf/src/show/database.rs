@@ -402,6 +402,8 @@ impl View<'_> {
                 "opaqueType": opaque_name(key.id),
                 "opaqueId": u32::from(key.id) & 0x00ff_ffff,
                 "opaqueDataLength": data.len(),
+                "opaqueDataLengthValid": data.len() % 4 == 0,
+                "opaqueData": data.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
             }),
         };
         if let (Value::Object(all), Value::Object(fields)) = (&mut value, fields) {
