@@ -107,13 +107,18 @@ pub(crate) fn message(policy: &Policy) -> Result<(PolicyInfo, Vec<Attribute<'sta
         action,
         ..PolicyInfo::default()
     };
-    let templates: Vec<Template> =
-        rules.iter().map(|rule| template(policy, rule)).collect::<Result<_, _>>()?;
+    // Outside of a tunnel, transport mode is between the tunnel's ends, of their family.
+    let mut family = family_of(source.address);
+    let templates = rules.iter().map(|rule| {
+        family = rule.tunnel_ends().map_or(family, |(near, _)| family_of(near));
+        template(rule, family)
+    });
+    let templates: Vec<Template> = templates.collect::<Result<_, _>>()?;
     let attributes = if templates.is_empty() { Vec::new() } else { vec![Attribute::Templates(templates)] };
     Ok((info, attributes))
 }
 
-fn template(policy: &Policy, rule: &Rule) -> Result<Template, Refusal> {
+fn template(rule: &Rule, family: u16) -> Result<Template, Refusal> {
     let ends = rule.endpoints.filter(|_| rule.mode == Mode::Tunnel);
     if rule.mode == Mode::Tunnel && ends.is_none_or(|(near, far)| near.is_ipv4() != far.is_ipv4()) {
         let name = rule.proto.setkey_name();
@@ -124,7 +129,7 @@ fn template(policy: &Policy, rule: &Rule) -> Result<Template, Refusal> {
     let (source, destination) = ends.map_or_else(Default::default, |(near, far)| (near.into(), far.into()));
     Ok(Template {
         id: xfrm::Id { destination, spi: 0, proto: protocol_number(rule.proto) },
-        family: family_of(ends.map_or(policy.selector.source.address, |(near, _)| near)),
+        family,
         source,
         reqid: match rule.level {
             Level::Unique(reqid) => reqid.0,

@@ -395,6 +395,15 @@ proptest! {
         let bytes = Message::request(Body::NewPolicy(info), attributes).emit();
         let (message, _) = Message::parse(&bytes).unwrap();
         let Body::NewPolicy(info) = message.body else { panic!() };
+        // The kernel insists on it (`validate_tmpl`): only a tunnel changes the family.
+        let mut family = info.selector.family;
+        for attribute in &message.attributes {
+            let Attribute::Templates(templates) = attribute else { continue };
+            for template in templates {
+                prop_assert!(template.mode == xfrm::mode::TUNNEL || template.family == family);
+                family = template.family;
+            }
+        }
         prop_assert_eq!(policy::policy_of(&info, &message.attributes), Some(given));
     }
 
