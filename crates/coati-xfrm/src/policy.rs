@@ -111,6 +111,16 @@ pub(crate) fn message(policy: &Policy) -> Result<(PolicyInfo, Vec<Attribute<'sta
     let mut family = family_of(source.address);
     let templates = rules.iter().map(|rule| {
         family = rule.tunnel_ends().map_or(family, |(near, _)| family_of(near));
+        // Its states in transport mode have the selectors of their own family, which such packets do not match.
+        if policy.direction == Direction::Out
+            && rule.mode == Mode::Transport
+            && family != family_of(source.address)
+        {
+            return Err(Refusal::Unsupported(format!(
+                "Linux finds no SA for {}/transport outside of a tunnel from IPv4 to IPv6 or back, and would send nothing",
+                rule.proto.setkey_name()
+            )));
+        }
         template(rule, family)
     });
     let templates: Vec<Template> = templates.collect::<Result<_, _>>()?;

@@ -391,7 +391,14 @@ proptest! {
 
     #[test]
     fn policies_come_back_as_they_went(given in any_policy()) {
-        let (info, attributes) = policy::message(&given).unwrap();
+        let Ok((info, attributes)) = policy::message(&given) else {
+            // Transport mode outside of a tunnel of another family: Linux does not send by it.
+            let Action::Ipsec(rules) = &given.action else { panic!("{given:?}") };
+            let of_source = given.selector.source.address.is_ipv4();
+            let is_other = |rule: &Rule| rule.tunnel_ends().is_some_and(|(near, _)| near.is_ipv4() != of_source);
+            prop_assert!(given.direction == Direction::Out && rules.iter().any(is_other), "{given:?}");
+            return Ok(());
+        };
         let bytes = Message::request(Body::NewPolicy(info), attributes).emit();
         let (message, _) = Message::parse(&bytes).unwrap();
         let Body::NewPolicy(info) = message.body else { panic!() };

@@ -67,5 +67,15 @@ suite "ESP in transport mode, and AH's tunnel around it" "esp/transport//unique:
     "$esp $cbc" "ah 0x1002 -m tunnel -u 2 -r 8 $sha1"
 suite "ESP's tunnel, and AH around it" "esp/tunnel/@/unique:1 ah/transport//unique:2" \
     "esp 0x1001 -m tunnel -u 1 -r 8 $cbc" "ah 0x1002 -m transport -u 2 -r 8 $sha1"
+suite "AH twice" "ah/transport//unique:1 ah/transport//unique:2" "ah 0x1001 -m transport -u 1 -r 8 $sha1" "ah 0x1002 -m transport -u 2 -r 8 $sha1"
+# Inside of ESP the kernel verifies AH with ESP's number still in the IP header, so it does not even take its own; what it sends is right
+# (RFC 4302 section 3.3.3.1.1.1: the protocol is AH's).
+received() { ip -s -n $1 link show gre0 | awk '/RX:/ { getline; print $2 }'; }
+set -- "ah/transport//unique:2 esp/transport//unique:1" "$esp $cbc" "ah 0x1002 -m transport -u 2 -r 8 $sha1"
+must "AH, and ESP around it, in a" setkey_of a $A1-$B1 $B1-$A1 "$@"
+must "AH, and ESP around it, in b" setkey_of b $B1-$A1 $A1-$B1 "$@"
+before=$(received a)
+in_b ping -n -q -I $B2 -i 0.02 -c 5 -W 1 $A2 > /run/ping
+must "AH, and ESP around it: what the kernel sends" test $(($(received a) - before)) = 5
 for host in a b; do must "setkey -D in $host" "$COATI" setkey -s /run/$host.sock -D; done
 kill $PID_a $PID_b && wait $PID_a $PID_b
