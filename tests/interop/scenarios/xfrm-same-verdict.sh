@@ -24,22 +24,24 @@ policies() {
             while (text ~ /L/) sub(/L/, of(levels), text)
             return "ipsec " text
         }
-        function for_networks(way, levels, family,   net, from, to, upper, selector) {
+        function for_networks(way, levels, family,   net, from, to, upper, selector, is_hosts) {
             net = family == 4 ? "10.%N.0.0/24 10.%N.0.2 10.%N.0.128/25" : "fd00:%N::/64 fd00:%N::2 fd00:%N::80/121"
             # Not on both sides: what has come out of a tunnel would leave through it again, where a kernel looks after it.
             from = of(net (family == 4 ? " 10.0.0.0/8" : " fd00::/16")); to = of(net)
             if (rand() < 0.3) { selector = from; from = to; to = selector }
-            gsub("N", "S", from); gsub("N", "D", to)
+            gsub("N", "S", from); gsub("N", "D", to); is_hosts = from to ~ /2.*2$/ && from to !~ "/"
             upper = of("any ports ports ports ports 99 icmp icmp")
             if (upper == "ports") { upper = of("udp tcp"); from = from of("~ ~ [53] [80]"); to = to of("~ ~ [53] [80]") }
             if (upper == "icmp") upper = family == 4 ? of("icmp icmp~8,0 icmp~13,1") : of("icmp6 icmp6~128,0 icmp6~200,1")
             selector = from " " to " " upper
+            of_hosts[selector] = is_hosts
             # What is sent and what is wanted has a little in common.
             if (way == "in" && rand() < 0.5) for (selector in sent) if (rand() < 0.2) break
             if ((way, selector) in seen) return
             seen[way, selector]
             if (way == "out") sent[selector]
-            print "spdadd " selector " -P " way of("~ ~ ~ ~prio~high~-~2 ~prio~low ~prio~def~+~1"),
+            # Of one priority, Linux has those between two hosts before all others.
+            print "spdadd " selector " -P " way of(of_hosts[selector] ? "~prio~high~-~3 ~prio~low~+~1 ~prio~def~+~2" : "~ ~ ~ ~prio~high~-~2 ~prio~low ~prio~def~+~1"),
                 rules(levels, "esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L ah/tunnel/%A-%B/L none discard" (way == "in" || family == 4 ? " esp/tunnel/%A-%B/L~ah/transport//L" : "")) ";"
         }
         function for_gre(way, levels) {
