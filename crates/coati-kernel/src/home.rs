@@ -206,6 +206,11 @@ impl<K: Kernel> KernelHome<K> {
         let about = (new.direction, new.selector);
         // One that is about to go is not there any more, and what protects meanwhile.
         let place = self.doomed.iter().position(|doomed| doomed.about == Some(about));
+        if place.is_some() {
+            // What is replaced keeps its place among equals. From behind them it comes in as the last, as if it were new.
+            let behind = new.priority.0.checked_add(1).map_or(new.priority, Priority);
+            self.kernel.put_policy(&Policy { priority: behind, ..new.clone() }, true)?;
+        }
         self.kernel.put_policy(new, replaces || place.is_some())?;
         if let Some(place) = place {
             self.doomed.swap_remove(place);

@@ -91,14 +91,18 @@ impl Tables {
                 let same = |(old, _): &(PolicyInfo, Vec<u8>)| {
                     (old.selector, old.direction) == (info.selector, info.direction)
                 };
-                if let Some(place) = self.policies.iter().position(same) {
+                let mut place = self.policies.len();
+                if let Some(found) = self.policies.iter().position(same) {
                     if matches!(message.body, Body::NewPolicy(_)) {
                         return Err(17);
                     }
-                    info.index = self.policies.remove(place).0.index;
+                    let old = self.policies.remove(found).0;
+                    info.index = old.index;
+                    // Among equals it stays where it is.
+                    place = if old.priority == info.priority { found } else { place - 1 };
                 }
                 let body = Body::NewPolicy(info);
-                self.policies.push((info, Message { body, ..message }.emit()));
+                self.policies.insert(place, (info, Message { body, ..message }.emit()));
                 self.unasked.push_back(bytes.to_vec());
             }
             Body::DeletePolicy(id) => {
@@ -262,6 +266,23 @@ fn what_the_kernel_lacks_has_a_name() {
     kernel.0.borrow_mut().refuses = Some(1);
     let refusal = crate::home(kernel, Vec::new()).err().unwrap().to_string();
     assert!(refusal.contains("CAP_NET_ADMIN"), "{refusal}");
+}
+
+/// Of policies of one priority the first in the file is looked at first, also where the file before had them in another order.
+#[test]
+fn a_policy_that_stays_comes_in_the_files_order() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    let other = Policy { selector: suite::gre(3, 4), ..suite::seeds(Direction::Out) };
+    let files =
+        [vec![add(Direction::Out)], vec![Request::SpdAdd(Box::new(other.clone())), add(Direction::Out)]];
+    for file in files {
+        home.requests(WALL, [vec![Request::SpdFlush], file].concat());
+    }
+    let order: Vec<_> = kernel.0.borrow().policies.iter().map(|(info, _)| info.selector).collect();
+    let wanted =
+        [other.selector, suite::seeds(Direction::Out).selector].map(|wanted| policy::selector(&wanted));
+    assert_eq!(order, wanted);
 }
 
 #[test]

@@ -114,9 +114,8 @@ ip -n b -batch - <<END
 route add fd00:1::/32 dev em0
 route add 172.16.1.0/24 dev gre0
 END
-SEED=${SEED:-6}
-for round in 0 1 2 3 4 5 6 7 8 9 10 11; do
-    seed=$((SEED + round))
+# 123 has a policy that 122 has, too, and an older one of its priority.
+for seed in 6 7 8 9 10 11 100 104 108 122 123; do
     policies $seed > /run/policies
     must "seed $seed: both take $(grep -c . /run/policies) policies" load_both || continue
     ip netns exec lan perl $TREE/guest/verdicts.pl $seed > /run/verdicts 2>&1
