@@ -68,8 +68,8 @@ suite "ESP in transport mode, and AH's tunnel around it" "esp/transport//unique:
 suite "ESP's tunnel, and AH around it" "esp/tunnel/@/unique:1 ah/transport//unique:2" \
     "esp 0x1001 -m tunnel -u 1 -r 8 $cbc" "ah 0x1002 -m transport -u 2 -r 8 $sha1"
 suite "AH twice" "ah/transport//unique:1 ah/transport//unique:2" "ah 0x1001 -m transport -u 1 -r 8 $sha1" "ah 0x1002 -m transport -u 2 -r 8 $sha1"
-# Inside of ESP the kernel verifies AH with ESP's number still in the IP header, so it does not even take its own; what it sends is right
-# (RFC 4302 section 3.3.3.1.1.1: the protocol is AH's).
+# Inside of ESP the kernel verifies AH with the number of ESP still in the IP header, and does not even take its own; what it sends
+# is right (RFC 4302 section 3.3.3.1.1.1: the protocol is that of AH).
 received() { ip -s -n $1 link show gre0 | awk '/RX:/ { getline; print $2 }'; }
 set -- "ah/transport//unique:2 esp/transport//unique:1" "$esp $cbc" "ah 0x1002 -m transport -u 2 -r 8 $sha1"
 must "AH, and ESP around it, in a" setkey_of a $A1-$B1 $B1-$A1 "$@"
