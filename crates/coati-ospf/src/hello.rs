@@ -198,6 +198,7 @@ impl Engine {
             self.fall_back(now, peer, State::Init, "1-way received");
         }
         if elects {
+            self.follow_no_longer(now, index, source, hello.designated);
             self.be_what_we_were(index, hello.designated, hello.backup);
             self.hasten_election(now, index);
         }

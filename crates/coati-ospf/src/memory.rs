@@ -263,9 +263,10 @@ impl Engine {
             return;
         };
         let heard = || interface.neighbours.values().filter(|one| one.state >= State::Init);
+        let has_word = heard().any(|one| self.has_word_of_office(interface, one));
         let all_are_heard = heard().next().is_some() && self.missed(interface).next().is_none();
         let until = match (office, all_are_heard) {
-            _ if heard().any(has_word_of_office) => interface.since + interface.dead_interval(),
+            _ if has_word => interface.since + interface.dead_interval(),
             (InterfaceState::Dr, true) => now,
             (InterfaceState::Dr, false) => until.min(now + DESIGNATED_WAITS),
             (_, true) => until.min(now + BACKUP_WAITS_FOR_DESIGNATED),
@@ -294,19 +295,37 @@ impl Engine {
     pub(crate) fn take_office_again(&mut self, index: u32) {
         let Some(interface) = self.interfaces.get(&index) else { return };
         let office = self.office_before(interface);
-        let Some(interface) = self.interfaces.get_mut(&index) else { return };
-        if interface.neighbours.values().any(has_word_of_office) {
+        if interface.neighbours.values().any(|one| self.has_word_of_office(interface, one)) {
             return;
         }
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
         match office {
             Some(InterfaceState::Dr) => interface.designated = interface.link.address,
             Some(_) => interface.backup = interface.link.address,
             None => {}
         }
     }
-}
 
-/// Whether a neighbour's hello names a designated router or a backup.
-fn has_word_of_office(neighbour: &Neighbour) -> bool {
-    !neighbour.designated.is_unspecified() || !neighbour.backup.is_unspecified()
+    /// Its hello does not say that it is designated router, whom we have followed as one: we wait as everybody does.
+    pub(crate) fn follow_no_longer(&mut self, now: Instant, index: u32, from: Ipv4Addr, says: Ipv4Addr) {
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        let follows = interface.wait_until.is_some() && interface.designated == from;
+        if !follows || says == from {
+            return;
+        }
+        (interface.designated, interface.backup) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+        interface.state = InterfaceState::Waiting;
+        interface.state_changes += 1;
+        self.judge_adjacencies(now, index);
+    }
+
+    /// Whether a neighbour's hello says that somebody is in office: it itself, or somebody who was in none before. That
+    /// it names those who were is no news: a router that may not be elected does so as soon as it hears them.
+    fn has_word_of_office(&self, interface: &Interface, neighbour: &Neighbour) -> bool {
+        let before = self.memory.designated.get(&interface.link.name);
+        let named = [neighbour.designated, neighbour.backup];
+        named.into_iter().filter(|name| !name.is_unspecified()).any(|name| {
+            name == neighbour.address || before.is_none_or(|(one, other)| ![*one, *other].contains(&name))
+        })
+    }
 }

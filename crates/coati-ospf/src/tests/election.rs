@@ -248,3 +248,52 @@ fn it_can_be_switched_off() {
     flap(&mut world, &[0, 1]);
     assert!(takes(&mut world, &[0, 1]) > Duration::from_secs(35));
 }
+
+/// A hub and spokes that may not be elected: they do not wait, and name at once whom they hear. Where hellos overtake each
+/// other it is the next ones that end it.
+#[test]
+fn spokes_without_a_vote() {
+    let (mut quick, mut tries) = (0, 0);
+    for priorities in [&[1, 0][..], &[1, 1, 0], &[1, 1, 0, 0]] {
+        let all: Vec<usize> = (0..priorities.len()).collect();
+        for seed in 0..5 {
+            let mut world = settled(priorities, &[], seed);
+            let mut judge = |world: &mut World| {
+                let took = takes(world, &all);
+                assert!(
+                    took < Duration::from_secs(11),
+                    "{priorities:?}, {seed}: {took:?}\n{}",
+                    stands(world)
+                );
+                quick += usize::from(took < Duration::from_secs(1));
+                tries += 1;
+                stays(world);
+            };
+            for away in [&all[..], &all[..1], &all[1..]] {
+                flap(&mut world, away);
+                judge(&mut world);
+            }
+            for router in &all {
+                restart(&mut world, *router);
+                judge(&mut world);
+            }
+        }
+    }
+    assert!(quick * 10 >= tries * 9, "{quick} of {tries}");
+}
+
+/// Who was backup may not be elected any more, and all begin again. It is over with the next hellos at the latest.
+#[test]
+fn a_backup_that_has_lost_its_vote() {
+    for seed in 0..5 {
+        let mut world = settled(&[1, 1, 1], &[], seed);
+        let is_backup = |router: &usize| role_of(&world, *router) == Some(InterfaceState::Backup);
+        let backup = (0..3).find(is_backup).unwrap();
+        world.routers[backup].interfaces.get_mut(&100).unwrap().config.priority = 0;
+        (0..3).for_each(|router| restart(&mut world, router));
+        let took = takes(&mut world, &[0, 1, 2]);
+        assert!(took < Duration::from_secs(11), "seed {seed}: {took:?}\n{}", stands(&world));
+        stays(&mut world);
+        assert!(role_of(&world, backup) == Some(InterfaceState::DrOther), "{}", stands(&world));
+    }
+}
