@@ -285,7 +285,12 @@ impl Netlink {
 
     /// Adds, replaces and removes routes. Which of them failed, by their places in `changes`, and why; that one to be
     /// removed is gone already is no error. `gateway` and `interface` of the routes do not count.
-    pub fn change_routes(&mut self, changes: &[(Route, Paths)]) -> Vec<(usize, io::Error)> {
+    /// Which of them are ours is known here.
+    pub fn change_routes(
+        &mut self,
+        changes: &[(Route, Paths)],
+        _is_ours: impl Fn(&Route) -> bool,
+    ) -> Vec<(usize, io::Error)> {
         let mut failed = Vec::new();
         for (place, (route, paths)) in changes.iter().enumerate() {
             let result = match paths.as_deref() {

@@ -301,12 +301,17 @@ impl Netlink {
 
     /// Adds, replaces and removes routes, many with one call of the kernel. Which of them failed, by their places in
     /// `changes`, and why; that one to be removed is gone already is no error. `gateway` and `interface` of the routes
-    /// do not count.
-    pub fn change_routes(&mut self, changes: &[(Route, Paths)]) -> Vec<(usize, io::Error)> {
+    /// do not count. Only routes in the places of those that `is_ours` knows are replaced; where somebody else has one of
+    /// the same metric, it stays (EEXIST).
+    pub fn change_routes(
+        &mut self,
+        changes: &[(Route, Paths)],
+        is_ours: impl Fn(&Route) -> bool,
+    ) -> Vec<(usize, io::Error)> {
         let mut failed = Vec::new();
         for (number, batch) in changes.chunks(BATCH).enumerate() {
             let first = number * BATCH;
-            if let Err(error) = self.change_batch(first, batch, &mut failed) {
+            if let Err(error) = self.change_batch(first, batch, &is_ours, &mut failed) {
                 // What became of them nobody knows.
                 let again = |index| (first + index, io::Error::new(error.kind(), error.to_string()));
                 failed.extend((0..batch.len()).map(again));
@@ -320,6 +325,7 @@ impl Netlink {
         &mut self,
         first: usize,
         batch: &[(Route, Paths)],
+        is_ours: &impl Fn(&Route) -> bool,
         failed: &mut Vec<(usize, io::Error)>,
     ) -> io::Result<()> {
         let before = self.sequence;
@@ -329,7 +335,7 @@ impl Netlink {
                 None => (RouteNetlinkMessage::DelRoute(delete_message(route)), 0),
                 Some(gateways) => {
                     let message = RouteNetlinkMessage::NewRoute(paths_message(route, gateways));
-                    (message, NLM_F_CREATE | NLM_F_REPLACE)
+                    (message, NLM_F_CREATE | if is_ours(route) { NLM_F_REPLACE } else { NLM_F_EXCL })
                 }
             };
             self.sequence = self.sequence.wrapping_add(1);

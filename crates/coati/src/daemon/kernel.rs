@@ -298,9 +298,8 @@ impl Kernel {
         let changes: Vec<_> = gone.collect();
         // An interface that was down for a moment has taken static routes with it, and they are as they were; OSPF's have
         // gone with their neighbours.
-        self.installed.retain(|known, (protocol, _)| *protocol != PROTOCOL_FILE || !wanted.contains(known));
         let there = routes.into_iter().map(|route| (destination(&route), Some(route)));
-        self.change_routes(changes.into_iter().chain(there))
+        self.put_routes(changes.into_iter().chain(there), true)
     }
 
     /// The same for some destinations; `None` is no route.
@@ -308,9 +307,19 @@ impl Kernel {
         &mut self,
         changes: impl Iterator<Item = ((Ipv4Addr, u8), Option<KernelRoute>)>,
     ) -> Vec<io::Error> {
+        self.put_routes(changes, false)
+    }
+
+    /// `again`: those of the file even where they are known.
+    fn put_routes(
+        &mut self,
+        changes: impl Iterator<Item = ((Ipv4Addr, u8), Option<KernelRoute>)>,
+        again: bool,
+    ) -> Vec<io::Error> {
         let is_new = |(destination, wanted): &((Ipv4Addr, u8), Option<KernelRoute>)| {
             let known = self.installed.get(destination).map(|(protocol, hops)| (*protocol, &**hops));
-            known != wanted.as_ref().map(|route| (protocol(route.origin), route.gateways.as_slice()))
+            let wanted = wanted.as_ref().map(|route| (protocol(route.origin), route.gateways.as_slice()));
+            known != wanted || again && wanted.is_some_and(|(protocol, _)| protocol == PROTOCOL_FILE)
         };
         let route = |(destination, wanted): ((Ipv4Addr, u8), Option<KernelRoute>)| {
             let known = self.installed.get(&destination).map(|(protocol, _)| *protocol);
@@ -319,8 +328,9 @@ impl Kernel {
             (kernel(destination, protocol), wanted.map(|route| route.gateways))
         };
         let changes: Vec<(Route, Paths)> = changes.filter(is_new).map(route).collect();
+        let is_ours = |route: &Route| self.installed.contains_key(&(route.destination, route.prefix_len));
         let mut failed: BTreeMap<usize, io::Error> =
-            self.netlink.change_routes(&changes).into_iter().collect();
+            self.netlink.change_routes(&changes, is_ours).into_iter().collect();
         let mut errors = Vec::new();
         // Most routes have one of a few sets of next hops.
         let mut sets: BTreeSet<Hops> = BTreeSet::new();
@@ -337,8 +347,14 @@ impl Kernel {
                 (Some(error), Some(gateways)) => {
                     self.installed.remove(&destination);
                     let gateways: Vec<String> = gateways.iter().map(|(g, _)| g.to_string()).collect();
+                    let why = match error.kind() {
+                        io::ErrorKind::AlreadyExists => {
+                            format!("somebody else's has the same metric {}, and stays", route.metric)
+                        }
+                        _ => error.to_string(),
+                    };
                     let text = format!(
-                        "route to {}/{} by {}: {error}",
+                        "route to {}/{} by {}: {why}",
                         route.destination,
                         route.prefix_len,
                         gateways.join(", ")

@@ -129,13 +129,19 @@ fn interfaces_that_come_and_go() {
 #[test]
 fn static_routes_without_ospf() {
     let Some(lab) = Lab::start("static-alone") else { return };
-    let text = "ip route 172.30.0.0/16 Null0\nip route 172.31.0.0/16 10.1.0.1\n";
+    let text =
+        "ip route 172.29.0.0/16 Null0\nip route 172.30.0.0/16 Null0\nip route 172.31.0.0/16 10.1.0.1\n";
+    // Somebody else's route of the same metric is neither replaced nor taken away.
+    let others = "172.29.0.0/16 via 10.1.0.1 dev eth0 proto static metric 20";
+    lab.shell("host-a", &format!("ip route add {others}"));
     let router = Router::start(&lab, "host-a", text);
     let routes = || lab.shell("host-a", "ip route").0;
     let wanted = ["blackhole 172.30.0.0/16 proto 77", "172.31.0.0/16 via 10.1.0.1 dev eth0 proto 77"];
     lab.wait("both in the kernel", || wanted.iter().all(|route| routes().contains(route)));
     let shown = router.show("ip route");
     assert!(shown.contains("S>* 172.31.0.0/16 [1/0] via 10.1.0.1, eth0"), "{shown}");
+    assert!(routes().contains(others), "{}", routes());
     drop(router);
     assert!(!routes().contains("proto 77"), "{}", routes());
+    assert!(routes().contains(others), "{}", routes());
 }
