@@ -78,11 +78,10 @@ fn test(run: &mut Run) {
         run.step("install cargo-deny", cargo(&["install", "--locked", "--quiet", "--debug", "cargo-deny"]));
     }
     run.step("licences", cargo(&["deny", "check", "licenses", "bans", "sources"]));
-    // As the tests have built it: the release profile checks the same things and takes five minutes more.
-    run.step("build", cargo(&["build", "--quiet"]));
     fuzz_targets(run);
     freebsd(run);
     lab(run);
+    // As the tests have built it: the release profile checks the same things and takes five minutes more.
     let coati = Some(built("debug"));
     interop(run, InteropArgs { scenarios: Vec::new(), coati, jobs: 3 });
 }
