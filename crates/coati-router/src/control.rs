@@ -765,7 +765,7 @@ impl Control {
         let repeated = repeated.map(|(id, count, since)| {
             format!(
                 "all {count} packets of the last {} s through SA {} from {} were there before: the other end has started \
-                 again with the same keys, or somebody repeats its packets. Load the keys here too (setkey -f), or use IKE",
+                 again with the same keys, or somebody repeats its packets. Load them at both ends (setkey -f), or use IKE",
                 now.wall.saturating_sub(since),
                 id.spi,
                 id.source
