@@ -66,26 +66,20 @@ fn host(near: Ipv4Addr, far: Ipv4Addr, enc: EncAlgorithm, key_len: usize, auth: 
         assert_eq!(sadb.request(now, 0, Request::SpdAdd(Box::new(policy))), Reply::Done);
         let key = |length: usize| Secret::new((0..length).map(|i| i as u8 ^ 0x35).collect());
         let sa = Sa {
-            id: SaId {
-                source: source.into(),
-                destination: destination.into(),
-                proto: SaProto::Esp,
-                spi: Spi(0x1000),
-            },
-            mode: Mode::Transport,
             reqid: ReqId(1),
-            enc,
-            enc_key: key(key_len),
-            auth,
-            auth_key: key(auth.key_len()),
             replay_window: 64,
-            esn: false,
-            nat_t: None,
-            soft: Lifetime::default(),
-            hard: Lifetime::default(),
-            state: SaState::Mature,
-            usage: Usage::default(),
-            sequence: 0,
+            ..Sa::with_keys(
+                SaId {
+                    source: source.into(),
+                    destination: destination.into(),
+                    proto: SaProto::Esp,
+                    spi: Spi(0x1000),
+                },
+                enc,
+                key(key_len),
+                auth,
+                key(auth.key_len()),
+            )
         };
         assert_eq!(sadb.request(now, 0, Request::Add(Box::new(sa))), Reply::Done);
     }

@@ -100,21 +100,16 @@ fn sa((source, destination): (&str, &str), rule: &Rule, number: u32) -> Sa {
         SaProto::Ipcomp => (EncAlgorithm::Null, AuthAlgorithm::None),
     };
     Sa {
-        id: SaId { source, destination, proto: rule.proto, spi: Spi(0x1000 + number) },
         mode: rule.mode,
         reqid: ReqId(number),
-        enc,
-        enc_key: Secret::new(vec![number as u8; enc.key_lengths()[0]]),
-        auth,
-        auth_key: Secret::new(vec![!number as u8; auth.key_len()]),
         replay_window: 64,
-        esn: false,
-        nat_t: None,
-        soft: Lifetime::default(),
-        hard: Lifetime::default(),
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
+        ..Sa::with_keys(
+            SaId { source, destination, proto: rule.proto, spi: Spi(0x1000 + number) },
+            enc,
+            Secret::new(vec![number as u8; enc.key_lengths()[0]]),
+            auth,
+            Secret::new(vec![!number as u8; auth.key_len()]),
+        )
     }
 }
 

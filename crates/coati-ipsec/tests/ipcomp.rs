@@ -61,28 +61,18 @@ fn host(local: Ipv4Addr, remote: Ipv4Addr, setup: &Setup) -> Host {
 fn sa(source: Ipv4Addr, destination: Ipv4Addr, proto: SaProto) -> Sa {
     let esp = proto == SaProto::Esp;
     let key = |length: usize| Secret::new(vec![7; if esp { length } else { 0 }]);
-    Sa {
-        id: SaId {
+    Sa::with_keys(
+        SaId {
             source: source.into(),
             destination: destination.into(),
             proto,
             spi: Spi(if esp { 0x1_0000 } else { CPI }),
         },
-        mode: Mode::Transport,
-        reqid: ReqId(0),
-        enc: if esp { EncAlgorithm::AesCbc } else { EncAlgorithm::Null },
-        enc_key: key(16),
-        auth: if esp { AuthAlgorithm::HmacSha1 } else { AuthAlgorithm::None },
-        auth_key: key(20),
-        replay_window: 0,
-        esn: false,
-        nat_t: None,
-        soft: Lifetime::default(),
-        hard: Lifetime::default(),
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
-    }
+        if esp { EncAlgorithm::AesCbc } else { EncAlgorithm::Null },
+        key(16),
+        if esp { AuthAlgorithm::HmacSha1 } else { AuthAlgorithm::None },
+        key(20),
+    )
 }
 
 fn packet(protocol: u8, payload: &[u8]) -> Packet {

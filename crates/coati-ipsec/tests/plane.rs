@@ -46,26 +46,20 @@ fn sa(
         Secret::new((0..length).map(|i| start.wrapping_add((i * 7) as u8)).collect())
     };
     Sa {
-        id: SaId {
-            source: source.into(),
-            destination: destination.into(),
-            proto: SaProto::Esp,
-            spi: Spi(spi),
-        },
-        mode: Mode::Transport,
         reqid: ReqId(reqid),
-        enc,
-        enc_key: key(*enc.key_lengths().last().unwrap(), 1),
-        auth,
-        auth_key: key(auth.key_len(), 9),
         replay_window: 64,
-        esn: false,
-        nat_t: None,
-        soft: Lifetime::default(),
-        hard: Lifetime::default(),
-        state: SaState::Mature,
-        usage: Usage::default(),
-        sequence: 0,
+        ..Sa::with_keys(
+            SaId {
+                source: source.into(),
+                destination: destination.into(),
+                proto: SaProto::Esp,
+                spi: Spi(spi),
+            },
+            enc,
+            key(*enc.key_lengths().last().unwrap(), 1),
+            auth,
+            key(auth.key_len(), 9),
+        )
     }
 }
 

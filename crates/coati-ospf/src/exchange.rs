@@ -10,7 +10,7 @@ use coati_wire::ospf::{
 use crate::config::{NetworkType, RouterId};
 use crate::engine::Engine;
 use crate::hello::options;
-use crate::interface::Topic;
+use crate::interface::{Interface, Topic};
 use crate::lsdb::Scope;
 use crate::neighbour::{Backoff, Neighbour, Peer, Repeated, State};
 
@@ -86,10 +86,7 @@ impl Engine {
         let room = self.interfaces.get(&peer.interface).map_or(0, |interface| interface.room());
         let count = room.saturating_sub(32) / LSA_HEADER_LEN;
         let repeated = self.repeated(now, peer);
-        let dead_interval = self
-            .interfaces
-            .get(&peer.interface)
-            .map(|one| Duration::from_secs(one.config.dead_seconds().into()));
+        let dead_interval = self.interfaces.get(&peer.interface).map(Interface::dead_interval);
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let count = count.min(neighbour.summary.len());
         let headers: Vec<LsaHeader> = neighbour.summary.drain(..count).collect();

@@ -8,6 +8,7 @@
 //!
 //! Sans-IO: the daemon and the simulator drive the same one.
 
+mod by_hand;
 mod command;
 mod kernel_routes;
 mod orders;
@@ -24,12 +25,13 @@ use coati_crypto::RandomSource;
 use coati_ike as ike;
 use coati_ipsec::Packet;
 use coati_ospf as ospf;
-use coati_sadb::{Expire, Notification, PolicyId, Refusal, Reply, Request, SaId, SaProto, SaState, Spi};
+use coati_sadb::{Expire, Notification, PolicyId, Refusal, Reply, Request, SaProto, SaState, Spi};
 use coati_wire::ipv4;
 use coati_wire::too_big::Message;
 
 pub use command::Reloaded;
 
+use self::by_hand::ByHand;
 use crate::admin::{IsakmpStatus, Milestone, NeighbourStatus, RouteStatus, TunnelStatus};
 use crate::forwarder::Tunnel;
 use crate::ike_config::ike_config;
@@ -91,9 +93,6 @@ pub enum ControlEvent {
 /// A tunnel without an SA keeps its OSPF neighbour for so long: a renewal may be on its way.
 const TUNNEL_GRACE: Duration = Duration::from_secs(3);
 
-/// So many packets that were there before, and none that was new, are more than a network repeats by itself.
-const REPEATED: u64 = 5;
-
 /// From here on a timer has come late: a peer might wait for it.
 const LATE: Duration = Duration::from_millis(20);
 
@@ -118,8 +117,7 @@ pub struct Control {
     externals_stale: bool,
     /// What was said of routes that would swallow a tunnel.
     told_swallowing: BTreeMap<(Ipv4Addr, u8), String>,
-    /// SAs with keys that setkey gave them.
-    by_hand: BTreeSet<SaId>,
+    by_hand: ByHand,
     /// Interfaces that OSPF has.
     links: BTreeMap<u32, (ospf::Link, ospf::InterfaceConfig)>,
     /// Those that it does not have.
@@ -179,7 +177,7 @@ impl Control {
             unsent: unsent::Unsent::default(),
             stopwatch: None,
             tunnels,
-            by_hand: site.statements.iter().filter_map(|it| added(&it.request)).collect(),
+            by_hand: ByHand::of(site.statements.iter().map(|it| &it.request)),
             present: BTreeSet::new(),
             tunnel_ends: BTreeMap::new(),
             randomness: Box::new(randomness),
@@ -490,13 +488,7 @@ impl Control {
         };
         let changes_policies = requests.iter().any(changes_policies);
         for request in &requests {
-            match request {
-                Request::Delete(id) => drop(self.by_hand.remove(id)),
-                Request::Flush(proto) => {
-                    self.by_hand.retain(|id| proto.is_some_and(|proto| proto != id.proto))
-                }
-                _ => self.by_hand.extend(added(request)),
-            }
+            self.by_hand.follow(request);
         }
         // What IKE has negotiated and somebody removes is gone at the peer too, or it would go on sending with it.
         for request in &requests {
@@ -612,7 +604,7 @@ impl Control {
                         self.ike.handle_acquire(now.at, acquire);
                     }
                     Notification::Expire(expire) => {
-                        if expire.hard && self.by_hand.remove(&expire.id) {
+                        if self.by_hand.ends(expire) {
                             self.events.push_back(ControlEvent::HandKeysEnded(expire.clone()));
                         }
                         self.ike.handle_expire(now.at, expire);
@@ -760,17 +752,7 @@ impl Control {
         let gone = self.tunnels.iter().filter(|tunnel| !self.present.contains(&tunnel.name));
         let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::problems);
-        let repeated =
-            self.plane.only_repeated(REPEATED).into_iter().filter(|it| self.by_hand.contains(&it.0));
-        let repeated = repeated.map(|(id, count, since)| {
-            format!(
-                "all {count} packets of the last {} s through SA {} from {} were there before: the other end has started \
-                 again with the same keys, or somebody repeats its packets. Load them at both ends (setkey -f), or use IKE",
-                now.wall.saturating_sub(since),
-                id.spi,
-                id.source
-            )
-        });
+        let repeated = self.by_hand.repeated(&self.plane, now.wall);
         let unsent = self.unsent.problems();
         gone.chain(repeated).chain(ospf).chain(unsent).chain(self.told_swallowing.values().cloned()).collect()
     }
@@ -878,14 +860,6 @@ fn is_martian(network: Ipv4Addr, prefix_len: u8) -> bool {
         [0, ..] => prefix_len > 0,
         [127 | 224.., ..] => true,
         _ => false,
-    }
-}
-
-/// The SA that this request gives keys to.
-fn added(request: &Request) -> Option<SaId> {
-    match request {
-        Request::Add(sa) if sa.id.proto != SaProto::Ipcomp => Some(sa.id),
-        _ => None,
     }
 }
 

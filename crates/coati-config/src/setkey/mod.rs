@@ -13,6 +13,9 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coati_sadb::{Action, Direction, Level, Policy, Request, Rule, SaId};
@@ -162,25 +165,28 @@ pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
 
 /// SAs that are there already from the same text. What is done goes on behind them, in each setkey.
 fn added_twice(statements: &[Statement]) -> Vec<Diagnostic> {
-    let mut there: Vec<(SaId, &Origin)> = Vec::new();
+    // By what tells them apart, however many there are.
+    let name = |id: &SaId| (id.destination, id.proto, id.spi);
+    let mut there: HashMap<_, (IpAddr, &Origin)> = HashMap::new();
     let mut remarks = Vec::new();
     for Statement { request, origin } in statements {
         match request {
-            Request::Add(sa) => match there.iter().find(|(id, _)| id.is_told_as(&sa.id)) {
-                Some((_, first)) => {
+            Request::Add(sa) => match there.entry(name(&sa.id)) {
+                Entry::Occupied(first) => {
                     let message = format!(
                         "the SA of line {} has this destination, protocol and SPI",
-                        first.place().line
+                        first.get().1.place().line
                     );
                     let remark = origin.remark(Severity::Warning, message);
                     remarks.push(remark.help("only the first is added: give this one another SPI"));
                 }
-                None => there.push((sa.id, origin)),
+                Entry::Vacant(place) => drop(place.insert((sa.id.source, origin))),
             },
-            Request::Delete(id) => there.retain(|(other, _)| !other.is_told_as(id)),
-            Request::DeleteAll { source, destination, proto } => there
-                .retain(|(id, _)| (id.source, id.destination, id.proto) != (*source, *destination, *proto)),
-            Request::Flush(proto) => there.retain(|(id, _)| proto.is_some_and(|proto| proto != id.proto)),
+            Request::Delete(id) => drop(there.remove(&name(id))),
+            Request::DeleteAll { source, destination, proto } => {
+                there.retain(|name, (from, _)| (*from, name.0, name.1) != (*source, *destination, *proto))
+            }
+            Request::Flush(proto) => there.retain(|name, _| proto.is_some_and(|proto| proto != name.1)),
             _ => {}
         }
     }
