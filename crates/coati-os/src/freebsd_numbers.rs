@@ -101,6 +101,7 @@ fn structures_are_those_of_the_headers() {
         (flag::BLACKHOLE.into(), numbers::RTF_BLACKHOLE),
         (flag::PROTO1.into(), numbers::RTF_PROTO1),
         (flag::PROTO2.into(), numbers::RTF_PROTO2),
+        (flag::PROTO3.into(), numbers::RTF_PROTO3),
     ];
     for (ours, theirs) in fields {
         assert_eq!(ours, theirs);

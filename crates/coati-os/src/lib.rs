@@ -19,6 +19,7 @@ use linux as system;
 pub use system::*;
 
 pub mod accounts;
+mod links;
 pub mod pfkey;
 pub mod process;
 mod wire;

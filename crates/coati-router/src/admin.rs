@@ -459,6 +459,9 @@ pub struct RouteStatus {
     /// Administrative distance.
     #[serde(default)]
     pub distance: u8,
+    /// Why the kernel has not taken it, when it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// The first time something happened.

@@ -39,7 +39,7 @@ use crate::ospf_config::{
     SystemRoute, bfd_times, engine_config, engine_debug, externals, interfaces, router_id,
 };
 use crate::plane::{Plane, PlaneEvent};
-use crate::routes::{KernelRoute, RouteOrigin, StaticRoutes};
+use crate::routes::{KernelRoute, RouteOrigin, StaticRoutes, has_far_gateways};
 
 /// The time, monotonic and in Unix seconds.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +129,8 @@ pub struct Control {
     /// Static routes of the file that can be used, and what was said of those that cannot.
     static_routes: StaticRoutes,
     told_static: BTreeSet<String>,
+    /// What the kernel has not taken, and why.
+    refused_routes: BTreeMap<(Ipv4Addr, u8), String>,
     /// Packets of OSPF that the system does not take.
     unsent: unsent::Unsent,
     /// What computations are timed by.
@@ -174,6 +176,7 @@ impl Control {
             system_routes: Vec::new(),
             static_routes: StaticRoutes::default(),
             told_static: BTreeSet::new(),
+            refused_routes: BTreeMap::new(),
             unsent: unsent::Unsent::default(),
             stopwatch: None,
             tunnels,
@@ -237,6 +240,7 @@ impl Control {
         let in_use = |route: &SystemRoute| {
             let chosen = self.kernel_route(route.network, route.prefix_len);
             chosen.is_some_and(|chosen| chosen.origin == RouteOrigin::Static)
+                && !self.refused_routes.contains_key(&(route.network, route.prefix_len))
         };
         let fixed: Vec<SystemRoute> = self.static_routes.for_ospf().into_iter().filter(in_use).collect();
         if let (Some(conf), Some(engine)) = (&self.ospf_conf, &mut self.ospf) {
@@ -628,6 +632,11 @@ impl Control {
                 self.tell_swallowing(*network, *prefix_len);
                 self.externals_stale |= self.static_routes.get(*network, *prefix_len).is_some();
             }
+            let links = &self.system_links;
+            if self.ospf_conf.as_ref().is_some_and(|conf| has_far_gateways(conf, links)) {
+                self.find_static_routes();
+                self.externals_stale = true;
+            }
         }
         self.bfd_stale |= matches!(event, ospf::Event::NeighbourState { .. });
         self.events.push_back(ControlEvent::Ospf(event));
@@ -753,8 +762,8 @@ impl Control {
         let gone = gone.map(|tunnel| format!("{}: the interface is down or gone", tunnel.name));
         let ospf = self.ospf.iter().flat_map(ospf::Engine::problems);
         let repeated = self.by_hand.repeated(&self.plane, now.wall);
-        let unsent = self.unsent.problems();
-        gone.chain(repeated).chain(ospf).chain(unsent).chain(self.told_swallowing.values().cloned()).collect()
+        let others = self.unsent.problems().chain(self.route_problems());
+        gone.chain(repeated).chain(ospf).chain(others).chain(self.told_swallowing.values().cloned()).collect()
     }
 
     /// A `show` command of the routing daemon; an error says which ones there are.
@@ -794,6 +803,7 @@ impl Control {
                 metric: self.cost(&route),
                 origin: route.origin.name().to_owned(),
                 distance: route.distance,
+                refused: self.refused_routes.get(&(route.network, route.prefix_len)).cloned(),
             }
         };
         self.kernel_routes().into_iter().map(status).collect()
@@ -850,32 +860,5 @@ impl Control {
             .chain(timers)
             .filter(|(_, count)| *count != 0)
             .collect()
-    }
-}
-
-/// Whether no route may lead there whoever says so: this network, loopback, multicast, reserved (RFC 1812 section
-/// 5.3.7). The default route may.
-fn is_martian(network: Ipv4Addr, prefix_len: u8) -> bool {
-    match network.octets() {
-        [0, ..] => prefix_len > 0,
-        [127 | 224.., ..] => true,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn martians_get_no_route() {
-        for (network, prefix_len) in
-            [([0, 0, 0, 0], 16), ([127, 1, 0, 0], 16), ([224, 0, 0, 0], 24), ([255; 4], 32)]
-        {
-            assert!(is_martian(Ipv4Addr::from(network), prefix_len), "{network:?}/{prefix_len}");
-        }
-        for (network, prefix_len) in [([0, 0, 0, 0], 0), ([10, 0, 0, 0], 8), ([223, 255, 255, 0], 24)] {
-            assert!(!is_martian(Ipv4Addr::from(network), prefix_len), "{network:?}/{prefix_len}");
-        }
     }
 }

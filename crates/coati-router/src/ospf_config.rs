@@ -472,7 +472,7 @@ mod tests {
              default-information originate\n",
         );
         let lan = link("em0", "192.0.2.1", 24, None);
-        let fixed = StaticRoutes::find(&conf, &[lan]).0.for_ospf();
+        let fixed = StaticRoutes::find(&conf, &[lan], |_, _| None).0.for_ospf();
         let found = externals(&conf, &[link("em3", "192.168.1.1", 24, None)], &[], &fixed);
         let brief: Vec<_> = found.iter().map(|r| (r.network.to_string(), r.metric, r.tag, r.type2)).collect();
         let expected = [("10.5.0.0", 7, 9, true), ("192.168.1.0", 20, 0, false), ("0.0.0.0", 10, 0, true)];
@@ -493,7 +493,7 @@ mod tests {
         let route = |network| SystemRoute { network, prefix_len: 16, gateway: None, tag: 0 };
         let kernel = [route(Ipv4Addr::new(10, 1, 0, 0))];
         let lan = link("em0", "192.0.2.1", 24, None);
-        let fixed = StaticRoutes::find(&conf, &[lan]).0.for_ospf();
+        let fixed = StaticRoutes::find(&conf, &[lan], |_, _| None).0.for_ospf();
         let found = externals(&conf, &[], &kernel, &fixed);
         let found: Vec<Ipv4Addr> = found.iter().map(|route| route.network).collect();
         assert_eq!(found, [Ipv4Addr::new(10, 2, 0, 0), Ipv4Addr::new(10, 1, 0, 0)]);

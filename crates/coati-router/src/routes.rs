@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use coati_config::Origin;
 use coati_config::ospfd::{OspfConf, StaticHop, StaticRoute};
 use coati_ospf as ospf;
 use coati_sadb::Prefix;
@@ -54,50 +55,104 @@ pub struct KernelRoute {
 /// The static routes that can be used, by destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StaticRoutes {
-    routes: BTreeMap<(Ipv4Addr, u8), (KernelRoute, u32)>,
+    routes: BTreeMap<(Ipv4Addr, u8), Fixed>,
 }
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fixed {
+    pub(crate) route: KernelRoute,
+    tag: u32,
+    /// Where the first of its lines is.
+    pub(crate) origin: Origin,
+}
+
+/// Next hops, each with its interface.
+type Hops = Vec<(Ipv4Addr, u32)>;
 
 impl StaticRoutes {
     /// Those of the file that lead somewhere, with the interfaces as they are; and why others do not. Of several to one
-    /// destination those with the smallest distance are used, together.
-    pub(crate) fn find(conf: &OspfConf, links: &[ospf::Link]) -> (Self, Vec<String>) {
+    /// destination those with the smallest distance are used, together. `beyond` gives OSPF's best route to a gateway that
+    /// is on no network of ours, but not that to the destination itself.
+    pub(crate) fn find(
+        conf: &OspfConf,
+        links: &[ospf::Link],
+        beyond: impl Fn(Ipv4Addr, (Ipv4Addr, u8)) -> Option<KernelRoute>,
+    ) -> (Self, Vec<String>) {
         let (mut found, mut problems) = (Self::default(), Vec::new());
-        for route in conf.static_routes.iter().filter(|route| route.distance < UNUSABLE) {
-            let Some(destination) = ipv4(&route.prefix) else { continue };
-            let hop = match hop(route, links) {
-                Ok(hop) => hop,
-                Err(why) => {
-                    problems
-                        .push(format!("{}: `ip route {} …` is not used: {why}", route.origin, route.prefix));
-                    continue;
-                }
+        let usable = || conf.static_routes.iter().filter(|route| route.distance < UNUSABLE);
+        let mut far = Vec::new();
+        for route in usable() {
+            match hop(route, links) {
+                Ok(Some(hops)) => found.add(route, hops),
+                Ok(None) => far.push(route),
+                Err(why) => problems.push(not_used(route, &why)),
+            }
+        }
+        // Gateways that OSPF leads to, or one of the routes above.
+        let near = found.clone();
+        for route in far {
+            let (StaticHop::By { gateway: Some(gateway), .. }, Some(to)) = (&route.hop, ipv4(&route.prefix))
+            else {
+                continue;
             };
-            let new = KernelRoute {
-                network: destination.0,
-                prefix_len: destination.1,
-                gateways: hop.into_iter().collect(),
-                origin: RouteOrigin::Static,
-                distance: route.distance,
-            };
-            match found.routes.get_mut(&destination) {
-                Some((known, _)) if known.distance < new.distance => {}
-                Some((known, _)) if known.distance == new.distance => {
-                    let more = new.gateways.into_iter().filter(|hop| !known.gateways.contains(hop));
-                    let more: Vec<_> = more.collect();
-                    known.gateways.extend(more);
+            // The longest, and of those the one that is used.
+            let ways = near.way_to(*gateway, to).into_iter().chain(beyond(*gateway, to));
+            let way = ways.min_by_key(|way| (u8::MAX - way.prefix_len, way.distance));
+            match way.filter(|way| !way.gateways.is_empty()) {
+                Some(way) => {
+                    // Where there is an interface alone, it is on that.
+                    let hop = |(by, index): &(Ipv4Addr, u32)| {
+                        (if by.is_unspecified() { *gateway } else { *by }, *index)
+                    };
+                    found.add(route, way.gateways.iter().map(hop).collect());
                 }
-                _ => drop(found.routes.insert(destination, (new, route.tag))),
+                None => {
+                    let why = format!(
+                        "neither a network of an interface that is up nor another route has {gateway}"
+                    );
+                    problems.push(not_used(route, &why));
+                }
             }
         }
         (found, problems)
     }
 
-    pub(crate) fn get(&self, network: Ipv4Addr, prefix_len: u8) -> Option<&KernelRoute> {
-        self.routes.get(&(network, prefix_len)).map(|(route, _)| route)
+    fn add(&mut self, route: &StaticRoute, gateways: Hops) {
+        let Some(destination) = ipv4(&route.prefix) else { return };
+        let new = KernelRoute {
+            network: destination.0,
+            prefix_len: destination.1,
+            gateways,
+            origin: RouteOrigin::Static,
+            distance: route.distance,
+        };
+        match self.routes.get_mut(&destination) {
+            Some(known) if known.route.distance < new.distance => {}
+            Some(known) if known.route.distance == new.distance => {
+                let more = new.gateways.into_iter().filter(|hop| !known.route.gateways.contains(hop));
+                let more: Vec<_> = more.collect();
+                known.route.gateways.extend(more);
+            }
+            _ => {
+                let fixed = Fixed { route: new, tag: route.tag, origin: route.origin.clone() };
+                self.routes.insert(destination, fixed);
+            }
+        }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &KernelRoute> {
-        self.routes.values().map(|(route, _)| route)
+    /// Which of these leads to a gateway, that to `besides` left out.
+    fn way_to(&self, gateway: Ipv4Addr, besides: (Ipv4Addr, u8)) -> Option<KernelRoute> {
+        let others = networks_of(gateway).filter(|network| *network != besides);
+        others.filter_map(|(network, length)| self.get(network, length)).next().cloned()
+    }
+
+    pub(crate) fn get(&self, network: Ipv4Addr, prefix_len: u8) -> Option<&KernelRoute> {
+        self.routes.get(&(network, prefix_len)).map(|fixed| &fixed.route)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Fixed> {
+        self.routes.values()
     }
 
     /// Destinations whose routes are not the same in `other`.
@@ -109,7 +164,7 @@ impl StaticRoutes {
 
     /// What may be redistributed.
     pub(crate) fn for_ospf(&self) -> Vec<SystemRoute> {
-        let route = |(route, tag): &(KernelRoute, u32)| SystemRoute {
+        let route = |Fixed { route, tag, .. }: &Fixed| SystemRoute {
             network: route.network,
             prefix_len: route.prefix_len,
             gateway: route.gateways.first().map(|(gateway, _)| *gateway).filter(|g| !g.is_unspecified()),
@@ -119,9 +174,39 @@ impl StaticRoutes {
     }
 }
 
-/// The next hop of a static route; none when what goes there is thrown away.
-fn hop(route: &StaticRoute, links: &[ospf::Link]) -> Result<Option<(Ipv4Addr, u32)>, String> {
-    let StaticHop::By { gateway, interface } = &route.hop else { return Ok(None) };
+fn not_used(route: &StaticRoute, why: &str) -> String {
+    format!("{}: `ip route {} …` is not used: {why}", route.origin, route.prefix)
+}
+
+/// The networks that an address is in, the smallest first, without the default route: nothing is found by that.
+pub(crate) fn networks_of(address: Ipv4Addr) -> impl Iterator<Item = (Ipv4Addr, u8)> {
+    (1..=32u8).rev().map(move |length| {
+        let mask = u32::MAX << (32 - u32::from(length));
+        (Ipv4Addr::from_bits(address.to_bits() & mask), length)
+    })
+}
+
+/// Whether an interface leads to an address by itself.
+fn has(link: &ospf::Link, address: Ipv4Addr) -> bool {
+    let (network, prefix_len) = network_of(link);
+    let network = Prefix::new(IpAddr::V4(network), prefix_len);
+    link.peer == Some(address) || network.is_ok_and(|network| network.contains(IpAddr::V4(address)))
+}
+
+/// Whether static routes have gateways that no interface leads to by itself, so that they depend on other routes.
+pub(crate) fn has_far_gateways(conf: &OspfConf, links: &[ospf::Link]) -> bool {
+    conf.static_routes.iter().any(|route| match &route.hop {
+        StaticHop::By { gateway: Some(gateway), interface: None } => {
+            !links.iter().any(|link| has(link, *gateway))
+        }
+        _ => false,
+    })
+}
+
+/// The next hops of a static route, without any when what goes there is thrown away; none when no network of an interface
+/// has its gateway.
+fn hop(route: &StaticRoute, links: &[ospf::Link]) -> Result<Option<Hops>, String> {
+    let StaticHop::By { gateway, interface } = &route.hop else { return Ok(Some(Vec::new())) };
     let named = |link: &&ospf::Link| interface.as_ref().is_none_or(|name| *name == link.name);
     if let Some(name) = interface
         && !links.iter().any(|link| named(&link))
@@ -130,20 +215,15 @@ fn hop(route: &StaticRoute, links: &[ospf::Link]) -> Result<Option<(Ipv4Addr, u3
     }
     let Some(gateway) = gateway else {
         let link = links.iter().find(named);
-        return Ok(link.map(|link| (Ipv4Addr::UNSPECIFIED, link.index)));
+        return Ok(link.map(|link| vec![(Ipv4Addr::UNSPECIFIED, link.index)]));
     };
-    let attached = |link: &&ospf::Link| {
-        let (network, prefix_len) = network_of(link);
-        let network = Prefix::new(IpAddr::V4(network), prefix_len);
-        link.peer == Some(*gateway)
-            || link.address != *gateway && network.is_ok_and(|network| network.contains(IpAddr::V4(*gateway)))
-    };
-    match links.iter().filter(named).find(attached) {
-        Some(link) => Ok(Some((*gateway, link.index))),
-        None => Err(format!(
-            "no network of an interface that is up has {gateway} (a gateway that only another route leads to is not \
-             looked for: name the next hop itself)"
-        )),
+    if links.iter().any(|link| link.address == *gateway) {
+        return Err(format!("{gateway} is an address of this router itself"));
+    }
+    match (links.iter().filter(named).find(|link| has(link, *gateway)), interface) {
+        (Some(link), _) => Ok(Some(vec![(*gateway, link.index)])),
+        (None, Some(name)) => Err(format!("no network of {name} has {gateway}")),
+        (None, None) => Ok(None),
     }
 }
 
@@ -203,8 +283,8 @@ mod tests {
         );
         let links =
             [link(2, "em0", [192, 0, 2, 1], None), link(3, "gre0", [203, 0, 113, 1], Some([203, 0, 113, 2]))];
-        let (found, problems) = StaticRoutes::find(&conf, &links);
-        let brief: Vec<_> = found.iter().map(|r| (r.network, r.gateways.clone(), r.distance)).collect();
+        let (found, problems) = StaticRoutes::find(&conf, &links, |_, _| None);
+        let brief: Vec<_> = found.iter().map(|f| brief(&f.route)).collect();
         let ten = |second| Ipv4Addr::new(10, second, 0, 0);
         let expected = [
             (ten(0), vec![([192, 0, 2, 9].into(), 2), ([203, 0, 113, 2].into(), 3)], 1),
@@ -212,22 +292,60 @@ mod tests {
             (ten(2), vec![], 250),
         ];
         assert_eq!(brief, expected);
-        let nobody = |gateway| {
-            format!(
-                "no network of an interface that is up has {gateway} (a gateway that only another route leads to is not looked \
-                 for: name the next hop itself)"
-            )
-        };
         let expected = [
-            format!("ospfd.conf:4:1: `ip route 10.2.0.0/16 …` is not used: {}", nobody("198.51.100.1")),
-            "ospfd.conf:6:1: `ip route 10.3.0.0/16 …` is not used: em9 is not up, or has no address".into(),
-            format!("ospfd.conf:7:1: `ip route 10.4.0.0/16 …` is not used: {}", nobody("192.0.2.9")),
+            "ospfd.conf:6:1: `ip route 10.3.0.0/16 …` is not used: em9 is not up, or has no address",
+            "ospfd.conf:7:1: `ip route 10.4.0.0/16 …` is not used: no network of gre0 has 192.0.2.9",
+            "ospfd.conf:4:1: `ip route 10.2.0.0/16 …` is not used: neither a network of an interface that is up nor another \
+             route has 198.51.100.1",
         ];
         assert_eq!(problems, expected);
         assert_eq!(found.for_ospf().iter().map(|route| route.tag).collect::<Vec<_>>(), [0, 0, 7]);
         // em0 goes.
-        let (without, _) = StaticRoutes::find(&conf, &links[1..]);
+        let (without, _) = StaticRoutes::find(&conf, &links[1..], |_, _| None);
         assert_eq!(found.different(&without), [(ten(0), 8)]);
+    }
+
+    fn brief(route: &KernelRoute) -> (Ipv4Addr, Hops, u8) {
+        (route.network, route.gateways.clone(), route.distance)
+    }
+
+    /// A gateway that another route leads to: one of the file, before OSPF's; never the route itself, nor the default route.
+    #[test]
+    fn gateways_beyond() {
+        let conf = conf(
+            "ip route 10.0.0.0/8 172.16.1.9\nip route 172.16.0.0/15 gre0\nip route 172.16.1.0/24 192.0.2.9\nip route 10.1.0.0/16 172.17.0.1\nip route \
+             10.2.0.0/16 10.2.0.1\nip route 10.3.0.0/16 172.18.0.1\nip route 172.18.0.0/16 gre0\nip route 10.4.0.0/16 \
+             192.0.2.1\nip route 0.0.0.0/0 192.0.2.9\nip route 10.5.0.0/16 8.8.8.8\nip route 10.6.0.0/16 172.19.0.1\nip \
+             route 172.19.0.0/16 Null0\n",
+        );
+        let links =
+            [link(2, "em0", [192, 0, 2, 1], None), link(3, "gre0", [203, 0, 113, 1], Some([203, 0, 113, 2]))];
+        let far = Ipv4Addr::new(203, 0, 113, 2);
+        let ospf = |gateway: Ipv4Addr, besides| {
+            let known =
+                [([172, 17, 0, 0], 16), ([10, 2, 0, 0], 16), ([172, 18, 0, 0], 15), ([172, 16, 1, 0], 24)]
+                    .map(|(network, length)| (Ipv4Addr::from(network), length));
+            let mut networks = networks_of(gateway).filter(|network| *network != besides);
+            let (network, prefix_len) = networks.find(|network| known.contains(network))?;
+            let (origin, distance) = (RouteOrigin::Ospf, OSPF_DISTANCE);
+            Some(KernelRoute { network, prefix_len, gateways: vec![(far, 3)], origin, distance })
+        };
+        let (found, problems) = StaticRoutes::find(&conf, &links, ospf);
+        let found: BTreeMap<_, _> =
+            found.iter().map(|f| (f.route.network, f.route.gateways.clone())).collect();
+        let near = Ipv4Addr::new(192, 0, 2, 9);
+        for (network, hop) in [
+            ([10, 0, 0, 0], (near, 2)),
+            ([10, 1, 0, 0], (far, 3)),
+            ([10, 3, 0, 0], (Ipv4Addr::new(172, 18, 0, 1), 3)),
+        ] {
+            assert_eq!(found.get(&network.into()), Some(&vec![hop]), "{network:?}");
+        }
+        let unused: Vec<_> = problems.iter().map(|text| text.split('`').nth(1).unwrap()).collect();
+        let expected =
+            ["10.4.0.0/16", "10.2.0.0/16", "10.5.0.0/16", "10.6.0.0/16"].map(|to| format!("ip route {to} …"));
+        assert_eq!(unused, expected, "{problems:?}");
+        assert!(problems[0].ends_with("192.0.2.1 is an address of this router itself"), "{problems:?}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn link(index: u32, name: &str, address: [u8; 4]) -> Link {
 fn static_routes_without_ospf() {
     let now = Now { at: Instant::now(), wall: 1000 };
     let before = site(
-        "ip route 10.0.0.0/8 192.0.2.9 7\nip route 10.1.0.0/16 Null0\n\nip route 10.2.0.0/16 10.0.0.1\nip route \
+        "ip route 10.0.0.0/8 192.0.2.9 7\nip route 10.1.0.0/16 Null0\n\nip route 10.2.0.0/16 172.16.0.1\nip route \
          10.3.0.0/16 em1\n",
     );
     assert!(!before.has_ospf());
@@ -72,6 +72,24 @@ fn static_routes_without_ospf() {
     let shown = control.show(now, &["ip", "route"]).unwrap();
     assert!(shown.contains("S>* 10.0.0.0/8 [7/0] via 192.0.2.9, em0, weight 1\n"), "{shown}");
     assert!(shown.contains("S>* 10.3.0.0/16 [1/0] is directly connected, em1, weight 1\n"), "{shown}");
+    // One that the kernel refuses is no route, and everybody can see why.
+    let refused = [((Ipv4Addr::new(10, 0, 0, 0), 8), "Invalid argument".to_owned())].into();
+    control.handle_refused_routes(now, &refused);
+    let shown = control.show(now, &["ip", "route"]).unwrap();
+    let line = "S>r 10.0.0.0/8 [7/0] via 192.0.2.9, em0, weight 1\n  r   the kernel does not take it: Invalid argument\n";
+    assert!(shown.contains(line), "{shown}");
+    let json = control.show(now, &["ip", "route", "json"]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let (first, other) = (&json["10.0.0.0/8"][0], &json["10.3.0.0/16"][0]);
+    assert_eq!((&first["failed"], &first["installed"]), (&true.into(), &serde_json::Value::Null), "{json}");
+    assert_eq!((&other["failed"], &other["installed"]), (&serde_json::Value::Null, &true.into()), "{json}");
+    assert_eq!(control.routes()[0].refused.as_deref(), Some("Invalid argument"));
+    let problems = control.problems(now);
+    assert!(problems.iter().any(|text| text.starts_with("ospfd.conf:4:1: ")), "{problems:?}");
+    let wanted = "the kernel does not take the route to 10.0.0.0/8: Invalid argument";
+    assert!(problems.iter().any(|text| text == wanted), "{problems:?}");
+    control.handle_refused_routes(now, &std::collections::BTreeMap::new());
+    assert!(!control.problems(now).iter().any(|text| text == wanted));
     assert!(control.show(now, &["ip", "ospf"]).unwrap_err().contains("not configured"));
     let events: Vec<_> = std::iter::from_fn(|| control.poll_event()).collect();
     let said = |event: &ControlEvent| match event {
@@ -79,8 +97,8 @@ fn static_routes_without_ospf() {
         _ => None,
     };
     let problems: Vec<String> = events.iter().filter_map(said).collect();
-    let wanted = "ospfd.conf:4:1: `ip route 10.2.0.0/16 …` is not used: no network of an interface that is up has 10.0.0.1 (a \
-                  gateway that only another route leads to is not looked for: name the next hop itself)";
+    let wanted = "ospfd.conf:4:1: `ip route 10.2.0.0/16 …` is not used: neither a network of an \
+                  interface that is up nor another route has 172.16.0.1";
     assert_eq!(problems.iter().filter(|text| *text == wanted).count(), 1, "{problems:?}");
     assert_eq!(control.ospf_links().count(), 0);
     // OSPF may begin later.

@@ -251,7 +251,8 @@ fn static_routes_and_distances() {
         Some((route.origin, route.distance, route.gateways.len()))
     };
     let lines = "ip route 10.2.0.0/24 Null0 200\nip route 172.30.0.0/16 203.0.113.2 tag 7\nip route 172.31.0.0/16 192.0.2.254\n\
-                 ip route 172.29.0.0/16 10.99.0.1\nip route 198.51.100.0/24 gre0\nrouter ospf\n redistribute static\n";
+                 ip route 172.29.0.0/16 10.99.0.1\nip route 198.51.100.0/24 gre0\nip route 172.28.0.0/16 \
+                 10.2.0.9\nrouter ospf\n redistribute static\n";
     let a = site_with("freebsd-a", lines);
     let mut world = World::start(1, vec![a, site("freebsd-b")], Conditions::default());
     assert!(world.run_until(Duration::from_secs(2), World::is_up), "{}", story(&world));
@@ -263,7 +264,12 @@ fn static_routes_and_distances() {
         routes.filter(|route| route.origin == RouteOrigin::Static).map(|route| route.network).collect()
     };
     // One more leads nowhere, which is said, and one would swallow the tunnel.
-    assert_eq!(of_file(&world), [Ipv4Addr::new(172, 30, 0, 0), Ipv4Addr::new(172, 31, 0, 0)]);
+    let networks =
+        |seconds: &[u8]| seconds.iter().map(|second| Ipv4Addr::new(172, *second, 0, 0)).collect::<Vec<_>>();
+    assert_eq!(of_file(&world), networks(&[28, 30, 31]));
+    // One whose gateway OSPF leads to goes where OSPF goes.
+    let far = world.at(0).control().kernel_route(Ipv4Addr::new(172, 28, 0, 0), 16).unwrap();
+    assert_eq!(far.gateways[0].0, Ipv4Addr::new(203, 0, 113, 2));
     let told = world.log().filter(|line| line.contains("`ip route 172.29.0.0/16 …` is not used")).count();
     assert_eq!(told, 1, "{}", story(&world));
     let time = world.time();
@@ -281,7 +287,8 @@ fn static_routes_and_distances() {
     let fallen = |world: &World| chosen(world) == Some((RouteOrigin::Static, 200, 0));
     assert!(world.run_until(Duration::from_secs(60), fallen), "{}", story(&world));
     world.run(Duration::from_secs(1));
-    assert!(advertised(&world, "10.2.0.0"));
+    assert!(advertised(&world, "10.2.0.0") && !advertised(&world, "172.28.0.0"));
+    assert!(!of_file(&world).contains(&Ipv4Addr::new(172, 28, 0, 0)));
     let time = world.time();
     world.router(0).shut_down(time);
     assert_eq!(world.at(0).control().kernel_routes(), []);

@@ -36,6 +36,7 @@ pub mod flag {
     pub const BLACKHOLE: u32 = 0x1000;
     pub const PROTO2: u32 = 0x4000;
     pub const PROTO1: u32 = 0x8000;
+    pub const PROTO3: u32 = 0x40000;
 }
 
 /// Addresses that follow (`RTA_*`).

@@ -26,7 +26,7 @@ pub use self::router::{
     AbrType, AreaType, DefaultInformation, MaxMetric, OspfArea, OspfNeighbour, OspfRange, Redistribute,
     RouteSource, SummaryAddress, Translator,
 };
-pub use self::routes::{Distances, StaticHop, StaticRoute};
+pub use self::routes::{Distances, StaticHop, StaticRoute, is_martian};
 
 use crate::diagnostic::{Diagnostic, Place, Remarks, Source, Span};
 
@@ -398,7 +398,11 @@ fn begins_block(
         }
         ["end" | "exit-vrf"] => *block = Block::Top,
         // Statements of the top level end a block without `exit`.
-        ["ip", "prefix-list" | "route", ..] | ["access-list" | "line" | "hostname" | "log", ..] => {
+        ["ip", "prefix-list" | "route", ..]
+        | ["ipv6", "route", ..]
+        | ["no", "ip", "route" | "prefix-list", ..]
+        | ["no", "access-list" | "route-map" | "key" | "router" | "interface" | "bfd", ..]
+        | ["access-list" | "line" | "hostname" | "log", ..] => {
             *block = Block::Top;
             return Ok(false);
         }
@@ -410,11 +414,17 @@ fn begins_block(
 fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(), Diagnostic> {
     match texts {
         ["ip", "prefix-list", ..] => policy::prefix_list(conf, line, texts),
-        ["ip", "route", rest @ ..] => {
-            let route = routes::fixed(line, rest)?;
-            if !conf.static_routes.contains(&route) {
-                conf.static_routes.push(route);
-            }
+        ["ip", "route", ..] | ["no", "ip", "route", ..] => {
+            routes::change(&mut conf.static_routes, line, texts)
+        }
+        ["ipv6", "route", ..] => {
+            line.read_over(0, "static routes of IPv6");
+            Ok(())
+        }
+        ["no", "ip", "prefix-list", ..]
+        | ["no", "access-list" | "route-map" | "key" | "router" | "interface" | "bfd", ..] => {
+            let message = "what is before this line stays: here `no` takes back static routes only";
+            line.remarks.warn(line.span(0), message, "take away this line and what it means");
             Ok(())
         }
         ["access-list", ..] => policy::access_list(conf, line, texts),
@@ -677,6 +687,26 @@ mod tests {
         let Distances { all, intra_area, inter_area, external, by_neighbour } = conf.distances;
         assert_eq!((all, intra_area, inter_area, external), (Some(120), Some(50), Some(60), Some(200)));
         assert_eq!(by_neighbour, [("192.0.2.0/24".parse().unwrap(), 130)]);
+    }
+
+    #[test]
+    fn static_routes_taken_back() {
+        let text = "ip route 10.0.0.0/8 192.0.2.1\nip route 10.0.0.0/8 192.0.2.2 7\nip route 10.1.0.0/16 gre0\ninterface em0\n ip \
+                    ospf cost 5\nno ip route 10.0.0.0/8 192.0.2.1\nno ip route 10.2.0.0/16 gre0\nip route 10.1.0.0/16 gre0 \
+                    9\nip route 127.0.0.0/8 gre0\nipv6 route 2001:db8::/32 fe80::1\nno route-map X\nno ip forwarding\n";
+        let (conf, remarks) = parse(&Source::new("frr.conf", text));
+        let brief = |route: &StaticRoute| format!("{} {}", route.prefix, route.distance);
+        let routes: Vec<_> = conf.static_routes.iter().map(brief).collect();
+        assert_eq!(routes, ["10.0.0.0/8 7", "10.1.0.0/16 9", "127.0.0.0/8 1"]);
+        let told: Vec<String> =
+            remarks.iter().map(|remark| remark.to_string().split(" (").next().unwrap().to_owned()).collect();
+        let expected = [
+            "frr.conf:7:1: warning: there is no such static route to 10.2.0.0/16 before this line",
+            "frr.conf:9:10: warning: 127.0.0.0/8 is nobody's network: this route is not used",
+            "frr.conf:10:1: warning: static routes of IPv6 are not supported yet: this line has no effect",
+            "frr.conf:11:1: warning: what is before this line stays: here `no` takes back static routes only",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

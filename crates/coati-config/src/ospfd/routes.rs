@@ -54,10 +54,50 @@ pub struct Distances {
 /// What a static route has when nothing is said.
 const STATIC_DISTANCE: u8 = 1;
 
-/// What follows `ip route`.
-pub(super) fn fixed(line: &Line<'_, '_>, rest: &[&str]) -> Result<StaticRoute, Diagnostic> {
+/// Whether no route may lead there whoever says so: this network, loopback, multicast, reserved (RFC 1812 section
+/// 5.3.7). The default route may.
+pub fn is_martian(network: Ipv4Addr, prefix_len: u8) -> bool {
+    match network.octets() {
+        [0, ..] => prefix_len > 0,
+        [127 | 224.., ..] => true,
+        _ => false,
+    }
+}
+
+/// `ip route …`, and `no ip route …` for one of the lines before.
+pub(super) fn change(
+    routes: &mut Vec<StaticRoute>,
+    line: &mut Line<'_, '_>,
+    texts: &[&str],
+) -> Result<(), Diagnostic> {
+    let (removes, front) = if texts.first() == Some(&"no") { (true, 3) } else { (false, 2) };
+    let route = fixed(line, texts.get(front..).unwrap_or(&[]), front)?;
+    let is_same = |other: &StaticRoute| other.prefix == route.prefix && other.hop == route.hop;
+    match removes {
+        true if routes.iter().any(is_same) => routes.retain(|other| !is_same(other)),
+        true => {
+            let message = format!("there is no such static route to {} before this line", route.prefix);
+            line.remarks.warn(line.span(0), message, "this line has no effect");
+        }
+        false => {
+            if let IpAddr::V4(network) = route.prefix.address
+                && is_martian(network, route.prefix.length)
+            {
+                let message = format!("{} is nobody's network: this route is not used", route.prefix);
+                line.remarks.warn(line.span(front), message, "take this line away (RFC 1812 section 5.3.7)");
+            }
+            // The same once more with another distance or tag counts instead.
+            routes.retain(|other| !is_same(other));
+            routes.push(route);
+        }
+    }
+    Ok(())
+}
+
+/// What follows `ip route`, the word at `front` and those behind it.
+fn fixed(line: &Line<'_, '_>, rest: &[&str], front: usize) -> Result<StaticRoute, Diagnostic> {
     // The place of a word of `rest` in the line.
-    let place = |index: usize| index + 2;
+    let place = |index: usize| index + front;
     let mut next = 1;
     let prefix = match rest {
         [network, mask, ..] if !network.contains('/') && mask.parse::<Ipv4Addr>().is_ok() => {
@@ -150,6 +190,23 @@ pub(super) fn distance(
         _ => {
             distances.all = Some(line.number(1, 1, 255)?);
             Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn martians_get_no_route() {
+        for (network, prefix_len) in
+            [([0, 0, 0, 0], 16), ([127, 1, 0, 0], 16), ([224, 0, 0, 0], 24), ([255; 4], 32)]
+        {
+            assert!(is_martian(Ipv4Addr::from(network), prefix_len), "{network:?}/{prefix_len}");
+        }
+        for (network, prefix_len) in [([0, 0, 0, 0], 0), ([10, 0, 0, 0], 8), ([223, 255, 255, 0], 24)] {
+            assert!(!is_martian(Ipv4Addr::from(network), prefix_len), "{network:?}/{prefix_len}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Links, addresses and routes: getifaddrs(3), ioctls, routing sockets (route(4)). The names are those of the folder for
 //! Linux, where it is rtnetlink; there are no metrics here, and who has made a route is a flag of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,93 +13,16 @@ use socket2::{Domain, Socket, Type};
 
 use super::interface::Control;
 use super::numbers;
-
-/// An interface as the kernel describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Index.
-    pub index: u32,
-    /// Name.
-    pub name: String,
-    /// Largest packet in bytes.
-    pub mtu: u32,
-    /// Whether it is up, by the administrator and by its driver.
-    pub up: bool,
-    /// Loopback.
-    pub loopback: bool,
-    /// Point-to-point.
-    pub point_to_point: bool,
-    /// Can multicast.
-    pub multicast: bool,
-    /// What was written to it, see [`Netlink::set_alias`]; empty when nothing was.
-    pub alias: String,
-}
-
-/// A GRE tunnel of the kernel's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gre {
-    /// Name of its interface.
-    pub name: String,
-    /// Outer address of this side.
-    pub local: IpAddr,
-    /// Outer address of the other side, of the same family.
-    pub remote: IpAddr,
-    /// TTL of outer headers: net.inet.ip.grettl says it for all tunnels here.
-    pub ttl: u8,
-    /// Key that both sides use, when there is one.
-    pub key: Option<u32>,
-}
-
-/// An address on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// Index of the interface.
-    pub index: u32,
-    /// Ours.
-    pub local: IpAddr,
-    /// The other end of a point-to-point interface.
-    pub peer: Option<IpAddr>,
-    /// Length of the network's prefix in bits.
-    pub prefix_len: u8,
-}
-
-/// A route of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Destination network.
-    pub destination: Ipv4Addr,
-    /// Length of its prefix in bits.
-    pub prefix_len: u8,
-    /// Next hop; none when directly attached.
-    pub gateway: Option<Ipv4Addr>,
-    /// Interface index.
-    pub interface: u32,
-    /// There are none here: what is read has that of [`OSPF_METRIC`].
-    pub metric: u32,
-    /// Who made it: [`PROTOCOL_OSPF`], [`PROTOCOL_STATIC`] or [`PROTOCOL_IPSEC`].
-    pub protocol: u8,
-    /// What this host itself sends from: not here.
-    pub source: Option<Ipv4Addr>,
-}
-
-/// Next hops of a route, each a gateway and the index of its interface, of which several are used together; without
-/// any, what goes there is thrown away. `None` is no route at all.
-pub type Paths = Option<Vec<(Ipv4Addr, u32)>>;
+pub use crate::links::*;
 
 /// The metric that routes of OSPF have elsewhere.
 const OSPF_METRIC: u32 = 20;
-/// Routes of OSPF: RTF_PROTO1. The number is Linux's.
-pub const PROTOCOL_OSPF: u8 = 188;
-/// Routes made by hand: RTF_STATIC.
-pub const PROTOCOL_STATIC: u8 = 4;
-/// What IPsec policies want: RTF_PROTO2.
-pub const PROTOCOL_IPSEC: u8 = 76;
-
 fn flag_of(protocol: u8) -> u32 {
     match protocol {
         PROTOCOL_OSPF => flag::PROTO1,
         PROTOCOL_STATIC => flag::STATIC,
         PROTOCOL_IPSEC => flag::PROTO2,
+        PROTOCOL_FILE => flag::PROTO3,
         _ => 0,
     }
 }
@@ -110,8 +33,6 @@ pub struct Netlink {
     control: Control,
     routes: Socket,
     sequence: u32,
-    /// Destinations whose routes are ours: others' are not replaced.
-    ours: BTreeSet<(Ipv4Addr, u8)>,
 }
 
 impl Netlink {
@@ -120,7 +41,7 @@ impl Netlink {
         let routes = routing_socket()?;
         // What is said there is not listened to: an error comes with the request itself.
         routes.shutdown(std::net::Shutdown::Read)?;
-        Ok(Self { control: Control::new()?, routes, sequence: 0, ours: BTreeSet::new() })
+        Ok(Self { control: Control::new()?, routes, sequence: 0 })
     }
 
     /// All interfaces.
@@ -257,49 +178,70 @@ impl Netlink {
         Ok(())
     }
 
-    /// Makes the route to a destination have exactly these next hops.
-    fn put(&mut self, route: &Route, hops: &[NextHop]) -> io::Result<()> {
-        let destination = (route.destination, route.prefix_len);
-        let is_ours = self.ours.contains(&destination);
-        if let ([hop], true) = (hops, is_ours)
+    /// Makes the route to a destination have exactly these next hops; `there` is what it has now of ours.
+    fn put(&mut self, route: &Route, hops: &[NextHop], there: &[Route]) -> io::Result<()> {
+        if let ([hop], [_]) = (hops, there)
             && self.change(kind::CHANGE, route, *hop).is_ok()
         {
             return Ok(());
         }
-        if is_ours {
-            self.delete_route(route)?;
-        }
-        for hop in hops {
-            self.change(kind::ADD, route, *hop)?;
-            self.ours.insert(destination);
+        self.remove(there)?;
+        hops.iter().try_for_each(|hop| self.change(kind::ADD, route, *hop))
+    }
+
+    /// Removes these; that one is gone already is no error.
+    fn remove(&mut self, routes: &[Route]) -> io::Result<()> {
+        for route in routes {
+            match self.change(kind::DELETE, route, next_hop(route.gateway, route.interface)) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                result => result?,
+            }
         }
         Ok(())
     }
 
+    /// What there is of ours, of one maker, to one destination.
+    fn there(&mut self, route: &Route) -> io::Result<Vec<Route>> {
+        let all = self.routes(route.protocol)?.into_iter();
+        Ok(all.filter(|there| is_to(there, (route.destination, route.prefix_len))).collect())
+    }
+
     /// Adds a route, or replaces ours with the same destination.
     pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
-        let interface = || NextHop::Interface(u16::try_from(route.interface).unwrap_or(0));
-        let hop = route.gateway.map_or_else(interface, NextHop::Gateway);
-        self.put(route, &[hop])
+        let there = self.there(route)?;
+        self.put(route, &[next_hop(route.gateway, route.interface)], &there)
     }
 
     /// Adds, replaces and removes routes. Which of them failed, by their places in `changes`, and why; that one to be
-    /// removed is gone already is no error. `gateway` and `interface` of the routes do not count.
-    /// Which of them are ours is known here.
+    /// removed is gone already is no error. `gateway` and `interface` of the routes do not count. Only routes in the
+    /// places of those that `is_ours` knows are replaced; where somebody else has one, it stays (EEXIST).
     pub fn change_routes(
         &mut self,
         changes: &[(Route, Paths)],
-        _is_ours: impl Fn(&Route) -> bool,
+        is_ours: impl Fn(&Route) -> bool,
     ) -> Vec<(usize, io::Error)> {
         let mut failed = Vec::new();
+        // The table is read once, and only when something of ours is in it.
+        let mut table: BTreeMap<(Ipv4Addr, u8), Vec<Route>> = BTreeMap::new();
+        if changes.iter().any(|(route, _)| is_ours(route)) {
+            for protocol in [PROTOCOL_OSPF, PROTOCOL_FILE] {
+                // One that cannot be read is empty: the kernel refuses what is there already.
+                for route in self.routes(protocol).unwrap_or_default() {
+                    table.entry((route.destination, route.prefix_len)).or_default().push(route);
+                }
+            }
+        }
         for (place, (route, paths)) in changes.iter().enumerate() {
+            let there = table.remove(&(route.destination, route.prefix_len)).filter(|_| is_ours(route));
+            let there = there.unwrap_or_default();
             let result = match paths.as_deref() {
-                None => self.delete_route(route),
-                Some([]) => self.put(route, &[NextHop::Nowhere]),
+                None => self.remove(&there),
+                Some([]) => self.put(route, &[NextHop::Nowhere], &there),
                 Some(hops) => {
-                    let hops: Vec<NextHop> =
-                        hops.iter().map(|(gateway, _)| NextHop::Gateway(*gateway)).collect();
-                    self.put(route, &hops)
+                    let hop = |(gateway, interface): &(Ipv4Addr, u32)| {
+                        next_hop(Some(*gateway).filter(|gateway| !gateway.is_unspecified()), *interface)
+                    };
+                    self.put(route, &hops.iter().map(hop).collect::<Vec<_>>(), &there)
                 }
             };
             failed.extend(result.err().map(|error| (place, error)));
@@ -309,20 +251,8 @@ impl Netlink {
 
     /// Removes a route of ours, with all of its next hops; that it is gone already is no error.
     pub fn delete_route(&mut self, route: &Route) -> io::Result<()> {
-        if !self.ours.remove(&(route.destination, route.prefix_len)) {
-            return Ok(());
-        }
-        for there in self.routes(route.protocol)? {
-            if (there.destination, there.prefix_len) == (route.destination, route.prefix_len) {
-                let hop = there.gateway.map_or(NextHop::Nowhere, NextHop::Gateway);
-                match self.change(kind::DELETE, &there, hop) {
-                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                    result => result?,
-                }
-            }
-        }
-        self.ours.remove(&(route.destination, route.prefix_len));
-        Ok(())
+        let there = self.there(route)?;
+        self.remove(&there)
     }
 
     /// The IPv4 routes of the main table that `protocol` made; one with several next hops comes once for each.
@@ -338,20 +268,32 @@ impl Netlink {
             let Some(found) = found.filter(|found| wanted != 0 && found.flags & wanted != 0) else {
                 continue;
             };
-            let (gateway, interface) = match found.next_hop {
-                NextHop::Gateway(gateway) => (Some(gateway), 0),
-                NextHop::Interface(index) => (None, index.into()),
-                NextHop::Nowhere => (None, 0),
-            };
-            let Repr { destination, prefix_len, .. } = found;
-            if protocol != PROTOCOL_STATIC {
-                self.ours.insert((destination, prefix_len));
-            }
-            let metric = OSPF_METRIC;
-            list.push(Route { destination, prefix_len, gateway, interface, metric, protocol, source: None });
+            list.push(route_of(&found, protocol));
         }
         Ok(list)
     }
+}
+
+fn next_hop(gateway: Option<Ipv4Addr>, interface: u32) -> NextHop {
+    match (gateway, interface) {
+        (Some(gateway), _) => NextHop::Gateway(gateway),
+        (None, 0) => NextHop::Nowhere,
+        (None, interface) => NextHop::Interface(u16::try_from(interface).unwrap_or(0)),
+    }
+}
+
+fn is_to(route: &Route, destination: (Ipv4Addr, u8)) -> bool {
+    (route.destination, route.prefix_len) == destination
+}
+
+fn route_of(found: &Repr, protocol: u8) -> Route {
+    let (gateway, interface) = match found.next_hop {
+        NextHop::Gateway(gateway) => (Some(gateway), 0),
+        NextHop::Interface(index) => (None, index.into()),
+        NextHop::Nowhere => (None, 0),
+    };
+    let Repr { destination, prefix_len, .. } = *found;
+    Route { destination, prefix_len, gateway, interface, metric: OSPF_METRIC, protocol, source: None }
 }
 
 fn routing_socket() -> io::Result<Socket> {
@@ -439,37 +381,58 @@ fn name_by_index(index: u32) -> io::Result<String> {
     Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
 }
 
-/// Tells when links or addresses change; what changed is asked with [`Netlink`].
+/// Reports that are taken in one go.
+const REPORTS: usize = 1024;
+
+/// Tells when links and addresses change, and what others do to routes.
 #[derive(Debug)]
 pub struct Monitor(Socket);
 
 impl Monitor {
-    /// Opens it.
-    pub fn new() -> io::Result<Self> {
+    /// Opens it. What this process does to routes is not reported.
+    pub fn new(_: &Netlink) -> io::Result<Self> {
         let socket = routing_socket()?;
         socket.set_nonblocking(true)?;
         Ok(Self(socket))
     }
 
-    /// Takes everything that has been reported since; whether there was anything about links and addresses.
-    pub fn drain(&self) -> bool {
-        let mut any = false;
+    /// Takes what has been reported since.
+    pub fn drain(&self) -> News {
+        let mut news = News::default();
         let mut buffer = [0u8; 2048];
-        loop {
+        for _ in 0..REPORTS {
             match recv(&self.0, &mut buffer[..], RecvFlags::empty()) {
-                Ok((4.., _)) => {
-                    let [_, _, _, kind, ..] = buffer;
-                    any |= matches!(
-                        i32::from(kind),
-                        libc::RTM_IFINFO | libc::RTM_NEWADDR | libc::RTM_DELADDR | libc::RTM_IFANNOUNCE
-                    );
-                }
-                Ok(_) => {}
-                // The kernel drops reports when nobody reads them: then everything may have changed.
-                Err(rustix::io::Errno::NOBUFS) => any = true,
-                Err(_) => return any,
+                Ok((length, _)) => hear(&mut news, buffer.get(..length).unwrap_or(&[])),
+                // The kernel drops reports when nobody reads them.
+                Err(rustix::io::Errno::NOBUFS) => news.lost = true,
+                Err(_) => break,
             }
         }
+        news
+    }
+}
+
+fn hear(news: &mut News, report: &[u8]) {
+    let Some(kind) = report.get(3) else { return };
+    news.interfaces |= matches!(
+        i32::from(*kind),
+        libc::RTM_IFINFO | libc::RTM_NEWADDR | libc::RTM_DELADDR | libc::RTM_IFANNOUNCE
+    );
+    let change = match *kind {
+        kind::ADD => RouteChange::Added,
+        kind::CHANGE => RouteChange::Replacing,
+        kind::DELETE => RouteChange::Gone,
+        _ => return,
+    };
+    // rtm_pid
+    let process = report.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    // What failed is reported as well, with its errno.
+    if let Ok((_, 0, Some(found))) = Repr::parse(report)
+        && process != Some(std::process::id())
+    {
+        let makers = [PROTOCOL_OSPF, PROTOCOL_FILE, PROTOCOL_IPSEC, PROTOCOL_STATIC];
+        let maker = makers.into_iter().find(|maker| found.flags & flag_of(*maker) != 0).unwrap_or(0);
+        news.routes.push(RouteNews { route: route_of(&found, maker), change });
     }
 }
 

@@ -66,6 +66,7 @@ const struct entry numbers[] = {
 	N(RTF_BLACKHOLE),
 	N(RTF_PROTO1),
 	N(RTF_PROTO2),
+	N(RTF_PROTO3),
 	SIZE(rt_msghdr),
 	SIZE(if_msghdr),
 	SIZE(ifreq),

@@ -43,6 +43,7 @@ pub const RTF_STATIC: u64 = 0x800;
 pub const RTF_BLACKHOLE: u64 = 0x1000;
 pub const RTF_PROTO1: u64 = 0x8000;
 pub const RTF_PROTO2: u64 = 0x4000;
+pub const RTF_PROTO3: u64 = 0x40000;
 pub const SIZE_OF_RT_MSGHDR: u64 = 0x98;
 pub const SIZE_OF_IF_MSGHDR: u64 = 0xa8;
 pub const SIZE_OF_IFREQ: u64 = 0x20;

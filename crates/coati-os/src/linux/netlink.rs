@@ -19,78 +19,9 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use socket2::{SockFilter, SockRef};
 
-/// An interface as the kernel describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Index.
-    pub index: u32,
-    /// Name.
-    pub name: String,
-    /// Largest packet in bytes.
-    pub mtu: u32,
-    /// Whether it is up, by the administrator and by the carrier.
-    pub up: bool,
-    /// Loopback.
-    pub loopback: bool,
-    /// Point-to-point.
-    pub point_to_point: bool,
-    /// Can multicast.
-    pub multicast: bool,
-    /// What was written to it, see [`Netlink::set_alias`]; empty when nothing was.
-    pub alias: String,
-}
-
-/// A GRE tunnel of the kernel's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gre {
-    /// Name of its interface.
-    pub name: String,
-    /// Outer address of this side.
-    pub local: IpAddr,
-    /// Outer address of the other side, of the same family.
-    pub remote: IpAddr,
-    /// TTL of outer headers.
-    pub ttl: u8,
-    /// Key that both sides use, when there is one.
-    pub key: Option<u32>,
-}
-
-/// An address on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// Index of the interface.
-    pub index: u32,
-    /// Ours.
-    pub local: IpAddr,
-    /// The other end of a point-to-point interface.
-    pub peer: Option<IpAddr>,
-    /// Length of the network's prefix in bits.
-    pub prefix_len: u8,
-}
-
-/// A route of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Destination network.
-    pub destination: Ipv4Addr,
-    /// Length of its prefix in bits.
-    pub prefix_len: u8,
-    /// Next hop; none when directly attached.
-    pub gateway: Option<Ipv4Addr>,
-    /// Interface index.
-    pub interface: u32,
-    /// Kernel metric; lower wins.
-    pub metric: u32,
-    /// Who made it: [`PROTOCOL_OSPF`], [`PROTOCOL_STATIC`] or [`PROTOCOL_IPSEC`].
-    pub protocol: u8,
-    /// What this host itself sends from, where that is said.
-    pub source: Option<Ipv4Addr>,
-}
-
-/// Next hops of a route, each a gateway, 0.0.0.0 for none, and the index of its interface, of which several are used
-/// together; without any, what goes there is thrown away. `None` is no route at all.
-pub type Paths = Option<Vec<(Ipv4Addr, u32)>>;
+pub use crate::links::*;
 
 /// Routes that one call of the kernel changes: its answers, should all fail, fit into a socket's usual buffer.
 const BATCH: usize = 64;
@@ -99,17 +30,12 @@ const BATCH: usize = 64;
 const IFLA_GRE_FLAGS: u16 = 13;
 const IP6_TNL_F_IGN_ENCAP_LIMIT: u32 = 1;
 
-/// RTPROT_OSPF.
-pub const PROTOCOL_OSPF: u8 = 188;
-/// RTPROT_STATIC.
-pub const PROTOCOL_STATIC: u8 = 4;
-/// What IPsec policies want; nobody else's number in rt_protos.
-pub const PROTOCOL_IPSEC: u8 = 76;
-
 /// A connection to the kernel's routing tables.
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+    /// By which the kernel knows it.
+    port: u32,
     sequence: u32,
 }
 
@@ -117,9 +43,9 @@ impl Netlink {
     /// Opens it in the network namespace of this thread.
     pub fn new() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, port, sequence: 0 })
     }
 
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
@@ -516,8 +442,22 @@ fn delete_message(route: &Route) -> RouteMessage {
     message
 }
 
+/// The routes of a message about the main table.
 fn routes_of(message: &RouteNetlinkMessage) -> Vec<Route> {
-    let RouteNetlinkMessage::NewRoute(route) = message else { return Vec::new() };
+    let (RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)) = message else {
+        return Vec::new();
+    };
+    let is_elsewhere = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Table(table) => *table != u32::from(RouteHeader::RT_TABLE_MAIN),
+        _ => false,
+    };
+    let header = &route.header;
+    if header.address_family != AddressFamily::Inet
+        || header.table != RouteHeader::RT_TABLE_MAIN
+        || route.attributes.iter().any(is_elsewhere)
+    {
+        return Vec::new();
+    }
     let mut hops = Vec::new();
     let mut found = Route {
         destination: Ipv4Addr::UNSPECIFIED,
@@ -551,38 +491,86 @@ fn routes_of(message: &RouteNetlinkMessage) -> Vec<Route> {
     hops.iter().map(|hop| Route { gateway: gateway(hop), interface: hop.interface_index, ..found }).collect()
 }
 
-/// Tells when links or addresses change; what changed is asked with [`Netlink`].
+/// Reports that are taken in one go.
+const REPORTS: usize = 1024;
+
+/// Tells when links and addresses change, and what others do to routes.
 #[derive(Debug)]
 pub struct Monitor(Socket);
 
 impl Monitor {
-    /// Opens it in the network namespace of this thread.
-    pub fn new() -> io::Result<Self> {
+    /// Opens it in the network namespace of this thread. What `own` does to routes is not reported.
+    pub fn new(own: &Netlink) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR) as u32))?;
+        // Before it hears anything.
+        SockRef::from(&borrowed(&socket)).attach_filter(&routes_of_others(own.port))?;
+        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV4_ROUTE;
+        socket.bind(&SocketAddr::new(0, groups as u32))?;
         socket.set_non_blocking(true)?;
         Ok(Self(socket))
     }
 
-    /// Takes everything that has been reported since; whether there was anything.
-    pub fn drain(&self) -> bool {
-        let mut any = false;
+    /// Takes what has been reported since.
+    pub fn drain(&self) -> News {
+        let mut news = News::default();
         let mut buffer: Vec<u8> = Vec::with_capacity(65_536);
-        loop {
+        for _ in 0..REPORTS {
             buffer.clear();
             match self.0.recv(&mut buffer, 0) {
-                Ok(_) => any = true,
-                // The kernel drops reports when nobody reads them: then everything may have changed.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => any = true,
-                Err(_) => return any,
+                Ok(_) => messages(&buffer).for_each(|message| hear(&mut news, message)),
+                // The kernel drops reports when nobody reads them.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => news.lost = true,
+                Err(_) => break,
             }
         }
+        news
     }
+}
+
+fn hear(news: &mut News, message: io::Result<NetlinkMessage<RouteNetlinkMessage>>) {
+    // Nothing but reports comes here; one that is not understood is one of something that is there.
+    let Ok(message) = message else { return news.interfaces = true };
+    let change = match &message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(_)) => RouteChange::Gone,
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(_)) => {
+            match message.header.flags & NLM_F_REPLACE {
+                0 => RouteChange::Added,
+                _ => RouteChange::Replacing,
+            }
+        }
+        _ => return news.interfaces = true,
+    };
+    if let NetlinkPayload::InnerMessage(inner) = &message.payload {
+        news.routes.extend(routes_of(inner).first().map(|route| RouteNews { route: *route, change }));
+    }
+}
+
+/// A filter that passes all but reports of routes that the socket of this port has changed.
+fn routes_of_others(port: u32) -> [SockFilter; 7] {
+    const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    // nlmsghdr is in host order, and what a filter loads counts as in network order.
+    let kind = |kind: u16| u32::from(kind.to_be());
+    [
+        SockFilter::new(LOAD_WORD, 0, 0, 12),
+        SockFilter::new(EQUAL, 0, 3, port.to_be()),
+        SockFilter::new(LOAD_HALF, 0, 0, 4),
+        SockFilter::new(EQUAL, 2, 0, kind(libc::RTM_NEWROUTE)),
+        SockFilter::new(EQUAL, 1, 0, kind(libc::RTM_DELROUTE)),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+fn borrowed(socket: &Socket) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
+    unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
 }
 
 impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+        borrowed(&self.0)
     }
 }

@@ -1,21 +1,26 @@
 //! Which routes go to the kernel: OSPF's and those of the file, each by its distance, and none that would swallow a tunnel.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use coati_config::ospfd::is_martian;
 use coati_ospf as ospf;
 
-use super::{Control, ControlEvent, is_martian};
+use super::{Control, ControlEvent, Now};
 use crate::forwarder::Tunnel;
-use crate::routes::{KernelRoute, OSPF_DISTANCE, RouteOrigin, StaticRoutes, UNUSABLE, ospf_distance};
+use crate::routes::{
+    Fixed, KernelRoute, OSPF_DISTANCE, RouteOrigin, StaticRoutes, UNUSABLE, networks_of, ospf_distance,
+};
 
 impl Control {
     /// Which static routes of the file can be used with the interfaces as they are.
     pub(super) fn find_static_routes(&mut self) {
         let (mut found, mut problems) = (StaticRoutes::default(), Vec::new());
         if let Some(conf) = &self.ospf_conf {
-            (found, problems) = StaticRoutes::find(conf, &self.system_links);
+            let beyond = |gateway, besides| self.ospf_way_to(gateway, besides);
+            (found, problems) = StaticRoutes::find(conf, &self.system_links, beyond);
         }
-        problems.extend(found.iter().filter_map(|route| self.unusable(route)));
+        problems.extend(found.iter().filter_map(|fixed| self.unusable(fixed)));
         let changed = found.different(&self.static_routes);
         self.static_routes = found;
         for text in problems.iter().filter(|text| !self.told_static.contains(*text)) {
@@ -27,12 +32,19 @@ impl Control {
         }
     }
 
+    /// By which route OSPF reaches an address, that to `besides` left out.
+    fn ospf_way_to(&self, address: Ipv4Addr, besides: (Ipv4Addr, u8)) -> Option<KernelRoute> {
+        let engine = self.ospf.as_ref()?;
+        let others = networks_of(address).filter(|network| *network != besides);
+        others.filter_map(|(network, length)| self.for_kernel(engine.route(network, length)?)).next()
+    }
+
     /// Why a static route, or one of its ways, is not used, though it could be.
-    pub(super) fn unusable(&self, route: &KernelRoute) -> Option<String> {
+    fn unusable(&self, Fixed { route, origin, .. }: &Fixed) -> Option<String> {
         let prefix = coati_sadb::Prefix::new(IpAddr::V4(route.network), route.prefix_len).ok()?;
         if self.is_unroutable(route.network, route.prefix_len) {
             return Some(format!(
-                "static route to {prefix}: not used, it is this router's own address or nobody's"
+                "{origin}: `ip route {prefix} …` is not used: that is this router's own address, or nobody's"
             ));
         }
         let swallowed = route.gateways.iter().find_map(|(gateway, index)| {
@@ -41,13 +53,34 @@ impl Control {
         });
         let (gateway, Tunnel { name, remote, .. }) = swallowed?;
         Some(format!(
-            "static route to {prefix} by {gateway}: not used, it leads through {name} to its own other end {remote}, and \
-             the tunnel would swallow itself"
+            "{origin}: `ip route {prefix} …` by {gateway} is not used: it leads through {name} to its own other end \
+             {remote}, and the tunnel would swallow itself"
         ))
+    }
+
+    /// Which routes the kernel has not taken of those it was told, and why: they are not in use.
+    pub fn handle_refused_routes(&mut self, now: Now, refused: &BTreeMap<(Ipv4Addr, u8), String>) {
+        if self.refused_routes != *refused {
+            self.refused_routes.clone_from(refused);
+            self.set_externals(now);
+            self.settle(now);
+        }
+    }
+
+    /// What there is to say of static routes that are not used, and of routes that the kernel refuses.
+    pub(super) fn route_problems(&self) -> impl Iterator<Item = String> {
+        let refused = |((network, prefix_len), why): (&(Ipv4Addr, u8), &String)| {
+            format!("the kernel does not take the route to {network}/{prefix_len}: {why}")
+        };
+        self.told_static.iter().cloned().chain(self.refused_routes.iter().map(refused))
     }
 
     /// They go with this program.
     pub(super) fn forget_static_routes(&mut self) {
+        // OSPF's last changes would find them again.
+        if let Some(conf) = &mut self.ospf_conf {
+            conf.static_routes.clear();
+        }
         let gone = std::mem::take(&mut self.static_routes).different(&StaticRoutes::default());
         self.events.push_back(ControlEvent::ChosenRoutes(gone));
     }
@@ -58,7 +91,7 @@ impl Control {
         let routes = self.ospf.iter().flat_map(ospf::Engine::routes);
         let of_ospf = routes.filter_map(|route| self.chosen(route.network, route.prefix_len, Some(route)));
         let of_ospf = of_ospf.filter(|route| route.origin == RouteOrigin::Ospf);
-        let fixed = self.static_routes.iter();
+        let fixed = self.static_routes.iter().map(|fixed| &fixed.route);
         let fixed = fixed.filter_map(|route| self.kernel_route(route.network, route.prefix_len));
         of_ospf.chain(fixed.filter(|route| route.origin == RouteOrigin::Static)).collect()
     }

@@ -67,17 +67,21 @@ impl Control {
         let mut routes: Vec<_> =
             routes.into_iter().filter(|route| wanted.is_none_or(|origin| origin == route.origin)).collect();
         routes.sort();
+        let refused = |route: &KernelRoute| self.refused_routes.get(&(route.network, route.prefix_len));
         let name = |index: u32| {
             let link = self.system_links.iter().find(|link| link.index == index);
             link.map_or("?", |link| link.name.as_str())
         };
         if json {
             let entry = |route: &KernelRoute| {
+                let refused = refused(route);
                 let hop = |(gateway, index): &(Ipv4Addr, u32)| {
                     let mut hop = serde_json::json!({
-                        "fib": true, "interfaceIndex": index, "interfaceName": name(*index), "active": true,
-                        "weight": 1,
+                        "interfaceIndex": index, "interfaceName": name(*index), "active": true, "weight": 1,
                     });
+                    if refused.is_none() {
+                        hop["fib"] = true.into();
+                    }
                     if gateway.is_unspecified() {
                         hop["directlyConnected"] = true.into();
                     } else {
@@ -88,20 +92,25 @@ impl Control {
                 };
                 let mut hops: Vec<_> = route.gateways.iter().map(hop).collect();
                 if hops.is_empty() {
-                    let nowhere = serde_json::json!({ "fib": true, "unreachable": true, "blackhole": true, "active": true });
-                    hops.push(nowhere);
+                    let fib = refused.is_none();
+                    hops.push(serde_json::json!({ "fib": fib, "unreachable": true, "blackhole": true, "active": true }));
                 }
                 let prefix = format!("{}/{}", route.network, route.prefix_len);
-                let value = serde_json::json!([{
+                let mut value = serde_json::json!({
                     "prefix": prefix, "prefixLen": route.prefix_len, "protocol": route.origin.name(), "selected": true,
-                    "installed": true, "distance": route.distance, "metric": self.cost(route), "nexthops": hops,
-                }]);
-                (prefix, value)
+                    "distance": route.distance, "metric": self.cost(route), "nexthops": hops,
+                });
+                match refused {
+                    None => value["installed"] = true.into(),
+                    Some(why) => (value["failed"], value["reason"]) = (true.into(), why.as_str().into()),
+                }
+                (prefix, serde_json::Value::Array(vec![value]))
             };
             let all: serde_json::Map<String, serde_json::Value> = routes.iter().map(entry).collect();
             return Ok(format!("{:#}\n", serde_json::Value::Object(all)));
         }
-        let mut text = "Codes: O - OSPF, S - static, > - selected route, * - FIB route\n\n".to_owned();
+        let mut text =
+            "Codes: O - OSPF, S - static, > - selected route, * - FIB route, r - rejected\n\n".to_owned();
         for route in &routes {
             let letter = match route.origin {
                 RouteOrigin::Ospf => 'O',
@@ -112,9 +121,16 @@ impl Control {
                 false => format!("via {gateway}, {}, weight 1", name(*index)),
             };
             let hops: Vec<String> = route.gateways.iter().map(hop).collect();
-            let hops = if hops.is_empty() { "unreachable (blackhole)".into() } else { hops.join("\n  *   ") };
+            let (mark, why) = match refused(route) {
+                None => ('*', String::new()),
+                Some(why) => ('r', format!("  r   the kernel does not take it: {why}\n")),
+            };
+            let hops = match hops.is_empty() {
+                true => "unreachable (blackhole)".into(),
+                false => hops.join(&format!("\n  {mark}   ")),
+            };
             text.push_str(&format!(
-                "{letter}>* {}/{} [{}/{}] {hops}\n",
+                "{letter}>{mark} {}/{} [{}/{}] {hops}\n{why}",
                 route.network,
                 route.prefix_len,
                 route.distance,

@@ -6,9 +6,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use coati_os::group::Group;
-use coati_os::netlink::{Monitor, Netlink, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Paths, Route};
+use coati_os::netlink::{
+    Monitor, Netlink, News, PROTOCOL_FILE, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Paths, Route,
+    RouteChange, RouteNews,
+};
 use coati_os::raw::{BfdSocket, OspfSocket};
 use coati_ospf::{Link, Transmit};
 use coati_router::{INSIDE, InsideRoute, KernelRoute, RouteOrigin, SystemRoute};
@@ -19,12 +23,16 @@ const ROUTE_METRIC: u32 = 20;
 const INSIDE_METRIC: u32 = 10;
 /// Packets of one interface that are taken in one go.
 const BURST: usize = 64;
+/// Between two times that routes which others remove are put there again.
+const PUT_AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// RTPROT_BOOT and RTPROT_DHCP.
 const PROTOCOL_BOOT: u8 = 3;
 const PROTOCOL_DHCP: u8 = 16;
-/// Static routes of the file; nobody else's number in rt_protos, so that those of others, FRR's staticd among them, stay.
-const PROTOCOL_FILE: u8 = 77;
+/// Whose routes OSPF may advertise: `redistribute kernel`.
+const OTHERS: [u8; 3] = [PROTOCOL_BOOT, PROTOCOL_STATIC, PROTOCOL_DHCP];
 
+/// A network, and the length of its prefix.
+pub type Destination = (Ipv4Addr, u8);
 /// Next hops of a route, each with its interface.
 type Hops = Arc<[(Ipv4Addr, u32)]>;
 
@@ -49,7 +57,15 @@ pub struct Kernel {
     /// Interfaces on which AllDRouters is listened to.
     designated: BTreeSet<u32>,
     /// By destination the protocol and the next hops.
-    installed: BTreeMap<(Ipv4Addr, u8), (u8, Hops)>,
+    installed: BTreeMap<Destination, (u8, Hops)>,
+    /// What the kernel does not take, and why.
+    refused: BTreeMap<Destination, String>,
+    /// What others have removed from the table, when ours are to be put there, and when that was done last.
+    removed: BTreeSet<Destination>,
+    put_again_at: Option<Instant>,
+    put_again: Option<Instant>,
+    /// What is put there even if it should be there already.
+    anew: BTreeSet<Destination>,
     /// How fast interfaces say to be, by index and name; asked once.
     speeds: BTreeMap<(u32, String), Option<u32>>,
     /// The interface for policies in tunnel mode.
@@ -57,10 +73,10 @@ pub struct Kernel {
     inside_routes: BTreeSet<InsideRoute>,
 }
 
-/// What can be read: whether the monitor has news, and the interfaces of sockets of OSPF and of BFD.
+/// What can be read: what the monitor has heard, and the interfaces of sockets of OSPF and of BFD.
 #[derive(Debug, Default)]
 pub struct Ready {
-    pub news: bool,
+    pub news: News,
     ospf: Vec<u32>,
     bfd: Vec<u32>,
 }
@@ -108,24 +124,9 @@ impl Kernel {
     /// Watches interfaces from now on. Routes that a predecessor has left behind count as installed, so that they go
     /// when OSPF does not know them.
     pub fn new(mut netlink: Netlink, inside: Option<u32>) -> io::Result<Self> {
-        let (monitor, group) = (Monitor::new()?, Group::new()?);
+        let (monitor, group) = (Monitor::new(&netlink)?, Group::new()?);
         group.add(&monitor, MONITOR)?;
-        let mut left = netlink.routes(PROTOCOL_OSPF)?;
-        left.extend(netlink.routes(PROTOCOL_FILE)?);
-        let mut found: BTreeMap<_, (u8, Vec<(Ipv4Addr, u32)>)> = BTreeMap::new();
-        for route in left.into_iter().filter(|route| route.metric == ROUTE_METRIC) {
-            // One without gateway and interface is there to throw packets away.
-            let hop = match route.gateway {
-                None if route.interface == 0 => None,
-                gateway => Some((gateway.unwrap_or(Ipv4Addr::UNSPECIFIED), route.interface)),
-            };
-            let place =
-                found.entry((route.destination, route.prefix_len)).or_insert((route.protocol, Vec::new()));
-            place.1.extend(hop);
-        }
-        let found = found.into_iter();
-        let installed =
-            found.map(|(destination, (protocol, hops))| (destination, (protocol, hops.into()))).collect();
+        let installed = ours(&mut netlink)?;
         let (sockets, designated) = (BTreeMap::new(), BTreeSet::new());
         let inside_routes = BTreeSet::new();
         let (bfd, speeds) = (BTreeMap::new(), BTreeMap::new());
@@ -137,6 +138,11 @@ impl Kernel {
             bfd,
             designated,
             installed,
+            refused: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            put_again_at: None,
+            put_again: None,
+            anew: BTreeSet::new(),
             speeds,
             inside,
             inside_routes,
@@ -203,7 +209,7 @@ impl Kernel {
     /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP.
     pub fn routes_of_others(&mut self) -> io::Result<Vec<SystemRoute>> {
         let mut list = Vec::new();
-        for protocol in [PROTOCOL_BOOT, PROTOCOL_STATIC, PROTOCOL_DHCP] {
+        for protocol in OTHERS {
             let routes = self.netlink.routes(protocol)?;
             list.extend(routes.into_iter().map(|route| SystemRoute {
                 network: route.destination,
@@ -290,10 +296,11 @@ impl Kernel {
         }
     }
 
-    /// Makes the kernel's table have exactly these routes of ours.
+    /// Makes the kernel's table have exactly these routes of ours; what went wrong for the first time.
     pub fn set_routes(&mut self, routes: Vec<KernelRoute>) -> Vec<io::Error> {
         let destination = |route: &KernelRoute| (route.network, route.prefix_len);
         let wanted: BTreeSet<_> = routes.iter().map(destination).collect();
+        self.refused.retain(|refused, _| wanted.contains(refused));
         let gone = self.installed.keys().filter(|known| !wanted.contains(known)).map(|known| (*known, None));
         let changes: Vec<_> = gone.collect();
         // An interface that was down for a moment has taken static routes with it, and they are as they were; OSPF's have
@@ -305,7 +312,7 @@ impl Kernel {
     /// The same for some destinations; `None` is no route.
     pub fn change_routes(
         &mut self,
-        changes: impl Iterator<Item = ((Ipv4Addr, u8), Option<KernelRoute>)>,
+        changes: impl Iterator<Item = (Destination, Option<KernelRoute>)>,
     ) -> Vec<io::Error> {
         self.put_routes(changes, false)
     }
@@ -313,29 +320,34 @@ impl Kernel {
     /// `again`: those of the file even where they are known.
     fn put_routes(
         &mut self,
-        changes: impl Iterator<Item = ((Ipv4Addr, u8), Option<KernelRoute>)>,
+        changes: impl Iterator<Item = (Destination, Option<KernelRoute>)>,
         again: bool,
     ) -> Vec<io::Error> {
-        let is_new = |(destination, wanted): &((Ipv4Addr, u8), Option<KernelRoute>)| {
+        let anew = std::mem::take(&mut self.anew);
+        let is_new = |(destination, wanted): &(Destination, Option<KernelRoute>)| {
             let known = self.installed.get(destination).map(|(protocol, hops)| (*protocol, &**hops));
             let wanted = wanted.as_ref().map(|route| (protocol(route.origin), route.gateways.as_slice()));
-            known != wanted || again && wanted.is_some_and(|(protocol, _)| protocol == PROTOCOL_FILE)
+            known != wanted
+                || again && wanted.is_some_and(|(protocol, _)| protocol == PROTOCOL_FILE)
+                || wanted.is_some() && anew.contains(destination)
+                || wanted.is_none() && self.refused.contains_key(destination)
         };
-        let route = |(destination, wanted): ((Ipv4Addr, u8), Option<KernelRoute>)| {
+        let route = |(destination, wanted): (Destination, Option<KernelRoute>)| {
             let known = self.installed.get(&destination).map(|(protocol, _)| *protocol);
             let protocol =
                 wanted.as_ref().map(|route| protocol(route.origin)).or(known).unwrap_or(PROTOCOL_OSPF);
             (kernel(destination, protocol), wanted.map(|route| route.gateways))
         };
         let changes: Vec<(Route, Paths)> = changes.filter(is_new).map(route).collect();
-        let is_ours = |route: &Route| self.installed.contains_key(&(route.destination, route.prefix_len));
+        let is_ours = |route: &Route| self.installed.contains_key(&destination(route));
         let mut failed: BTreeMap<usize, io::Error> =
             self.netlink.change_routes(&changes, is_ours).into_iter().collect();
         let mut errors = Vec::new();
         // Most routes have one of a few sets of next hops.
         let mut sets: BTreeSet<Hops> = BTreeSet::new();
         for (index, (route, paths)) in changes.into_iter().enumerate() {
-            let destination = (route.destination, route.prefix_len);
+            let destination = destination(&route);
+            let before = self.refused.remove(&destination);
             match (failed.remove(&index), paths) {
                 (None, Some(gateways)) => {
                     let set = sets.get(gateways.as_slice()).cloned().unwrap_or_else(|| gateways.into());
@@ -346,24 +358,78 @@ impl Kernel {
                 (_, None) => drop(self.installed.remove(&destination)),
                 (Some(error), Some(gateways)) => {
                     self.installed.remove(&destination);
-                    let gateways: Vec<String> = gateways.iter().map(|(g, _)| g.to_string()).collect();
                     let why = match error.kind() {
-                        io::ErrorKind::AlreadyExists => {
-                            format!("somebody else's has the same metric {}, and stays", route.metric)
-                        }
+                        io::ErrorKind::AlreadyExists => IN_ITS_PLACE.to_owned(),
                         _ => error.to_string(),
                     };
-                    let text = format!(
-                        "route to {}/{} by {}: {why}",
-                        route.destination,
-                        route.prefix_len,
-                        gateways.join(", ")
-                    );
-                    errors.push(io::Error::new(error.kind(), text));
+                    if before.as_ref() != Some(&why) {
+                        let gateways: Vec<String> = gateways.iter().map(|(g, _)| g.to_string()).collect();
+                        let (network, prefix_len) = destination;
+                        let text =
+                            format!("route to {network}/{prefix_len} by {}: {why}", gateways.join(", "));
+                        errors.push(io::Error::new(error.kind(), text));
+                    }
+                    self.refused.insert(destination, why);
                 }
             }
         }
         errors
+    }
+
+    /// What the kernel does not take of what it was told last, and why.
+    pub fn refused(&self) -> &BTreeMap<Destination, String> {
+        &self.refused
+    }
+
+    /// Takes in what others have done to routes: ours are put again where they were taken away, and where the place of one
+    /// that was refused is free now.
+    pub fn hear_routes(&mut self, news: &[RouteNews]) {
+        for RouteNews { route, change } in news.iter().filter(|news| news.route.metric == ROUTE_METRIC) {
+            let destination = destination(route);
+            let known = self.installed.get(&destination).map(|(protocol, _)| *protocol);
+            let is_ours = known == Some(route.protocol);
+            match change {
+                // It may have been put there again already, before this was heard.
+                RouteChange::Gone if is_ours || self.refused.contains_key(&destination) => {
+                    self.removed.insert(destination);
+                    let soon = self.put_again.map(|last| last + PUT_AGAIN_EVERY);
+                    self.put_again_at.get_or_insert(Instant::now().max(soon.unwrap_or_else(Instant::now)));
+                }
+                RouteChange::Added | RouteChange::Replacing
+                    if known.is_some()
+                        && !is_ours
+                        && (*change == RouteChange::Replacing || self.removed.contains(&destination)) =>
+                {
+                    self.removed.remove(&destination);
+                    self.installed.remove(&destination);
+                    self.refused.insert(destination, IN_ITS_PLACE.to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// When [`Self::take_removed`] has some.
+    pub fn put_again_at(&self) -> Option<Instant> {
+        self.put_again_at
+    }
+
+    /// Which routes others have removed from the table, for [`Self::change_routes`] to put ours there. Not more often than
+    /// once in a while: they may do it again.
+    pub fn take_removed(&mut self) -> Vec<Destination> {
+        let now = Instant::now();
+        if self.put_again_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        (self.put_again_at, self.put_again) = (None, Some(now));
+        self.anew = std::mem::take(&mut self.removed);
+        self.anew.iter().copied().collect()
+    }
+
+    /// Looks which of our routes are in the kernel's table: reports of it were lost.
+    pub fn look_at_routes(&mut self) -> io::Result<()> {
+        self.installed = ours(&mut self.netlink)?;
+        Ok(())
     }
 
     /// Whether there is an interface for policies in tunnel mode.
@@ -418,7 +484,37 @@ impl Kernel {
     }
 }
 
-fn kernel((destination, prefix_len): (Ipv4Addr, u8), protocol: u8) -> Route {
+/// Why a route is not put into the kernel's table where there is one of somebody else's.
+const IN_ITS_PLACE: &str = "somebody else's has the same metric, and stays";
+
+/// Whether these are about routes that OSPF may advertise.
+pub fn is_about_others(news: &[RouteNews]) -> bool {
+    news.iter().any(|news| OTHERS.contains(&news.route.protocol))
+}
+
+fn destination(route: &Route) -> Destination {
+    (route.destination, route.prefix_len)
+}
+
+/// The routes of ours that are in the kernel's table.
+fn ours(netlink: &mut Netlink) -> io::Result<BTreeMap<Destination, (u8, Hops)>> {
+    let mut there = netlink.routes(PROTOCOL_OSPF)?;
+    there.extend(netlink.routes(PROTOCOL_FILE)?);
+    let mut found: BTreeMap<_, (u8, Vec<(Ipv4Addr, u32)>)> = BTreeMap::new();
+    for route in there.into_iter().filter(|route| route.metric == ROUTE_METRIC) {
+        // One without gateway and interface is there to throw packets away.
+        let hop = match route.gateway {
+            None if route.interface == 0 => None,
+            gateway => Some((gateway.unwrap_or(Ipv4Addr::UNSPECIFIED), route.interface)),
+        };
+        let place = found.entry(destination(&route)).or_insert((route.protocol, Vec::new()));
+        place.1.extend(hop);
+    }
+    let found = found.into_iter();
+    Ok(found.map(|(destination, (protocol, hops))| (destination, (protocol, hops.into()))).collect())
+}
+
+fn kernel((destination, prefix_len): Destination, protocol: u8) -> Route {
     Route {
         destination,
         prefix_len,

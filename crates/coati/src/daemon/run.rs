@@ -13,6 +13,7 @@ use coati_config::racoon::ScriptEvent;
 use coati_config::site::Site;
 use coati_ike::{EndReason, Event, Job, Settings};
 use coati_ipsec::{NON_IKE_MARKER, Packet};
+use coati_os::netlink::News;
 use coati_os::process::{give_back_memory, wait_readable};
 use coati_os::raw::Wire;
 use coati_os::tun::TunWriter;
@@ -29,7 +30,7 @@ use super::Start;
 use super::admin::AdminServer;
 use super::debug_keys::DebugKeys;
 use super::hooks::{Hook, Hooks};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, is_about_others};
 use super::kernel_home::GreTunnels;
 use super::log::{Level, Log};
 use super::logins::{Logins, Verdict};
@@ -247,7 +248,8 @@ impl Daemon {
         let mut ready = Ready { threads: true, ike: true, kernel: true, admin: true, home: true };
         loop {
             let has_more = self.work(ready);
-            let next = self.control.next_timeout().into_iter().chain(self.give_back_at).min();
+            let own = self.give_back_at.into_iter().chain(self.kernel.put_again_at());
+            let next = self.control.next_timeout().into_iter().chain(own).min();
             let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match (has_more, self.admin.is_behind()) {
                 (true, _) => Some(Duration::ZERO),
@@ -348,18 +350,51 @@ impl Daemon {
         if self.control.memory().boot_count != self.memory.kept().boot_count {
             self.keep_memory();
         }
-        if self.control.wants_kernel_routes() {
-            match self.kernel.routes_of_others() {
-                Ok(routes) => self.control.handle_kernel_routes(now(), routes),
-                Err(error) => self.log.line(Level::Error, &format!("reading the kernel's routes: {error}")),
-            }
-        }
+        self.look_at_routes_of_others();
         if self.control.has_static_routes() {
             self.change_routes(&[]);
         }
         for error in self.kernel.speak_on(self.control.ospf_links()) {
             self.log.line(Level::Error, &error.to_string());
         }
+    }
+
+    fn look_at_routes_of_others(&mut self) {
+        if self.control.wants_kernel_routes() {
+            match self.kernel.routes_of_others() {
+                Ok(routes) => self.control.handle_kernel_routes(now(), routes),
+                Err(error) => self.log.line(Level::Error, &format!("reading the kernel's routes: {error}")),
+            }
+        }
+    }
+
+    /// What interfaces do, and what others do to routes.
+    fn hear_kernel(&mut self, news: &News) {
+        if news.lost
+            && let Err(error) = self.kernel.look_at_routes()
+        {
+            self.log.line(Level::Error, &format!("reading the kernel's routes: {error}"));
+        }
+        self.kernel.hear_routes(&news.routes);
+        if news.interfaces || news.lost {
+            self.look_at_interfaces();
+        } else if is_about_others(&news.routes) {
+            self.look_at_routes_of_others();
+        }
+        self.control.handle_refused_routes(now(), self.kernel.refused());
+    }
+
+    fn put_routes_again(&mut self) {
+        let again = self.kernel.take_removed();
+        let Some((network, prefix_len)) = again.first() else { return };
+        let others = match again.len() - 1 {
+            0 => String::new(),
+            count => format!(" and {count} others"),
+        };
+        let text =
+            format!("somebody has removed the route to {network}/{prefix_len}{others}: ours is put there");
+        self.log.line(Level::Info, &text);
+        self.change_routes(&again);
     }
 
     /// What is there to do now; whether the threads may have more to say. Of that it takes a bounded number, as of
@@ -389,6 +424,7 @@ impl Daemon {
         if self.control.next_timeout().is_some_and(|at| at <= now.at) {
             self.control.handle_timeout(now);
         }
+        self.put_routes_again();
     }
 
     /// Whether they may have more to say.
@@ -411,9 +447,7 @@ impl Daemon {
         let ready = self.kernel.ready();
         // Before interfaces are looked at, which may open and close sockets.
         let packets = self.kernel.receive(&ready, &mut self.buffer);
-        if ready.news {
-            self.look_at_interfaces();
-        }
+        self.hear_kernel(&ready.news);
         if !packets.is_empty() {
             let packets = packets.iter().map(|(interface, packet)| (*interface, packet.as_slice()));
             self.control.handle_ospf_together(now(), packets);
@@ -602,6 +636,7 @@ impl Daemon {
         for error in errors {
             self.log.line(Level::Error, &error.to_string());
         }
+        self.control.handle_refused_routes(now(), self.kernel.refused());
         if moved.len() > MANY_ROUTES {
             self.give_back_at = Some(Instant::now() + CALM);
         }

@@ -141,7 +141,47 @@ fn static_routes_without_ospf() {
     let shown = router.show("ip route");
     assert!(shown.contains("S>* 172.31.0.0/16 [1/0] via 10.1.0.1, eth0"), "{shown}");
     assert!(routes().contains(others), "{}", routes());
+    // Until that goes ours is not in use, which is shown; then it is put there, and so is one that somebody removes.
+    let rejected = "S>r 172.29.0.0/16 [1/0] unreachable (blackhole)\n  r   the kernel does not take it: somebody else's has \
+                    the same metric";
+    assert!(shown.contains(rejected), "{shown}");
+    lab.shell("host-a", &format!("ip route delete {others}"));
+    lab.wait("its place is taken", || routes().contains("blackhole 172.29.0.0/16 proto 77"));
+    lab.wait("that is shown", || router.show("ip route").contains("S>* 172.29.0.0/16 [1/0]"));
+    for _ in 0..3 {
+        lab.shell("host-a", "ip route flush proto 77");
+        lab.wait("all are there again", || {
+            let routes = routes();
+            ["172.29.0.0/16", "172.30.0.0/16", "172.31.0.0/16"].iter().all(|to| routes.contains(to))
+        });
+    }
+    // Somebody takes its place: that stays.
+    lab.shell("host-a", &format!("ip route replace {others}"));
+    lab.wait("that is shown", || router.show("ip route").contains("S>r 172.29.0.0/16 [1/0]"));
+    assert!(routes().contains(others), "{}", routes());
     drop(router);
     assert!(!routes().contains("proto 77"), "{}", routes());
     assert!(routes().contains(others), "{}", routes());
+}
+
+/// `redistribute kernel` follows the kernel: routes that come and go while the router runs, and only those of the main
+/// table.
+#[test]
+fn routes_of_others_are_followed() {
+    let Some(lab) = Lab::start("routes-of-others") else { return };
+    let conf = "interface eth0\n ip ospf area 0\nrouter ospf\n redistribute kernel\n redistribute static\n";
+    // One of the file whose gateway the kernel does not take is not told to anybody.
+    let conf = format!("ip route 172.28.0.0/16 10.1.0.255\nip route 172.27.0.0/16 10.1.0.1\n{conf}");
+    lab.shell("host-a", "ip route add 172.24.0.0/16 via 10.1.0.1 table 100");
+    let router = Router::start(&lab, "host-a", &conf);
+    let told = |network: &str| router.show("ip ospf database external").contains(network);
+    lab.wait("the route of the file", || told("172.27.0.0"));
+    for _ in 0..2 {
+        lab.shell("host-a", "ip route add 172.25.0.0/16 via 10.1.0.1");
+        lab.wait("it is told", || told("172.25.0.0"));
+        lab.shell("host-a", "ip route delete 172.25.0.0/16");
+        lab.wait("it is not told", || !told("172.25.0.0"));
+    }
+    assert!(!told("172.24.0.0") && !told("172.28.0.0"), "{}", router.show("ip ospf database external"));
+    assert!(router.show("ip route").contains("S>r 172.28.0.0/16"), "{}", router.show("ip route"));
 }
