@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-/// Waits before paths are computed. The defaults are FRR's.
+/// Waits before paths are computed. The defaults are FRR's, but that the hold time may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpfTimes {
     /// After a change while all has been calm.
@@ -79,11 +79,18 @@ pub struct SpfTimes {
     pub hold: Duration,
     /// Between two computations, at the most.
     pub longest: Duration,
+    /// While computations are quick, [`Self::hold`] is 20 times as long as the last one took, and 10 ms at least.
+    pub hold_adapts: bool,
 }
 
 impl Default for SpfTimes {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, hold: Duration::from_millis(50), longest: Duration::from_secs(5) }
+        Self {
+            delay: Duration::ZERO,
+            hold: Duration::from_millis(50),
+            longest: Duration::from_secs(5),
+            hold_adapts: true,
+        }
     }
 }
 

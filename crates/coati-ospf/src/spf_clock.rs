@@ -17,6 +17,11 @@ pub(crate) struct SpfClock {
     unrest: Option<Unrest>,
 }
 
+/// A hold time that adapts leaves the processor to others for so many times as long as a computation takes, and is no
+/// shorter than this.
+const HOLD_FACTOR: u32 = 20;
+const LEAST_HOLD: Duration = Duration::from_millis(10);
+
 /// SHORT_WAIT before `learnt`, LONG_WAIT from then on; QUIET again at `calm`.
 #[derive(Clone, Copy, Debug)]
 struct Unrest {
@@ -37,14 +42,15 @@ impl SpfClock {
 
     /// A change within the hold time waits for its end, and the next one is longer by the first one; after it all is calm.
     fn held(&mut self, now: Instant, times: &SpfTimes) -> Instant {
+        let first = self.first_hold(times);
         let delayed = now + times.delay;
         match self.last.map(|last| last + self.hold).filter(|held| *held > now) {
             Some(held) => {
-                self.hold = (self.hold + times.hold).min(times.longest);
+                self.hold = (self.hold + first).min(times.longest);
                 held.max(delayed)
             }
             None => {
-                self.hold = times.hold;
+                self.hold = first;
                 delayed
             }
         }
@@ -63,11 +69,20 @@ impl SpfClock {
         }
     }
 
+    /// The hold time while all is calm.
+    pub(crate) fn first_hold(&self, times: &SpfTimes) -> Duration {
+        match self.took.filter(|_| times.hold_adapts) {
+            Some(took) => (took * HOLD_FACTOR).max(LEAST_HOLD).min(times.hold),
+            None => times.hold,
+        }
+    }
+
     /// How many times as long as at first the wait is.
     pub(crate) fn multiplier(&self, now: Instant, times: &SpfTimes) -> u64 {
+        let first = self.first_hold(times);
         let runs = self.last.is_some_and(|last| last + self.hold > now);
-        let hold = if runs { self.hold } else { times.hold };
-        u64::try_from(hold.as_nanos() / times.hold.as_nanos().max(1)).unwrap_or(u64::MAX).max(1)
+        let hold = if runs { self.hold } else { first };
+        u64::try_from(hold.as_nanos() / first.as_nanos().max(1)).unwrap_or(u64::MAX).max(1)
     }
 
     /// Paths are computed now.
@@ -119,7 +134,7 @@ mod tests {
         let at = |millis: u64| start + Duration::from_millis(millis);
         let mut config = Config::new(Ipv4Addr::LOCALHOST);
         let [delay, hold, longest] = [10, 50, 200].map(Duration::from_millis);
-        config.spf_times = SpfTimes { delay, hold, longest };
+        config.spf_times = SpfTimes { delay, hold, longest, hold_adapts: false };
         let mut clock = SpfClock::default();
         let mut event = |now: u64| {
             clock.change(at(now), &config);
@@ -131,6 +146,28 @@ mod tests {
         assert_eq!([0, 11, 61, 161, 311, 511].map(&mut event), [10, 60, 160, 310, 510, 710]);
         // That time is over, and at once the next one is short again.
         assert_eq!([910, 921].map(&mut event), [920, 970]);
+    }
+
+    /// What is computed within a moment is computed again soon, what takes long after 50 ms; a file's own times stay.
+    #[test]
+    fn hold_times_by_what_a_computation_takes() {
+        let start = Instant::now();
+        let mut config = Config::new(Ipv4Addr::LOCALHOST);
+        let waits = |took: u64, config: &Config| -> Vec<u128> {
+            let mut clock = SpfClock { took: Some(Duration::from_micros(took)), ..SpfClock::default() };
+            let mut times = vec![start];
+            for _ in 0..4 {
+                clock.change(times[times.len() - 1] + Duration::from_millis(1), config);
+                times.extend(clock.due);
+                clock.run(times[times.len() - 1]);
+            }
+            times.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0]).as_millis()).collect()
+        };
+        assert_eq!(waits(100, &config), [1, 10, 20, 30]);
+        assert_eq!(waits(1_000, &config), [1, 20, 40, 60]);
+        assert_eq!(waits(40_000, &config), [1, 50, 100, 150]);
+        config.spf_times.hold_adapts = false;
+        assert_eq!(waits(100, &config), [1, 50, 100, 150]);
     }
 
     #[test]

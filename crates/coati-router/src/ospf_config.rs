@@ -60,7 +60,8 @@ pub(crate) fn engine_config(conf: &OspfConf, router_id: Ipv4Addr) -> Config {
     config.stub_router.on_startup = startup;
     let millis = |time: u32| Duration::from_millis(u64::from(time));
     if let Some((delay, hold, longest)) = conf.spf_timers {
-        config.spf_times = SpfTimes { delay: millis(delay), hold: millis(hold), longest: millis(longest) };
+        let [delay, hold, longest] = [delay, hold, longest].map(millis);
+        config.spf_times = SpfTimes { delay, hold, longest, hold_adapts: false };
     }
     config.graceful_restart = conf.graceful_restart;
     config.graceful_restart_helper = !conf.no_graceful_restart_helper;

@@ -100,7 +100,7 @@ impl View<'_> {
             let _ = writeln!(
                 text,
                 " Minimum hold time between consecutive SPFs {} millisec(s)",
-                millis(times.hold)
+                millis(engine.spf.first_hold(&times))
             );
             let _ = writeln!(
                 text,
@@ -233,7 +233,7 @@ impl View<'_> {
                 "rfc2328Conform": true,
                 "opaqueCapable": true,
                 "spfScheduleDelayMsecs": millis(engine.config.spf_times.delay),
-                "holdtimeMinMsecs": millis(engine.config.spf_times.hold),
+                "holdtimeMinMsecs": millis(engine.spf.first_hold(&engine.config.spf_times)),
                 "holdtimeMaxMsecs": millis(engine.config.spf_times.longest),
                 "holdtimeMultplier": engine.spf.multiplier(self.now, &engine.config.spf_times),
                 "lsaMinIntervalMsecs": millis(engine.config.lsa_times.interval),

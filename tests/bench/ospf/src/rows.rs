@@ -288,7 +288,7 @@ impl Bench {
         let empty = router.private_memory();
         let index = other.index("e0")?;
         let socket = other.within(|| OspfSocket::new("e0", index, SPEAKER_ADDRESS))?;
-        let before = router.cpu();
+        let (before, own_before) = (router.cpu(), router.own_cpu());
         let began = Instant::now();
         let role = Role { socket, router_id: Grid::id(0) };
         let speaker = Speaker::start(vec![role], MEASURED, lsas.to_vec());
@@ -298,6 +298,7 @@ impl Bench {
         let (column, n) = (kind.to_string(), grid.len());
         let mut add = |what: &str, figure| figures.add(&format!("{n} LSAs: {what}"), &column, figure);
         add("CPU until all routes are in the kernel, ms", router.cpu() - before);
+        add("of that without the kernel's part, ms", router.own_cpu() - own_before);
         add("wall time until then, ms", ms(began, done));
         let counts = speaker.counts().clone();
         add("descriptions and requests (round trips)", (counts.descriptions + counts.requests) as f64);
