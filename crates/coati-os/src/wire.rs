@@ -1,6 +1,7 @@
 //! Both raw sockets as one way out.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::raw::RawSocket;
@@ -24,4 +25,15 @@ impl Wire {
         let (more, also_failed) = self.v4.send_batch(of_v4.into_iter());
         (sent + more, also_failed.or(failed))
     }
+}
+
+/// What there is to say of a packet besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its length in bytes.
+    pub length: usize,
+    /// Where it came from, unless its own header says so.
+    pub source: Option<SocketAddr>,
+    /// Type of service, or traffic class, where that was asked for.
+    pub tos: u8,
 }

@@ -260,30 +260,32 @@ impl Forwarder {
     }
 
     /// A datagram that came to the port that IKE and ESP share, and that is not IKE's: ESP inside UDP (RFC 3948). It
-    /// goes on in `packet`, as [`Forwarder::decapsulate`] does with what came without UDP.
+    /// goes on in `packet`, as [`Forwarder::decapsulate`] does with what came without UDP. `tos` is the type of service, or
+    /// the traffic class, that its IP header had.
     pub fn decapsulate_udp(
         &mut self,
         packet: &mut Packet,
         local: SocketAddr,
         remote: SocketAddr,
+        tos: u8,
         datagram: &[u8],
         wall: u64,
     ) -> Arrival {
-        self.decapsulate_payload(packet, (local.ip(), remote.ip()), protocol::ESP, datagram, wall)
+        self.decapsulate_payload(packet, (local.ip(), remote.ip()), (protocol::ESP, tos), datagram, wall)
     }
 
-    /// A payload of protocol 50 or 47 that came to the first of these addresses from the second one, without its IP
-    /// header, as IPv6's raw sockets hand it over.
+    /// A payload that came to the first of these addresses from the second one, without its IP header, as IPv6's raw
+    /// sockets hand it over; of that its protocol, 50 or 47, and its type of service.
     pub fn decapsulate_payload(
         &mut self,
         packet: &mut Packet,
         (destination, source): (IpAddr, IpAddr),
-        protocol: u8,
+        (protocol, tos): (u8, u8),
         payload: &[u8],
         wall: u64,
     ) -> Arrival {
         let header = ip::Repr {
-            tos: 0,
+            tos,
             id: 0,
             dont_fragment: false,
             ttl: OUTER_TTL,

@@ -81,10 +81,10 @@ proptest! {
         let body = outer.payload.to_vec();
         let mut far = forwarder(&b);
         let ends = (address(B), address(A));
-        prop_assert_eq!(far.decapsulate_payload(&mut packet, ends, protocol::ESP, &body, 0), Arrival::Tunnel(0));
+        prop_assert_eq!(far.decapsulate_payload(&mut packet, ends, (protocol::ESP, 0), &body, 0), Arrival::Tunnel(0));
         prop_assert_eq!(packet.bytes(), sent.bytes());
         prop_assert_eq!(
-            far.decapsulate_payload(&mut packet, ends, protocol::ESP, &body, 0),
+            far.decapsulate_payload(&mut packet, ends, (protocol::ESP, 0), &body, 0),
             Arrival::Dropped(Drop::Replayed)
         );
     }
@@ -94,7 +94,7 @@ proptest! {
         let b = plane(B, A, false);
         let mut packet = Packet::new(&[]);
         let arrival =
-            forwarder(&b).decapsulate_payload(&mut packet, (address(B), address(A)), protocol, &body, 0);
+            forwarder(&b).decapsulate_payload(&mut packet, (address(B), address(A)), (protocol, 0), &body, 0);
         prop_assert!(!matches!(arrival, Arrival::Tunnel(_)));
     }
 }
@@ -112,7 +112,7 @@ fn inside_udp_with_a_checksum() {
     assert_eq!((header.source_port, header.destination_port), (4500, 4501));
     let (local, remote) = (SocketAddr::new(address(B), 4501), SocketAddr::new(address(A), 4500));
     let mut packet = Packet::new(&[]);
-    let arrival = forwarder(&b).decapsulate_udp(&mut packet, local, remote, body, 0);
+    let arrival = forwarder(&b).decapsulate_udp(&mut packet, local, remote, 0, body, 0);
     assert_eq!(arrival, Arrival::Tunnel(0));
     assert_eq!(packet.bytes(), sent.bytes());
 }
@@ -124,16 +124,22 @@ fn nothing_in_clear_and_nothing_from_others() {
     let clear = [&[0, 0, 8, 0][..], inner(false, b"forged").bytes()].concat();
     let mut far = forwarder(&b);
     assert_eq!(
-        far.decapsulate_payload(&mut packet, (address(B), address(A)), protocol::GRE, &clear, 0),
+        far.decapsulate_payload(&mut packet, (address(B), address(A)), (protocol::GRE, 0), &clear, 0),
         Arrival::Dropped(Drop::ClearInbound)
     );
     assert_eq!(
-        far.decapsulate_payload(&mut packet, (address(B), address("2001:db8::9")), protocol::GRE, &clear, 0),
+        far.decapsulate_payload(
+            &mut packet,
+            (address(B), address("2001:db8::9")),
+            (protocol::GRE, 0),
+            &clear,
+            0
+        ),
         Arrival::Dropped(Drop::NoPolicy)
     );
     let unknown = [&[0, 0, 0x20, 0, 0, 0, 0, 1][..], &[0; 40]].concat();
     assert!(matches!(
-        far.decapsulate_payload(&mut packet, (address(B), address(A)), protocol::ESP, &unknown, 0),
+        far.decapsulate_payload(&mut packet, (address(B), address(A)), (protocol::ESP, 0), &unknown, 0),
         Arrival::UnknownSpi { source, destination, spi }
             if (source, destination, spi.0) == (address(A), address(B), 0x2000)
     ));

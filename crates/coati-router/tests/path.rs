@@ -110,13 +110,13 @@ impl End {
     /// A packet of the other end comes in: in UDP, over IPv6 without its header, or as it is.
     fn receives(&mut self, way: Way, packet: &mut Packet) -> Arrival {
         let outer = ip::Packet::parse(packet.bytes()).unwrap();
-        let (ends, protocol) = ((outer.destination, outer.source), outer.protocol);
+        let (ends, protocol, tos) = ((outer.destination, outer.source), outer.protocol, outer.tos);
         let body = outer.payload.to_vec();
         if way.nat_t {
             let (local, remote) = ((ends.0, 4500).into(), (ends.1, 4500).into());
-            self.in_.decapsulate_udp(packet, local, remote, &body[8..], 0)
+            self.in_.decapsulate_udp(packet, local, remote, tos, &body[8..], 0)
         } else if way.v6 {
-            self.in_.decapsulate_payload(packet, ends, protocol, &body, 0)
+            self.in_.decapsulate_payload(packet, ends, (protocol, tos), &body, 0)
         } else {
             self.in_.decapsulate(packet, 0)
         }
@@ -401,21 +401,25 @@ fn marks_of_congestion_come_inside() {
         (2, [Some(2), Some(1), Some(2), Some(3)]),
         (3, [Some(3); 4]),
     ];
-    for (inside, outcomes) in table {
-        for (outside, wanted) in outcomes.into_iter().enumerate() {
-            let (mut a, mut b) = (End::new(PLAIN, false), End::new(PLAIN, true));
-            let (sent, _) = a.send(&inner(false, true, protocol::UDP, 0xb8 | inside, b"x"));
-            let mut packet = sent[0].clone();
-            let outer = ip::Packet::parse(packet.bytes()).unwrap();
-            assert_eq!(outer.tos, 0xb8 | inside, "both are copied outside");
-            ip::set_ecn(packet.bytes_mut(), u8::try_from(outside).unwrap());
-            match (b.in_.decapsulate(&mut packet, 0), wanted) {
-                (Arrival::Tunnel(0), Some(ecn)) => {
-                    let inner = ipv4::Packet::new_checked(packet.bytes()).unwrap();
-                    assert_eq!(inner.tos(), 0xb8 | ecn, "{inside} {outside}");
+    // Over IPv6 and in UDP the outer header does not come with the packet.
+    let ways = [(false, false), (true, false), (false, true), (true, true)];
+    for way in ways.map(|(v6, nat_t)| Way { v6, nat_t, ..PLAIN }) {
+        for (inside, outcomes) in table {
+            for (outside, wanted) in outcomes.into_iter().enumerate() {
+                let (mut a, mut b) = (End::new(way, false), End::new(way, true));
+                let (sent, _) = a.send(&inner(false, true, protocol::UDP, 0xb8 | inside, b"x"));
+                let mut packet = sent[0].clone();
+                let outer = ip::Packet::parse(packet.bytes()).unwrap();
+                assert_eq!(outer.tos, 0xb8 | inside, "both are copied outside");
+                ip::set_ecn(packet.bytes_mut(), u8::try_from(outside).unwrap());
+                match (b.receives(way, &mut packet), wanted) {
+                    (Arrival::Tunnel(0), Some(ecn)) => {
+                        let inner = ipv4::Packet::new_checked(packet.bytes()).unwrap();
+                        assert_eq!(inner.tos(), 0xb8 | ecn, "{way:?} {inside} {outside}");
+                    }
+                    (Arrival::Dropped(Drop::Congestion), None) => {}
+                    (other, _) => panic!("{way:?} {inside} {outside}: {other:?}"),
                 }
-                (Arrival::Dropped(Drop::Congestion), None) => {}
-                (other, _) => panic!("{inside} {outside}: {other:?}"),
             }
         }
     }

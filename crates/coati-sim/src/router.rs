@@ -143,7 +143,7 @@ impl Router {
                     if local.port() == 4500 && payload.len() > 4 && !payload.starts_with(&[0; 4]) {
                         let mut packet = Packet::new(&[]);
                         let arrival =
-                            self.incoming.decapsulate_udp(&mut packet, local, remote, payload, now.wall);
+                            self.incoming.decapsulate_udp(&mut packet, local, remote, 0, payload, now.wall);
                         self.arrived(now, arrival, &packet);
                     } else {
                         self.control.handle_ike(now, local, remote, payload);

@@ -48,6 +48,7 @@ const struct entry numbers[] = {
 	N(IPV6_IPSEC_POLICY),
 	N(IP_RECVIF),
 	N(IP_RECVTTL),
+	N(IP_RECVTOS),
 	N(UDP_ENCAP),
 	N(UDP_ENCAP_ESPINUDP),
 	N(IPSEC_POLICY_BYPASS),

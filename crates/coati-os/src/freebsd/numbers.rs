@@ -25,6 +25,7 @@ pub const IP_IPSEC_POLICY: u64 = 0x15;
 pub const IPV6_IPSEC_POLICY: u64 = 0x1c;
 pub const IP_RECVIF: u64 = 0x14;
 pub const IP_RECVTTL: u64 = 0x41;
+pub const IP_RECVTOS: u64 = 0x44;
 pub const UDP_ENCAP: u64 = 0x1;
 pub const UDP_ENCAP_ESPINUDP: u64 = 0x2;
 pub const IPSEC_POLICY_BYPASS: u64 = 0x4;

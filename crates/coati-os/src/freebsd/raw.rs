@@ -9,7 +9,7 @@ use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::numbers;
-pub use crate::wire::Wire;
+pub use crate::wire::{Received, Wire};
 
 /// Packets that are received in one go at the most.
 pub const BATCH: usize = 64;
@@ -77,22 +77,52 @@ impl RawSocket {
         }
     }
 
-    /// Receives up to [`BATCH`] packets into `buffers`, and returns the length of each, with its IPv4 header.
+    /// Receives up to [`BATCH`] packets into `buffers`, with their IPv4 headers.
     pub fn receive_batch(
         &self,
         buffers: &mut [impl AsMut<[u8]>],
-        received: &mut Vec<(usize, Option<IpAddr>)>,
+        received: &mut Vec<Received>,
     ) -> io::Result<()> {
-        received.clear();
-        for buffer in buffers.iter_mut().take(BATCH) {
-            match recv(&self.0, buffer.as_mut(), RecvFlags::DONTWAIT) {
-                Ok((length, _)) => received.push((length, None)),
-                Err(error) if received.is_empty() => return Err(error.into()),
-                Err(_) => break,
-            }
-        }
-        Ok(())
+        receive_each(buffers, received, |buffer| {
+            let (length, _) = recv(&self.0, buffer, RecvFlags::DONTWAIT)?;
+            Ok(Received { length, source: None, tos: 0 })
+        })
     }
+}
+
+/// Receives up to [`BATCH`] datagrams of a UDP socket into `buffers`, over IPv4 with their type of service.
+pub fn receive_datagrams(
+    socket: &std::net::UdpSocket,
+    buffers: &mut [impl AsMut<[u8]>],
+    received: &mut Vec<Received>,
+) -> io::Result<()> {
+    let is_v4 = socket.local_addr()?.is_ipv4();
+    receive_each(buffers, received, |buffer| match is_v4 {
+        true => receive_from(socket.as_fd(), buffer).map(|Message4 { length, source, tos, .. }| Received {
+            length,
+            source: Some(source.into()),
+            tos,
+        }),
+        false => {
+            socket.recv_from(buffer).map(|(length, source)| Received { length, source: Some(source), tos: 0 })
+        }
+    })
+}
+
+fn receive_each(
+    buffers: &mut [impl AsMut<[u8]>],
+    received: &mut Vec<Received>,
+    mut receive: impl FnMut(&mut [u8]) -> io::Result<Received>,
+) -> io::Result<()> {
+    received.clear();
+    for buffer in buffers.iter_mut().take(BATCH) {
+        match receive(buffer.as_mut()) {
+            Ok(one) => received.push(one),
+            Err(error) if received.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 impl AsFd for RawSocket {
@@ -159,7 +189,7 @@ impl OspfSocket {
     /// Receives one packet, IPv4 header included.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let found = receive_from(&self.socket, buffer)?;
+            let found = receive_from(self.socket.as_fd(), buffer)?;
             if found.interface == Some(self.index) {
                 return Ok(found.length);
             }
@@ -216,8 +246,8 @@ impl BfdSocket {
 
     /// Receives a datagram: its length, its source, its TTL.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Ipv4Addr, u8)> {
-        let found = receive_from(&self.listens, buffer)?;
-        Ok((found.length, found.source, found.ttl))
+        let found = receive_from(self.listens.as_fd(), buffer)?;
+        Ok((found.length, *found.source.ip(), found.ttl))
     }
 }
 
@@ -228,14 +258,15 @@ impl AsFd for BfdSocket {
 }
 
 /// What has come, and what the kernel says of it.
-struct Received {
+struct Message4 {
     length: usize,
-    source: Ipv4Addr,
+    source: SocketAddrV4,
     ttl: u8,
+    tos: u8,
     interface: Option<u32>,
 }
 
-fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
+fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Message4> {
     // SAFETY: sockaddr_in and msghdr are plain data; all zeroes is a valid value of each.
     let (mut source, mut message) =
         unsafe { (std::mem::zeroed::<libc::sockaddr_in>(), std::mem::zeroed::<libc::msghdr>()) };
@@ -252,7 +283,7 @@ fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
     // SAFETY: every pointer of the message is to memory of the length given with it, which outlives the call.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    let (mut ttl, mut interface) = (0, None);
+    let (mut ttl, mut tos, mut interface) = (0, 0, None);
     // SAFETY: the kernel has filled the message; the macros walk over its control data and give null at its end.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -261,6 +292,7 @@ fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
             if found.cmsg_level == libc::IPPROTO_IP {
                 match u64::try_from(found.cmsg_type) {
                     Ok(numbers::IP_RECVTTL) => ttl = data.read(),
+                    Ok(numbers::IP_RECVTOS) => tos = data.read(),
                     // A sockaddr_dl: its index is behind its length and family.
                     Ok(numbers::IP_RECVIF) => {
                         interface = Some(u32::from(data.add(2).cast::<u16>().read_unaligned()));
@@ -271,8 +303,8 @@ fn receive_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
-    let source = Ipv4Addr::from(u32::from_be(source.sin_addr.s_addr));
-    Ok(Received { length, source, ttl, interface })
+    let (ip, port) = (Ipv4Addr::from(u32::from_be(source.sin_addr.s_addr)), u16::from_be(source.sin_port));
+    Ok(Message4 { length, source: SocketAddrV4::new(ip, port), ttl, tos, interface })
 }
 
 /// Sends one ICMP echo request, out of `device` if one is named, and returns the socket that its answer comes to, for
@@ -299,6 +331,10 @@ pub fn ike_socket(address: IpAddr, port: u16) -> io::Result<std::net::UdpSocket>
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    if address.is_ipv4() {
+        // For ESP in UDP.
+        switch_on(socket.as_fd(), numbers::IP_RECVTOS)?;
+    }
     socket.bind(&SocketAddr::new(address, port).into())?;
     Ok(socket.into())
 }

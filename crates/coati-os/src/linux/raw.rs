@@ -2,13 +2,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use coati_wire::xfrm;
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use crate::wire::Wire;
+pub use crate::wire::{Received, Wire};
 
 /// Packets that one system call carries at the most.
 pub const BATCH: usize = 64;
@@ -40,6 +40,7 @@ impl RawSocket {
         set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &probe)?;
         socket.set_freebind_v6(true)?;
         socket.bind(&SocketAddr::from((local, 0)).into())?;
+        tell_tos(socket.as_fd(), true)?;
         Self::prepared(socket)
     }
 
@@ -141,52 +142,124 @@ impl RawSocket {
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Receives up to [`BATCH`] packets into `buffers`, and returns the length of each with its sender's address: with
-    /// an IPv4 header, or of IPv6 only what follows the headers.
+    /// Receives up to [`BATCH`] packets into `buffers`: with an IPv4 header and without a source, or of IPv6 only what
+    /// follows the headers.
     pub fn receive_batch(
         &self,
         buffers: &mut [impl AsMut<[u8]>],
-        received: &mut Vec<(usize, Option<IpAddr>)>,
+        received: &mut Vec<Received>,
     ) -> io::Result<()> {
-        received.clear();
-        let mut addresses = [const { MaybeUninit::<libc::sockaddr_in6>::zeroed() }; BATCH];
-        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
-        // SAFETY: mmsghdr is plain data; all zeroes is a valid value of it.
-        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-        let count = buffers.len().min(BATCH);
-        for (((buffer, vector), message), address) in
-            buffers.iter_mut().zip(&mut vectors).zip(&mut messages).zip(&mut addresses)
-        {
-            message.msg_hdr.msg_name = address.as_mut_ptr().cast();
-            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-            let buffer = buffer.as_mut();
-            vector.iov_base = buffer.as_mut_ptr().cast();
-            vector.iov_len = buffer.len();
-            message.msg_hdr.msg_iov = vector;
-            message.msg_hdr.msg_iovlen = 1;
+        receive_messages(self.0.as_fd(), buffers, received)?;
+        for one in received {
+            one.source = one.source.filter(SocketAddr::is_ipv6);
         }
-        // SAFETY: the first `count` messages point to addresses and buffers that are borrowed mutably for the whole call
-        // and are as long as they say.
-        let count = unsafe {
-            libc::recvmmsg(
-                self.0.as_raw_fd(),
-                messages.as_mut_ptr(),
-                count as libc::c_uint,
-                libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        received.extend(messages.iter().zip(&addresses).take(count).map(|(message, address)| {
-            // SAFETY: sockaddr_in6 was zeroed, and the kernel has written no more than its length; any bytes are a valid
-            // value of it.
-            let address = unsafe { address.assume_init_ref() };
-            let is_v6 = i32::from(address.sin6_family) == libc::AF_INET6;
-            let source = is_v6.then(|| IpAddr::from(address.sin6_addr.s6_addr));
-            (message.msg_len as usize, source)
-        }));
         Ok(())
     }
+}
+
+/// Receives up to [`BATCH`] datagrams of a UDP socket into `buffers`, with what [`tell_tos`] asks for.
+pub fn receive_datagrams(
+    socket: &std::net::UdpSocket,
+    buffers: &mut [impl AsMut<[u8]>],
+    received: &mut Vec<Received>,
+) -> io::Result<()> {
+    receive_messages(socket.as_fd(), buffers, received)
+}
+
+/// Asks for the type of service, or the traffic class, of what comes to this socket.
+pub fn tell_tos(socket: BorrowedFd<'_>, is_v6: bool) -> io::Result<()> {
+    let on = 1i32.to_ne_bytes();
+    match is_v6 {
+        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, &on),
+        false => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, &on),
+    }
+}
+
+/// Room for one int with its header, aligned as the header is.
+type ControlData = [u64; 8];
+
+fn receive_messages(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [impl AsMut<[u8]>],
+    received: &mut Vec<Received>,
+) -> io::Result<()> {
+    received.clear();
+    let mut addresses = [const { MaybeUninit::<libc::sockaddr_in6>::zeroed() }; BATCH];
+    let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+    let mut controls: [ControlData; BATCH] = [[0; 8]; BATCH];
+    // SAFETY: mmsghdr is plain data; all zeroes is a valid value of it.
+    let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+    let count = buffers.len().min(BATCH);
+    for ((((buffer, vector), message), address), control) in
+        buffers.iter_mut().zip(&mut vectors).zip(&mut messages).zip(&mut addresses).zip(&mut controls)
+    {
+        message.msg_hdr.msg_name = address.as_mut_ptr().cast();
+        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        let buffer = buffer.as_mut();
+        vector.iov_base = buffer.as_mut_ptr().cast();
+        vector.iov_len = buffer.len();
+        message.msg_hdr.msg_iov = vector;
+        message.msg_hdr.msg_iovlen = 1;
+        message.msg_hdr.msg_control = control.as_mut_ptr().cast();
+        message.msg_hdr.msg_controllen = size_of::<ControlData>() as _;
+    }
+    // SAFETY: the first `count` messages point to addresses, buffers and control data that are borrowed mutably for the
+    // whole call and are as long as they say.
+    let count = unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            messages.as_mut_ptr(),
+            count as libc::c_uint,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut(),
+        )
+    };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    received.extend(messages.iter().zip(&addresses).take(count).map(|(message, address)| {
+        // SAFETY: sockaddr_in6 was zeroed, and the kernel has written no more than its length; any bytes are a valid
+        // value of it.
+        let source = source_of(unsafe { address.assume_init_ref() });
+        Received { length: message.msg_len as usize, source, tos: tos_of(&message.msg_hdr) }
+    }));
+    Ok(())
+}
+
+fn source_of(address: &libc::sockaddr_in6) -> Option<SocketAddr> {
+    match i32::from(address.sin6_family) {
+        libc::AF_INET6 => {
+            let (ip, port) = (Ipv6Addr::from(address.sin6_addr.s6_addr), u16::from_be(address.sin6_port));
+            Some(SocketAddrV6::new(ip, port, 0, address.sin6_scope_id).into())
+        }
+        libc::AF_INET => {
+            // SAFETY: sockaddr_in is shorter than sockaddr_in6 and aligned no more strictly, and any bytes are a value of
+            // it.
+            let address = unsafe { &*std::ptr::from_ref(address).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(address.sin_port)).into())
+        }
+        _ => None,
+    }
+}
+
+/// The type of service that the kernel tells beside a message; 0 when it was not asked for.
+fn tos_of(message: &libc::msghdr) -> u8 {
+    // SAFETY: the kernel has filled the message; the macros walk over its control data and give null at its end.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(std::ptr::from_ref(message));
+        while let Some(found) = header.as_ref() {
+            match (found.cmsg_level, found.cmsg_type) {
+                // One byte of IPv4, an int of IPv6.
+                (libc::IPPROTO_IP, libc::IP_TOS) => return libc::CMSG_DATA(header).read(),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    let value = libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned();
+                    return u8::try_from(value).unwrap_or(0);
+                }
+                _ => {}
+            }
+            header = libc::CMSG_NXTHDR(std::ptr::from_ref(message), header);
+        }
+    }
+    0
 }
 
 /// Writes the address that a packet goes to, and returns its length.
@@ -399,6 +472,8 @@ pub fn ike_socket(address: IpAddr, port: u16) -> io::Result<std::net::UdpSocket>
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    // For ESP in UDP.
+    tell_tos(socket.as_fd(), address.is_ipv6())?;
     socket.bind(&SocketAddr::new(address, port).into())?;
     Ok(socket.into())
 }
@@ -475,5 +550,41 @@ impl CaptureSocket {
         use std::io::Read;
         self.0.set_read_timeout(Some(timeout))?;
         (&self.0).read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where datagrams come from, and the marks that their headers have.
+    #[test]
+    fn datagrams_come_with_their_marks() {
+        for local in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+            let receives = match ike_socket(local, 0) {
+                Ok(socket) => socket,
+                Err(error) if local.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
+                Err(error) => panic!("{local}: {error}"),
+            };
+            let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+            let sends = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+            sends.bind(&SocketAddr::new(local, 0).into()).unwrap();
+            let own = sends.local_addr().unwrap().as_socket();
+            for tos in [0u8, 0xb8, 0xbb] {
+                match local.is_ipv4() {
+                    true => sends.set_tos_v4(tos.into()).unwrap(),
+                    false => sends.set_tclass_v6(tos.into()).unwrap(),
+                }
+                sends.send_to(&[tos; 5], &receives.local_addr().unwrap().into()).unwrap();
+            }
+            let (mut buffers, mut received) = (vec![[0; 16]; BATCH], Vec::new());
+            // On loopback what is sent is there.
+            receive_datagrams(&receives, &mut buffers, &mut received).unwrap();
+            let marks = [0, 0xb8, 0xbb].map(|tos| Received { length: 5, source: own, tos });
+            assert_eq!(received, marks, "{local}");
+            assert_eq!(buffers[1][..6], [0xb8, 0xb8, 0xb8, 0xb8, 0xb8, 0]);
+            let error = receive_datagrams(&receives, &mut buffers, &mut received).unwrap_err();
+            assert_eq!((error.kind(), received.len()), (io::ErrorKind::WouldBlock, 0));
+        }
     }
 }

@@ -144,7 +144,7 @@ pub(super) struct EspOnIkePort {
 
 impl EspOnIkePort {
     fn take(&mut self, local: SocketAddr, remote: SocketAddr, esp: &[u8]) {
-        let arrival = self.forwarder.decapsulate_udp(&mut self.packet, local, remote, esp, unix_seconds());
+        let arrival = self.forwarder.decapsulate_udp(&mut self.packet, local, remote, 0, esp, unix_seconds());
         if let Arrival::Tunnel(index) = arrival
             && let Some(tun) = self.tuns.get_mut(index)
         {

@@ -18,7 +18,7 @@ use coati_ipsec::{Drop, Packet};
 use coati_os::group::Group;
 use coati_os::keepalive::KeepaliveSocket;
 use coati_os::process::{let_others_first, wait_readable};
-use coati_os::raw::{BATCH, RawSocket, Wire};
+use coati_os::raw::{BATCH, RawSocket, Received, Wire, receive_datagrams};
 use coati_os::tun::{READ_LEN, Tun, TunWriter};
 use coati_router::{Arrival, Aside, Forwarder, Tunnel, keepalive};
 use coati_sadb::PolicyId;
@@ -272,13 +272,16 @@ pub fn incoming(
                 _ => return,
             };
             for (socket, _) in natt.iter().zip(ready.iter().skip(v4 + 1)).filter(|(_, ready)| **ready) {
-                let (Ok(local), Some(buffer)) = (socket.local_addr(), buffers.first_mut()) else { continue };
+                let Ok(local) = socket.local_addr() else { continue };
+                if receive_datagrams(socket, &mut buffers, &mut received).is_err() {
+                    continue;
+                }
                 let wall = unix_seconds();
-                for _ in 0..BATCH {
-                    let Ok((length, remote)) = socket.recv_from(buffer) else { break };
-                    let payload = buffer.get(..length).unwrap_or(&[]);
+                for (buffer, Received { length, source, tos }) in buffers.iter().zip(&received) {
+                    let (Some(payload), Some(remote)) = (buffer.get(..*length), *source) else { continue };
                     if is_esp(payload) {
-                        let arrival = forwarder.decapsulate_udp(&mut packet, local, remote, payload, wall);
+                        let arrival =
+                            forwarder.decapsulate_udp(&mut packet, local, remote, *tos, payload, wall);
                         deliver(arrival, &packet, &mut tuns);
                     } else {
                         // Lost in a flood as in a full socket: IKE repeats what is not answered.
@@ -294,10 +297,10 @@ pub fn incoming(
                     continue;
                 }
                 let wall = unix_seconds();
-                for (buffer, (length, source)) in buffers.iter().zip(&received) {
+                for (buffer, Received { length, source, tos }) in buffers.iter().zip(&received) {
                     let (Some(payload), Some(source)) = (buffer.get(..*length), source) else { continue };
-                    let ends = ((*local).into(), *source);
-                    let arrival = forwarder.decapsulate_payload(&mut packet, ends, *protocol, payload, wall);
+                    let (ends, head) = (((*local).into(), source.ip()), (*protocol, *tos));
+                    let arrival = forwarder.decapsulate_payload(&mut packet, ends, head, payload, wall);
                     deliver(arrival, &packet, &mut tuns);
                 }
                 tuns.iter_mut().for_each(TunWriter::flush);
@@ -307,8 +310,9 @@ pub fn incoming(
                 if socket.receive_batch(&mut buffers, &mut received).is_err() {
                     continue;
                 }
-                for (buffer, (length, source)) in buffers.iter().zip(&received) {
-                    if let Some(says) = router_says(buffer.get(..*length).unwrap_or(&[]), *source) {
+                for (buffer, Received { length, source, .. }) in buffers.iter().zip(&received) {
+                    let router = source.map(|source| source.ip());
+                    if let Some(says) = router_says(buffer.get(..*length).unwrap_or(&[]), router) {
                         control.offer(FromThreads::TooBig(says));
                     }
                 }
@@ -318,7 +322,7 @@ pub fn incoming(
                     continue;
                 }
                 let wall = unix_seconds();
-                for (buffer, (length, _)) in buffers.iter().zip(&received) {
+                for (buffer, Received { length, .. }) in buffers.iter().zip(&received) {
                     packet.refill(buffer.get(..*length).unwrap_or(&[]));
                     let arrival = forwarder.decapsulate(&mut packet, wall);
                     deliver(arrival, &packet, &mut tuns);
