@@ -120,6 +120,7 @@ impl Engine {
         let our_id = self.config.router_id;
         if self.neighbour_mut(peer).is_some_and(|neighbour| neighbour.state == State::Init) {
             // It describes its database, so it has heard us.
+            self.settle_reach(now, peer);
             let why = "2-way received, by a database description";
             let follows =
                 self.config.deviations.remembered_neighbour && leads(description, router_id, our_id);

@@ -229,8 +229,11 @@ impl Engine {
             let same = same.is_some_and(|entry| entry.header(now).compare(header).is_eq());
             let Some(neighbour) = self.neighbour_mut(peer).filter(|n| n.is_adjacent()) else { return };
             if same {
-                neighbour.retransmissions.remove(&header.key);
+                let waited = neighbour.retransmissions.remove(&header.key).is_some();
                 neighbour.answers();
+                if !waited {
+                    self.multicast_is_answered(now, peer, &header.key);
+                }
             }
         }
         self.large_is_answered(peer);
@@ -243,7 +246,13 @@ impl Engine {
     }
 
     /// Sends these LSAs, in as many packets as it takes. Returns the length of the largest IP packet, in bytes.
-    fn send_updates(&mut self, now: Instant, index: u32, destination: Ipv4Addr, keys: &[LsaKey]) -> usize {
+    pub(crate) fn send_updates(
+        &mut self,
+        now: Instant,
+        index: u32,
+        destination: Ipv4Addr,
+        keys: &[LsaKey],
+    ) -> usize {
         let Some(interface) = self.interfaces.get(&index) else { return 0 };
         let (room, delay) =
             (interface.room().saturating_sub(HEADER_LEN + 4), interface.config.transmit_delay);

@@ -49,6 +49,7 @@ impl Engine {
             self.look_at_reach(now, index);
             self.try_wide_again(now, index);
             self.send_hello(index);
+            self.try_multicast(now, index);
         }
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
         let polls = &interface.config.neighbours;
@@ -191,7 +192,7 @@ impl Engine {
         }
         if listed {
             if state <= State::Init {
-                self.settle_reach(peer);
+                self.settle_reach(now, peer);
                 self.two_way(now, peer, "2-way received");
             }
         } else if state >= State::TwoWay {

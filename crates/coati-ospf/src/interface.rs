@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::lsdb::Lsdb;
 use crate::memory::Greeting;
 use crate::neighbour::{Neighbour, Peer, State};
-use crate::path::Reach;
+use crate::path::{Reach, Trial};
 
 /// Interface indexes of virtual links begin here: the system gives out none so large.
 pub(crate) const VIRTUAL_INDEX: u32 = 0x8000_0000;
@@ -144,6 +144,7 @@ pub(crate) struct Interface {
     pub(crate) has_sent_large: bool,
     /// How the other end is spoken to.
     pub(crate) reach: Reach,
+    pub(crate) trial: Trial,
     /// LSAs to be flooded out, and acknowledgements, gathered until the end of a call.
     pub(crate) flood: Vec<LsaKey>,
     pub(crate) acks: Vec<LsaHeader>,
@@ -190,6 +191,7 @@ impl Interface {
             narrow: None,
             has_sent_large: false,
             reach: Reach::default(),
+            trial: Trial::default(),
             flood: Vec::new(),
             acks: Vec::new(),
             acks_due: None,

@@ -131,6 +131,99 @@ fn a_path_that_swallows_multicast() {
     assert!(world.state(0, 10) < State::TwoWay);
 }
 
+/// Whether the router says that it speaks to the other end by unicast.
+fn by_unicast(world: &World, router: usize) -> bool {
+    let shown = world.routers[router].show(world.now, &["ip", "ospf", "interface", "gre0"]).unwrap();
+    shown.contains("Multicast does not get through")
+}
+
+/// How often anybody was Full and is not any more.
+fn losses(world: &World) -> usize {
+    let lost = |event: &&Event| matches!(event, Event::NeighbourState { from: State::Full, .. });
+    world.events.iter().flatten().filter(lost).count()
+}
+
+/// Two routers that have found each other although multicast gets lost.
+fn without_multicast(multicast: [bool; 2], seed: u64) -> World {
+    let mut world = World::apart(2, seed);
+    (0..2).for_each(|router| world.lan(router));
+    world.lay(0, 1, |_, _| {});
+    world.flying.clear();
+    world.cables[0].multicast = multicast;
+    assert!(world.run_until(Duration::from_secs(100), World::converged), "{}", world.story());
+    world
+}
+
+/// Multicast that gets through again is used again, by each end whose own does, and no adjacency is lost by that.
+#[test]
+fn a_path_that_carries_multicast_again() {
+    for (seed, loss, limit) in [(1, 0, 200), (2, 0, 200), (3, 10, 4000)] {
+        let mut world = without_multicast([false, false], seed);
+        world.loss = loss;
+        world.run(Duration::from_secs(300));
+        assert!(by_unicast(&world, 0) && by_unicast(&world, 1));
+        world.cables[0].multicast = [true, true];
+        let limit = Duration::from_secs(limit);
+        let both = |world: &World| !by_unicast(world, 0) && !by_unicast(world, 1);
+        assert!(world.run_until(limit, both), "seed {seed}");
+        assert_eq!(world.routers[0].problems().chain(world.routers[1].problems()).count(), 0);
+        world.loss = 0;
+        world.run(Duration::from_secs(2000));
+        assert!(both(&world) && world.converged());
+        assert_eq!(losses(&world), 0, "seed {seed}");
+        let before = world.packets;
+        world.run(Duration::from_secs(600));
+        assert!(world.packets - before <= 122, "a hello each ten seconds: {}", world.packets - before);
+    }
+}
+
+/// What is tried for ever costs next to nothing, and nothing is lost or said by it.
+#[test]
+fn a_path_that_never_carries_multicast() {
+    for loss in [0, 5] {
+        let mut world = without_multicast([false, false], 7);
+        world.loss = loss;
+        for _ in 0..24 {
+            world.run(Duration::from_secs(3600));
+            assert!(by_unicast(&world, 0) && by_unicast(&world, 1) && world.converged());
+        }
+        assert_eq!(losses(&world), 0);
+        assert_eq!((world.problems(0).len(), world.problems(1).len()), (1, 1));
+    }
+    let mut world = without_multicast([false, false], 7);
+    world.run(Duration::from_secs(7200));
+    let before = world.packets;
+    world.run(Duration::from_secs(1700));
+    // Two hellos each ten seconds at either end, and two or three trials of each.
+    assert!(world.packets - before <= 4 * 171 + 6, "{}", world.packets - before);
+}
+
+#[test]
+fn a_path_that_carries_multicast_in_one_direction() {
+    let mut world = without_multicast([false, false], 7);
+    world.run(Duration::from_secs(300));
+    world.cables[0].multicast = [true, false];
+    world.run(Duration::from_secs(2000));
+    for _ in 0..10 {
+        world.run(Duration::from_secs(600));
+        assert_eq!((by_unicast(&world, 0), by_unicast(&world, 1)), (false, true));
+    }
+    assert!(world.converged());
+    assert_eq!(losses(&world), 0);
+}
+
+/// Multicast that comes and goes: it is believed more seldom each time.
+#[test]
+fn a_path_that_carries_multicast_at_times() {
+    let mut world = without_multicast([false, false], 7);
+    for turn in 0..144 {
+        world.cables[0].multicast = [turn % 2 == 0; 2];
+        world.run(Duration::from_secs(600));
+    }
+    // It got lost 72 times; each time that it was believed costs both ends their neighbour.
+    assert!((2..=2 * 12).contains(&losses(&world)), "{}", losses(&world));
+}
+
 /// The second of the pains of tunnels: hellos come, and packets that are as large as the MTU says are swallowed on the way.
 #[test]
 fn a_path_that_swallows_large_packets() {
