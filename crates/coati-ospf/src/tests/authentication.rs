@@ -364,6 +364,42 @@ fn packets_of_another_link_with_the_same_key() {
     assert!(world.routers[0].dropped().any(|(why, _)| why == "source is not on the network"));
 }
 
+/// Unnumbered links with one key: RFC 7474 lets a sender count for each of them, so that the very same packets may come on
+/// both, and both are its.
+#[test]
+fn a_sender_that_counts_for_each_unnumbered_link() {
+    let mut world = World::apart(2, 1);
+    let now = world.now;
+    world.routers.iter_mut().for_each(|router| router.set_clock(now, 1_700_000_000));
+    let address = |router: usize| Ipv4Addr::new(10, router as u8 + 1, 0, 1);
+    world.lay(0, 1, |end, both| {
+        (both.0.address, both.0.prefix_len, both.0.peer) = (address(end), 32, None);
+        both.1.authentication = extended();
+    });
+    world.cables[0].ends.iter_mut().enumerate().for_each(|(end, cable)| cable.2 = address(end));
+    let first = &world.routers[0].interfaces[&10];
+    let (link, config) =
+        (Link { index: 11, name: "gre1".into(), ..first.link.clone() }, first.config.clone());
+    world.routers[0].interface_up(now, link, config);
+    let end = now + Duration::from_secs(600);
+    let mut played = std::collections::BTreeSet::new();
+    while world.step(end) {
+        let to_first: Vec<_> = world.flying.iter().filter(|Reverse(flying)| flying.2 == 0).collect();
+        let new: Vec<Vec<u8>> = to_first
+            .into_iter()
+            .filter(|Reverse(flying)| flying.4.0 == address(1) && played.insert(flying.5.clone()))
+            .map(|Reverse(flying)| flying.5.clone())
+            .collect();
+        for bytes in new {
+            let now = world.now;
+            world.routers[0].handle_input(now, &Input::to_all(11, address(1), &bytes));
+        }
+    }
+    assert!(played.len() > 60, "{}", played.len());
+    assert_eq!(world.state(0, 10), State::Full);
+    assert!(world.state(0, 11) >= State::Init);
+}
+
 /// What was heard before a restart of the receiver is not taken after it, when it has kept its memory.
 #[test]
 fn replays_after_our_own_restart() {
