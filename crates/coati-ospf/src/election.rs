@@ -93,7 +93,7 @@ impl Engine {
         let said = before.2 != InterfaceState::Waiting && (before.0, before.1) == (designated, backup);
         if active && !said {
             // The others learn it at once, not with the next periodic hello.
-            self.send_hello(index);
+            self.tell_of_election(now, index);
         }
     }
 

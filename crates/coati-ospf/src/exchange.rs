@@ -39,20 +39,22 @@ impl Engine {
 
     /// Into ExStart: says that we want to lead.
     pub(crate) fn start_exchange(&mut self, now: Instant, peer: Peer, why: &'static str) {
-        if let Some(sequence) = self.enter_exchange(now, peer, why) {
+        self.fall_back(now, peer, State::ExStart, why);
+        let random = self.random.number();
+        let repeated = self.repeated(now, peer);
+        let Some(neighbour) = self.neighbour_mut(peer) else { return };
+        neighbour.master = true;
+        neighbour.description = repeated;
+        let sequence = neighbour.propose(random);
+        if !neighbour.leading {
             self.send_description(peer, FIRST, sequence, Vec::new());
         }
     }
 
-    /// The same without a word yet.
-    fn enter_exchange(&mut self, now: Instant, peer: Peer, why: &'static str) -> Option<u32> {
-        self.fall_back(now, peer, State::ExStart, why);
-        let random = self.random.number();
-        let repeated = self.repeated(now, peer);
-        let neighbour = self.neighbour_mut(peer)?;
-        neighbour.master = true;
-        neighbour.description = repeated;
-        Some(neighbour.propose(random))
+    fn set_leading(&mut self, peer: Peer, leading: bool) {
+        if let Some(neighbour) = self.neighbour_mut(peer) {
+            neighbour.leading = leading;
+        }
     }
 
     fn send_description(&mut self, peer: Peer, flags: u8, sequence: u32, headers: Vec<LsaHeader>) {
@@ -124,15 +126,10 @@ impl Engine {
             let why = "2-way received, by a database description";
             let follows =
                 self.config.deviations.remembered_neighbour && leads(description, router_id, our_id);
-            let wanted = self.interfaces.get(&peer.interface).is_some_and(|interface| {
-                interface.neighbours.get(&peer.key).is_some_and(|one| interface.wants_adjacency(one))
-            });
-            match wanted && follows {
-                // It leads, so ours would only be one more packet that can come at the wrong time.
-                true => drop(self.enter_exchange(now, peer, why)),
-                false => self.two_way(now, peer, why),
-            }
+            self.set_leading(peer, follows);
+            self.two_way(now, peer, why);
             self.elect_where_needed(now);
+            self.set_leading(peer, false);
         }
         let Some(neighbour) = self.neighbour_mut(peer) else { return };
         let flags = description.flags;

@@ -13,6 +13,9 @@ use crate::neighbour::{Neighbour, Peer, State};
 
 /// A neighbour that does not list us gets an extra hello this often at the most.
 const HELLO_AT_ONCE_INTERVAL: Duration = Duration::from_millis(200);
+/// What is new in a hello is said once more after this time, when what was sent before it has arrived: a hello that is
+/// overtaken takes back what the one after it has said, until the next periodic one.
+const HELLO_AGAIN: Duration = Duration::from_millis(50);
 /// Neighbours on one network at the most.
 const MAX_NEIGHBOURS: usize = 1000;
 
@@ -52,6 +55,10 @@ impl Engine {
             self.try_multicast(now, index);
         }
         let Some(interface) = self.interfaces.get_mut(&index) else { return };
+        if interface.hello_again.take_if(|due| *due <= now).is_some() {
+            self.send_hello(index);
+        }
+        let Some(interface) = self.interfaces.get_mut(&index) else { return };
         let polls = &interface.config.neighbours;
         let mut silent = Vec::new();
         for (address, neighbour) in &mut interface.neighbours {
@@ -80,6 +87,16 @@ impl Engine {
         };
         for address in addresses {
             self.send_hello_to(index, address);
+        }
+    }
+
+    /// Says who is elected, at once and once more.
+    pub(crate) fn tell_of_election(&mut self, now: Instant, index: u32) {
+        self.send_hello(index);
+        let wanted = self.config.deviations.remembered_election;
+        if let Some(interface) = self.interfaces.get_mut(&index) {
+            let heard = interface.neighbours.values().any(|neighbour| neighbour.state >= State::Init);
+            interface.hello_again = (wanted && heard).then_some(now + HELLO_AGAIN);
         }
     }
 

@@ -131,6 +131,8 @@ pub(crate) struct Interface {
     /// Since when it can be used.
     pub(crate) since: Instant,
     pub(crate) last_hello_at_once: Option<Instant>,
+    /// When what the last hello has said is said once more.
+    pub(crate) hello_again: Option<Instant>,
     /// Of those who are remembered.
     pub(crate) greeting: Greeting,
     /// What is wrong with a neighbour's hellos and with its descriptions, so that it is said once.
@@ -185,6 +187,7 @@ impl Interface {
             hello_due: now,
             since: now,
             last_hello_at_once: None,
+            hello_again: None,
             greeting: Greeting::default(),
             problems: [const { None }; 4],
             carries: None,
@@ -301,7 +304,9 @@ impl Interface {
         let hello = speaks.then_some(self.hello_due);
         let neighbours = self.neighbours.values().filter_map(Neighbour::next_timeout).min();
         let greeting = self.greeting.next_timeout();
-        let rest = [hello, self.wait_until, neighbours, self.lsdb.next_expiry(), greeting, self.acks_due];
+        let again = self.hello_again.filter(|_| speaks);
+        let rest =
+            [hello, again, self.wait_until, neighbours, self.lsdb.next_expiry(), greeting, self.acks_due];
         rest.into_iter().flatten().min()
     }
 

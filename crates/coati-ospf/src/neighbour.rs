@@ -95,6 +95,8 @@ pub(crate) struct Neighbour {
     pub(crate) dead_at: Instant,
     /// Whether we lead the exchange.
     pub(crate) master: bool,
+    /// The description that is being looked at leads: ours would only be one more packet that can come at the wrong time.
+    pub(crate) leading: bool,
     /// Cryptographic sequence number of its last packet.
     pub(crate) auth_sequence: u32,
     /// DD sequence number.
@@ -160,6 +162,7 @@ impl Neighbour {
             backup: Ipv4Addr::UNSPECIFIED,
             dead_at: now,
             master: false,
+            leading: false,
             auth_sequence: 0,
             direct_hellos: 0,
             unheard: 0,
@@ -238,7 +241,10 @@ impl Neighbour {
     pub(crate) fn comes_late(&mut self, flags: u8, sequence: u32) -> bool {
         const WINDOW: u32 = 64;
         const PATIENCE: u32 = 4;
-        let earlier = if flags & DatabaseDescription::INIT != 0 {
+        // Who repeats how it wanted to begin has not heard that it has begun, or has begun anew.
+        const PATIENCE_AT_FIRST: u32 = 1;
+        let init = flags & DatabaseDescription::INIT != 0;
+        let earlier = if init {
             self.proposed == Some(sequence)
         } else {
             let behind = self.sequence.wrapping_sub(sequence);
@@ -246,7 +252,7 @@ impl Neighbour {
             from_the_other_role && (1..WINDOW).contains(&behind)
         };
         self.late += u32::from(earlier);
-        earlier && self.late <= PATIENCE
+        earlier && self.late <= if init { PATIENCE_AT_FIRST } else { PATIENCE }
     }
 
     /// The sequence number with which we want to lead: none that an earlier exchange can have come to, so that what is

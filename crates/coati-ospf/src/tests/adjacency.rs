@@ -596,6 +596,33 @@ fn a_follower_that_was_led_astray_finds_back() {
     }
 }
 
+/// A follower that says again and again how it wanted to begin has begun anew: it is answered with its second word, not when
+/// its repetitions, which become rarer, have run out.
+#[test]
+fn a_follower_that_begins_anew_with_what_it_has_said() {
+    for seed in 0..20 {
+        let mut world = World::row(2, seed);
+        assert!(world.run_until(Duration::from_secs(5), |world| world.state(1, 10) == State::Exchange));
+        let (now, from) = (world.now, Ipv4Addr::new(10, 255, 0, 1));
+        let peer = Peer { interface: 10, key: from };
+        let neighbour = world.routers[1].neighbour_mut(peer).unwrap();
+        assert!(neighbour.master);
+        // Its first word came, and then an answer to ours that was under way before it.
+        let Some(sequence) = neighbour.proposed else { continue };
+        let options = neighbour.options;
+        let flags = DatabaseDescription::INIT | DatabaseDescription::MORE | DatabaseDescription::MASTER;
+        let first = DatabaseDescription { mtu: 1400, options, flags, sequence, headers: Vec::new() };
+        world.routers[1].receive_description(now, peer, from, &first);
+        assert_eq!(world.state(1, 10), State::Exchange, "it may be late");
+        world.routers[1].receive_description(now, peer, from, &first);
+        assert_eq!(world.state(1, 10), State::ExStart);
+        world.settle();
+        assert!(world.run_until(Duration::from_secs(60), World::converged), "seed {seed} {}", world.story());
+        return;
+    }
+    panic!("it never wanted to lead");
+}
+
 #[test]
 fn sequence_numbers_are_not_used_again() {
     let mut world = World::row(2, 1);

@@ -119,18 +119,18 @@ fn stands(world: &World) -> String {
 fn a_lan_that_comes_back() {
     let mut quick = 0;
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-        for seed in 0..5 {
+        for seed in 0..10 {
             let mut world = settled(&[1, 1, 1], &[], seed);
             flap(&mut world, &order);
             let took = takes(&mut world, &order);
-            quick += usize::from(took < Duration::from_millis(300));
-            // A hello that another one has overtaken is made good by the next one.
-            assert!(took < Duration::from_secs(15), "{order:?} {seed}: {took:?}");
+            quick += usize::from(took < Duration::from_millis(350));
+            // A hello that another one has overtaken is made good by the one after it.
+            assert!(took < Duration::from_secs(2), "{order:?} {seed}: {took:?}");
             assert_eq!(role(&world, 2, 0), InterfaceState::Dr);
             stays(&mut world);
         }
     }
-    assert!(quick >= 13, "{quick} of 15");
+    assert!(quick >= 26, "{quick} of 30");
 }
 
 /// One that remembers nothing hears at once that there is a designated router.
@@ -154,16 +154,18 @@ fn who_starts_again() {
     for priorities in [&[1, 1][..], &[1, 1, 1], &[1, 1, 0], &[0, 1, 1]] {
         for router in 0..priorities.len() {
             let foreign: Vec<usize> = (0..priorities.len()).filter(|other| *other != router).collect();
-            let mut world = settled(priorities, &foreign, 9);
-            world.run(Duration::from_millis(2100));
-            restart(&mut world, router);
-            let began = world.now;
-            let full = |world: &World| full_with(world, router, 0) >= 1;
-            assert!(world.run_until(Duration::from_secs(60), full), "{}", world.story());
-            let took = world.now - began;
-            // Packets overtake each other here, which costs repetitions.
-            assert!(took < Duration::from_millis(500), "{router} of {priorities:?}: {took:?}");
-            stays(&mut world);
+            for seed in 0..10 {
+                let mut world = settled(priorities, &foreign, seed);
+                world.run(Duration::from_millis(2100));
+                restart(&mut world, router);
+                let began = world.now;
+                let full = |world: &World| full_with(world, router, 0) >= 1;
+                assert!(world.run_until(Duration::from_secs(60), full), "{}", world.story());
+                let took = world.now - began;
+                // Packets overtake each other here, which costs repetitions.
+                assert!(took < Duration::from_millis(500), "{router} of {priorities:?}, {seed}: {took:?}");
+                stays(&mut world);
+            }
         }
     }
 }
@@ -249,8 +251,7 @@ fn it_can_be_switched_off() {
     assert!(takes(&mut world, &[0, 1]) > Duration::from_secs(35));
 }
 
-/// A hub and spokes that may not be elected: they do not wait, and name at once whom they hear. Where hellos overtake each
-/// other it is the next ones that end it.
+/// A hub and spokes that may not be elected: they do not wait, and name at once whom they hear.
 #[test]
 fn spokes_without_a_vote() {
     let (mut quick, mut tries) = (0, 0);
@@ -260,12 +261,8 @@ fn spokes_without_a_vote() {
             let mut world = settled(priorities, &[], seed);
             let mut judge = |world: &mut World| {
                 let took = takes(world, &all);
-                assert!(
-                    took < Duration::from_secs(11),
-                    "{priorities:?}, {seed}: {took:?}\n{}",
-                    stands(world)
-                );
-                quick += usize::from(took < Duration::from_secs(1));
+                assert!(took < Duration::from_secs(2), "{priorities:?}, {seed}: {took:?}\n{}", stands(world));
+                quick += usize::from(took < Duration::from_millis(700));
                 tries += 1;
                 stays(world);
             };
@@ -279,7 +276,7 @@ fn spokes_without_a_vote() {
             }
         }
     }
-    assert!(quick * 10 >= tries * 9, "{quick} of {tries}");
+    assert!(quick * 100 >= tries * 98, "{quick} of {tries}");
 }
 
 /// Who was backup may not be elected any more, and all begin again. It is over with the next hellos at the latest.
