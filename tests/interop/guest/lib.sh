@@ -257,6 +257,16 @@ frr_daemon() {
 
 vtysh() { in_b vtysh --vty_socket /run/frr --config_dir /run/frr -c "$*"; }
 
+# The same databases in the same keys: what `show ip ospf database TYPE json` says, its ages and flags and the names of
+# the routers asked aside.
+pairs() { tr -d ' \n' | sed 's#\\/#/#g' | tr ',{}[]' '\n\n\n\n\n' | grep ':.' | grep -Ev '"(lsaAge|lsaFlags|routerId)"' | sort; }
+# same_json WORDS, which are those behind `database`.
+same_json() {
+    coati show ip ospf database "$@" json | pairs > /run/json-coati
+    vtysh show ip ospf database "$@" json | pairs > /run/json-frr
+    diff /run/json-frr /run/json-coati && [ -s /run/json-frr ]
+}
+
 # bird_up NAMESPACE FILE [-R]: BIRD there.
 bird_up() { ip netns exec "$1" bird $3 -c "$2" -s /run/bird.ctl -P /run/bird.pid -D $WORK/bird.log; }
 

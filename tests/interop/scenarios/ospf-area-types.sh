@@ -100,14 +100,6 @@ has_static_routes() {
 must "static routes in Coati's kernel" has_static_routes
 must "one with a larger distance than OSPF's is not" has_ospf_route a 172.31.0.0/16
 within 20 "a static route in FRR's kernel" has_ospf_route b 172.29.0.0/16
-# The same databases in the same keys: what `show ip ospf database TYPE json` says, its ages and flags and the names of
-# the routers asked aside.
-pairs() { tr -d ' \n' | sed 's#\\/#/#g' | tr ',{}[]' '\n\n\n\n\n' | grep ':.' | grep -Ev '"(lsaAge|lsaFlags|routerId)"' | sort; }
-same_json() { # words behind `database`
-    coati show ip ospf database "$@" json | pairs > /run/json-coati
-    vtysh show ip ospf database "$@" json | pairs > /run/json-frr
-    diff /run/json-frr /run/json-coati && [ -s /run/json-frr ]
-}
 for what in network external nssa-external opaque-area "router adv-router 4.4.4.4" "summary adv-router 3.3.3.3"; do
     within 10 "database $what: JSON as FRR's" same_json $what
 done

@@ -29,6 +29,7 @@ cat > /run/b.conf <<-END
 	router ospf
 	 ospf router-id 2.2.2.2
 	 capability opaque
+	 router-info as
 	 graceful-restart grace-period 12
 	 network 10.0.0.0/8 area 0
 	 passive-interface em1
@@ -65,9 +66,11 @@ bird_up c /run/c.conf
 within 20 "FRR is designated router" is_designated
 coati_up
 within 40 "routes on all three" all_have_routes
+within 10 "database opaque-as: JSON as FRR's" same_json opaque-as
 watch a b c
 must "FRR says that it will restart" vtysh graceful-restart prepare ip ospf
 within 10 "Coati helps it" helps
+within 5 "database opaque-link: JSON as FRR's" same_json opaque-link
 kill -9 $(cat /run/frr/ospfd.pid)
 frr_daemon ospfd
 within 40 "FRR is back" is_back 2
