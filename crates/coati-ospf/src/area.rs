@@ -20,8 +20,6 @@ pub(crate) struct Area {
     pub(crate) paths: Paths,
     /// Paths have to be computed again, as far as the graph has changed.
     pub(crate) stale: bool,
-    /// All of them have to be.
-    pub(crate) whole: bool,
     pub(crate) runs: u64,
     /// Whether type 7 LSAs of this NSSA are translated here.
     pub(crate) translator: Translator,

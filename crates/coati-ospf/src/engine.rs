@@ -371,8 +371,7 @@ impl Engine {
 
     /// What paths of an area begin with has changed.
     pub(crate) fn paths_soon(&mut self, now: Instant, area: AreaId) {
-        let found = self.area_mut(area);
-        (found.stale, found.whole) = (true, true);
+        self.area_mut(area).stale = true;
         self.all_routes_soon(now);
     }
 
@@ -452,14 +451,10 @@ impl Engine {
         }
         let (root, maximum, own) = (self.config.router_id, self.config.maximum_paths, self.own_links(id));
         let area = self.area_mut(id);
-        let whole = std::mem::take(&mut area.whole);
         area.stale = false;
         area.runs += 1;
         let changes = area.graph.take_changes();
-        let updated = match whole {
-            true => None,
-            false => spf::update(&mut area.paths, &area.graph, root, (&own, maximum), &changes.vertices),
-        };
+        let updated = spf::update(&mut area.paths, &area.graph, root, (&own, maximum), &changes.vertices);
         let computed = updated.as_ref().map_or(area.graph.len(), Vec::len);
         if updated.is_none() {
             area.paths = spf::compute(&area.graph, root, &own, maximum);
@@ -481,9 +476,10 @@ impl Engine {
         const MORE: u8 = RouterLsa::BORDER | RouterLsa::BOUNDARY | RouterLsa::VIRTUAL_END;
         let Some(area) = self.areas.get(&id) else { return true };
         let flags = |number: &u32| area.graph.vertex(*number).map_or(0, |vertex| vertex.flags);
-        self.area_kind(id).is_nssa()
-            || self.config.areas.values().any(|area| !area.ranges.is_empty())
-            || moved.iter().any(|number| flags(number) & MORE != 0)
+        !moved.is_empty()
+            && (self.area_kind(id).is_nssa()
+                || self.config.areas.values().any(|area| !area.ranges.is_empty())
+                || moved.iter().any(|number| flags(number) & MORE != 0))
     }
 
     /// The destinations that these vertices advertise have to be looked at.

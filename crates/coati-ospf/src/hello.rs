@@ -338,7 +338,16 @@ impl Engine {
         let (area, own) = (interface.config.area, interface.link.address);
         // The V bit is in the transit area's router LSA.
         let transit = interface.virtual_end.as_ref().map(|end| end.transit);
-        self.topology_changed(now, area);
+        match self.areas.len() {
+            // Routes follow paths and what advertises them, as everywhere else in the area.
+            1 => {
+                self.router_lsa_soon(now, area);
+                self.area_mut(area).stale = true;
+                self.routes_soon(now);
+            }
+            // Whether the backbone is alive counts for all routes of a border router.
+            _ => self.topology_changed(now, area),
+        }
         self.network_lsa_soon(now, area, own);
         if let Some(transit) = transit {
             self.router_lsa_soon(now, transit);

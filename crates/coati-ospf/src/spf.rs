@@ -7,7 +7,7 @@
 //! what follows from either. Links that are in nobody's shortest paths cost a look, nothing more.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct NextHop {
 }
 
 /// A link of the root itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OwnLink {
     pub(crate) to: Node,
     pub(crate) metric: u16,
@@ -203,7 +203,7 @@ struct Update<'a> {
     before: BTreeMap<u32, u32>,
 }
 
-/// Brings paths up to date after changes of these vertices. Numbers of the vertices with other costs or next hops than
+/// Brings paths up to date after changes of these vertices and of the root's own links. Numbers of the vertices with other costs or next hops than
 /// before; `None` when everything has to be computed, and then nothing is known of the paths.
 pub(crate) fn update(
     paths: &mut Paths,
@@ -213,10 +213,13 @@ pub(crate) fn update(
     changed: &[u32],
 ) -> Option<Vec<u32>> {
     let start = graph.number(Node::Router(root))?;
-    let same_root =
-        paths.own == own && paths.sets.maximum == maximum.max(1) && cost_of(paths, start) == Some(0);
-    if !same_root || changed.contains(&start) || graph.has_free_links() || paths.sets.sets.len() > MOST_SETS {
+    let same_root = paths.sets.maximum == maximum.max(1) && cost_of(paths, start) == Some(0);
+    if !same_root || graph.has_free_links() || paths.sets.sets.len() > MOST_SETS {
         return None;
+    }
+    let others = other_ends(&paths.own, own);
+    if !others.is_empty() {
+        paths.own = own.to_vec();
     }
     paths.costs.resize(graph.len(), u32::MAX);
     paths.hops.resize(graph.len(), NONE);
@@ -229,9 +232,20 @@ pub(crate) fn update(
         let edges = graph.vertex(*number).map_or(&[][..], |vertex| &vertex.edges);
         edges.iter().for_each(|edge| update.suspect(edge.to));
     }
+    others.into_iter().filter_map(|node| graph.number(node)).for_each(|number| update.suspect(number));
     update.take_away(most)?;
     update.find_again(most)?;
     Some(update.set_hops())
+}
+
+/// Where links of the root lead that have come, gone, or become others.
+fn other_ends(before: &[OwnLink], now: &[OwnLink]) -> HashSet<Node> {
+    if before == now {
+        return HashSet::new();
+    }
+    let (before, now): (HashSet<&OwnLink>, HashSet<&OwnLink>) =
+        (before.iter().collect(), now.iter().collect());
+    before.symmetric_difference(&now).map(|link| link.to).collect()
 }
 
 impl Update<'_> {
@@ -459,7 +473,7 @@ mod tests {
             for number in 0..count {
                 graph.set_router(id(number), &links(&mut random, count, networks));
             }
-            let own = |random: &mut SeededRandom| -> Vec<OwnLink> {
+            let links_of_root = |random: &mut SeededRandom| -> Vec<OwnLink> {
                 let to = (0..count).map(|number| Node::Router(id(number)));
                 let to = to.chain((0..networks).map(|n| Node::Network(Ipv4Addr::from(0x1400_0000 + n))));
                 to.zip(1u32..)
@@ -472,7 +486,7 @@ mod tests {
                     })
                     .collect()
             };
-            let own = own(&mut random);
+            let mut own = links_of_root(&mut random);
             let maximum = 1 + usize::try_from(random.below(4)).unwrap();
             graph.take_changes();
             let mut paths = compute(&graph, id(0), &own, maximum);
@@ -492,6 +506,9 @@ mod tests {
                             graph.set_router(id(number), &links(&mut random, count, networks));
                         }
                     }
+                }
+                if random.below(3) == 0 {
+                    own = links_of_root(&mut random);
                 }
                 let changes = graph.take_changes();
                 let whole = compute(&graph, id(0), &own, maximum);
@@ -516,6 +533,6 @@ mod tests {
                 }
             }
         }
-        assert!(in_part > 10_000 && quiet > 1000, "{in_part} {quiet}");
+        assert!(in_part > 14_000 && quiet > 1000 && in_part > quiet + 1500, "{in_part} {quiet}");
     }
 }

@@ -82,6 +82,40 @@ fn measure(side: u32) -> (u128, u128, usize) {
     (full, leaf, routes)
 }
 
+/// The paths after the root has lost one of its own links, which only a site of its own is behind, and has it again: the
+/// longer of both in microseconds, and how many paths have become others.
+fn measure_own(side: u32) -> (u128, usize) {
+    let mut engine = grid(side);
+    let (own, root) = sources(&engine, side);
+    let site = Ipv4Addr::new(192, 0, 2, 1);
+    let link = |id| RouterLink { id, data: site, kind: RouterLink::POINT_TO_POINT, metric: 10 };
+    let key = LsaKey { kind: lsa_kind::ROUTER, id: root, advertising_router: root };
+    let LsaBody::Router(old) = engine.areas[&BACKBONE].lsdb.get(&key).unwrap().body() else { panic!() };
+    let links: Vec<RouterLink> = old.links.into_iter().chain([link(site)]).collect();
+    let now = Instant::now();
+    for lsa in [lsa_of(site, vec![link(root)], 1), lsa_of(root, links, 2)] {
+        engine.install(now, Scope::Area(BACKBONE), lsa);
+    }
+    let hops = vec![NextHop { interface: 3, via: Some(site) }];
+    let to_site = spf::OwnLink { to: crate::graph::Node::Router(site), metric: 10, hops };
+    let all: Vec<spf::OwnLink> = own.iter().cloned().chain([to_site]).collect();
+    let area = engine.areas.get_mut(&BACKBONE).unwrap();
+    area.graph.take_changes();
+    area.paths = spf::compute(&area.graph, root, &all, 16);
+    let (mut longest, mut moved) = (0, 0);
+    for links in [&own, &all] {
+        let begun = Instant::now();
+        let found = spf::update(&mut area.paths, &area.graph, root, (links, 16), &[]).unwrap();
+        longest = longest.max(begun.elapsed().as_micros());
+        moved += found.len();
+        assert_eq!(
+            area.paths.get(area.graph.number(crate::graph::Node::Router(site)).unwrap()).is_some(),
+            links.len() == 3
+        );
+    }
+    (longest, moved)
+}
+
 /// Memory of this process, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -93,6 +127,13 @@ fn resident() -> usize {
 fn a_changed_leaf() {
     let (_, _, routes) = measure(10);
     assert_eq!(routes, 99);
+}
+
+/// A link of the root's own moves what is behind it alone, away and back.
+#[test]
+fn a_changed_link_of_its_own() {
+    let (_, moved) = measure_own(10);
+    assert_eq!(moved, 2);
 }
 
 #[test]
@@ -116,6 +157,10 @@ fn scale() {
     }
     for side in [32, 100, 224] {
         let (full, leaf, routes) = measure(side);
-        println!("{} routers: full {full} us, {routes} routes; leaf {leaf} us", side * side);
+        let (own, _) = measure_own(side);
+        println!(
+            "{} routers: full {full} us, {routes} routes; leaf {leaf} us; paths after an own link {own} us",
+            side * side
+        );
     }
 }
