@@ -30,7 +30,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(900);
 
 /// So long after the beginning it is tried whether multicast gets through, and after twice as long when nobody answers, up
 /// to [`TRY_AGAIN`].
-const FIRST_TRIAL: Duration = Duration::from_secs(60);
+const FIRST_TRIAL: Duration = Duration::from_secs(30);
 
 /// So many trials in a row are answered before it is believed: an acknowledgement may be a late one of something else.
 const ANSWERS: u32 = 2;

@@ -55,6 +55,6 @@ within 40 "FRR has all routes for all that" has_statics 400
 tc_a qdisc del dev ab root
 must "they are counted" [ "$(unsent)" -gt 0 ]
 within 30 "packets leave again" log_has 1 'OSPF on ab: packets leave again'
-within 80 "multicast is used again" by_multicast
+within 60 "multicast is used again" by_multicast
 must "FRR is Full" frr_is_full 1.1.1.1
 must "and was all the time" sh -c "! grep 'Full -> ' $WORK/coati.log"
