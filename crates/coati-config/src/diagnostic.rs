@@ -57,6 +57,19 @@ impl Source {
         }
     }
 
+    /// The text with a mark for each letter of `spans`, which are in their order. All places stay.
+    pub(crate) fn without(&self, spans: &[Span]) -> Arc<Self> {
+        let mut text = String::with_capacity(self.text.len());
+        let mut at = 0;
+        for span in spans {
+            text.push_str(self.text.get(at..span.start).unwrap_or(""));
+            text.extend(self.text.get(span.start..span.end).unwrap_or("").chars().map(hidden));
+            at = span.end;
+        }
+        text.push_str(self.text.get(at..).unwrap_or(""));
+        Arc::new(Self::of(self.name.clone(), text, self.is_latin1))
+    }
+
     /// Where `span` begins.
     pub fn place(&self, span: Span) -> Place {
         let line = self.lines.partition_point(|start| *start <= span.start).max(1);
@@ -73,6 +86,17 @@ impl Source {
         };
         let end = self.lines.get(number).map_or(self.text.len(), |next| next - 1);
         Span { start, end }
+    }
+}
+
+/// The mark that is as many bytes long as the letter.
+fn hidden(letter: char) -> char {
+    match letter.len_utf8() {
+        _ if letter == '\n' => letter,
+        1 => '*',
+        2 => '\u{b7}',
+        3 => '\u{2022}',
+        _ => '\u{1f784}',
     }
 }
 

@@ -1,7 +1,8 @@
 //! setkey(8)'s commands: the grammar of `setkey -f` and `setkey -c`, of ipsec-tools and of FreeBSD.
 //!
 //! One module for each subject: `sa` reads what SAs are given by hand, `selector` which packets a policy is about,
-//! `policy` what is done to them, `names` and `algorithms` know the words, `print` writes commands again.
+//! `policy` what is done to them, `names` and `algorithms` know the words, `print` writes commands again, `secrets` keeps keys
+//! out of what is said about a text.
 
 mod algorithms;
 mod dialect;
@@ -9,6 +10,7 @@ mod names;
 mod policy;
 mod print;
 mod sa;
+mod secrets;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -22,12 +24,14 @@ use coati_sadb::{Action, Direction, Level, Policy, Request, Rule, SaId};
 
 use crate::diagnostic::{Diagnostic, Origin, Severity, Source, Span};
 use crate::lexer::{Cursor, Kind, tokens};
+use secrets::{SIGNS, Secrets};
 
 pub use dialect::Dialect;
 pub use names::{Names, upper_name, upper_name_freebsd};
 pub use print::{command, priority_words, rule_text, upper_spec};
 
-/// One order for the data plane, and where it is written. A command that names a host of several addresses is several.
+/// One order for the data plane, and where it is written; its text has no keys. A command that names a host of several
+/// addresses is several.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// The order.
@@ -50,7 +54,7 @@ pub struct Reading {
 pub struct Script {
     /// In their order.
     pub statements: Vec<Statement>,
-    /// What is wrong with it; nothing may be carried out when one of them is an error.
+    /// What is wrong with it, without its keys; nothing may be carried out when one of them is an error.
     pub remarks: Vec<Diagnostic>,
     /// `help` is among the commands.
     pub asks_for_help: bool,
@@ -118,9 +122,10 @@ pub fn parse(source: &Arc<Source>) -> Result<Vec<Statement>, Diagnostic> {
 
 /// Reads a text to its end, whatever is wrong with it.
 pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
-    let cursor = match Cursor::new(source, ";[]") {
+    let secrets = Secrets::of(source);
+    let cursor = match Cursor::new(source, SIGNS) {
         Ok(cursor) => cursor,
-        Err(error) => return Script { remarks: vec![error], ..Script::default() },
+        Err(error) => return Script { remarks: vec![secrets.hide_in(error)], ..Script::default() },
     };
     let mut parser = Parser { cursor, reading };
     let mut script = Script::default();
@@ -142,7 +147,7 @@ pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
                 }
             }
             Ok((Order::Ask(requests), span)) => {
-                let origin = Origin { source: source.clone(), span };
+                let origin = Origin { source: secrets.source.clone(), span };
                 let statement = |request| Statement { request, origin: origin.clone() };
                 script.statements.extend(requests.into_iter().map(statement));
             }
@@ -157,7 +162,7 @@ pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
             }
         }
     }
-    script.remarks = parser.cursor.remarks.list;
+    script.remarks = parser.cursor.remarks.list.into_iter().map(|it| secrets.hide_in(it)).collect();
     let twice = added_twice(&script.statements);
     script.remarks.extend(twice);
     script
@@ -196,7 +201,7 @@ fn added_twice(statements: &[Statement]) -> Vec<Diagnostic> {
 /// Whether a text ends where a command does: with a semicolon, or before it has begun.
 pub fn is_complete(text: &str) -> bool {
     let source = Source::new("", text);
-    tokens(&source, ";[]")
+    tokens(&source, SIGNS)
         .is_ok_and(|tokens| tokens.last().is_none_or(|last| last.kind == Kind::Punctuation(';')))
 }
 

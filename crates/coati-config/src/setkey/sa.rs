@@ -21,7 +21,7 @@ const MAX_NULL_KEY: usize = 2048;
 /// Where ESP in UDP goes when no port is written (RFC 3948).
 const NAT_T_PORT: u16 = 4500;
 
-const OPTIONS: [&str; 13] =
+pub(super) const OPTIONS: [&str; 13] =
     ["-m", "-r", "-u", "-f", "-lh", "-ls", "-bh", "-bs", "-ctx", "-hwif", "-E", "-A", "-C"];
 const FLAGS: [&str; 6] = ["zero-pad", "random-pad", "seq-pad", "cyclic-seq", "nocyclic-seq", "esn"];
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use coati_config::setkey::{Dialect, Statement};
-use coati_config::{Diagnostic, Severity, Source};
+use coati_config::{Diagnostic, Severity};
 use coati_sadb::Refusal;
 
 /// Remarks that are shown of one text.
@@ -15,16 +15,14 @@ pub fn remarks_text(remarks: &[Diagnostic], dialect: Dialect, colour: bool) -> S
     for remark in remarks.iter().take(MAX_SHOWN) {
         if remark.severity == Severity::Error {
             let words = remark.source.text.get(remark.span.start..remark.span.end).unwrap_or("");
-            // What is in quotes, or longer than any number, is a key.
-            let is_key = words.starts_with('"') || words.starts_with("0x") && words.len() > 10;
-            let words = if is_key { "KEY" } else { words.lines().next().unwrap_or("") };
+            let words = words.lines().next().unwrap_or("");
             let (place, message) = (remark.place(), &remark.message);
             let _ = match dialect {
                 Dialect::FreeBsd => writeln!(text, "line {}: {message} at [{words}]", place.line),
                 _ => writeln!(text, "setkey: {},{}: {message} at `{words}'", place.file, place.line),
             };
         }
-        text.push_str(&without_keys(remark.clone()).render(colour));
+        text.push_str(&remark.render(colour));
     }
     if let Some(more) = remarks.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "setkey: and {more} more");
@@ -47,43 +45,7 @@ pub fn refusal_text(statement: &Statement, refusal: &Refusal, dialect: Dialect, 
     if let Some(help) = advice(refusal) {
         remark = remark.help(help);
     }
-    format!("{classic}\n{}", without_keys(remark).render(colour))
-}
-
-/// Hexadecimal digits in a row that may be a number of another kind than a key.
-const LONGEST_NUMBER: usize = 8;
-
-/// The remark with `*` for keys in the lines that it shows: what is in quotes, and long numbers. All places stay.
-fn without_keys(mut remark: Diagnostic) -> Diagnostic {
-    let text = &remark.source.text;
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(['"', 'x']) {
-        let is_quote = rest[at..].starts_with('"');
-        let (before, behind) = rest.split_at(at + 1);
-        masked.push_str(before);
-        let length = match is_quote {
-            true => behind.find('"').unwrap_or(0),
-            false => behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len(),
-        };
-        let (key, others) = behind.split_at(length);
-        let is_key = is_quote || length > LONGEST_NUMBER && before.ends_with("0x");
-        match is_key {
-            true => masked.extend(key.chars().flat_map(|c| {
-                let mark = if c == '\n' { '\n' } else { '*' };
-                std::iter::repeat_n(mark, c.len_utf8())
-            })),
-            false => masked.push_str(key),
-        }
-        rest = others;
-        if let Some(behind) = rest.strip_prefix('"').filter(|_| is_quote) {
-            masked.push('"');
-            rest = behind;
-        }
-    }
-    masked.push_str(rest);
-    remark.source = Source::new(&remark.source.name, masked);
-    remark
+    format!("{classic}\n{}", remark.render(colour))
 }
 
 /// The words of strerror(3), or setkey's own.
@@ -110,6 +72,7 @@ pub fn advice(refusal: &Refusal) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use coati_config::Source;
     use coati_config::setkey::{Reading, parse, read};
 
     use super::*;

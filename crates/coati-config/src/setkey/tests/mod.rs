@@ -3,6 +3,7 @@
 mod any;
 mod cases;
 mod meaning;
+mod secrets;
 
 use std::net::IpAddr;
 
