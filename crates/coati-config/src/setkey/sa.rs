@@ -236,71 +236,28 @@ impl Parser<'_> {
         Ok(Spi(spi))
     }
 
-    /// The options of an SA; with its algorithms, when it `has_keys` to have them.
+    /// The options of an SA; with its algorithms, when it `has_keys` to have them. All that is wrong with them is said.
     fn extensions(&mut self, proto: SaProto, has_keys: bool) -> Result<Extensions, Diagnostic> {
         let mut found = Extensions::default();
         let mut seen = Vec::new();
+        let mut wrong = None;
         while let Some(Kind::Word(word)) = self.cursor.peek() {
             let span = self.cursor.span();
             self.cursor.next();
-            if word != "-f" && seen.contains(&word) {
-                return Err(self.cursor.remarks.error(span, format!("{word} is given twice")));
-            }
+            let read = match word != "-f" && seen.contains(&word) {
+                true => Err(self.cursor.remarks.error(span, format!("{word} is given twice"))),
+                false => self.extension(word, span, proto, has_keys, &mut found),
+            };
             seen.push(word);
-            match word {
-                "-m" => found.mode = Some((self.mode()?, span.to(self.cursor.previous()))),
-                "-r" => found.replay_window = self.replay_window()?,
-                "-u" => found.reqid = ReqId(self.number("a reqid")?),
-                "-f" => {
-                    if let Some(span) = self.flag()? {
-                        found.esn = Some(span);
-                    }
+            if let Err(error) = read {
+                self.cursor.remarks.list.extend(wrong.replace(error));
+                if !self.finds_option() {
+                    break;
                 }
-                "-lh" => found.hard.add_seconds = self.number("a number of seconds")?,
-                "-ls" => {
-                    found.soft.add_seconds = self.number("a number of seconds")?;
-                    found.places.push(("-ls", span.to(self.cursor.previous())));
-                }
-                "-bh" => found.hard.bytes = self.number("a number of bytes")?,
-                "-bs" => {
-                    found.soft.bytes = self.number("a number of bytes")?;
-                    found.places.push(("-bs", span.to(self.cursor.previous())));
-                }
-                "-ctx" => return Err(self.no_context(span)),
-                "-hwif" => {
-                    self.cursor.word("an interface")?;
-                    let span = span.to(self.cursor.previous());
-                    self.cursor.remarks.warn(
-                        span,
-                        "no hardware does this here: software does",
-                        "leave it out",
-                    );
-                }
-                "-E" | "-A" | "-C" if !has_keys => {
-                    let error = self.cursor.remarks.error(span, format!("{word} has no place here"));
-                    return Err(error.help("addresses, protocol and SPI tell which SA is meant"));
-                }
-                "-C" if proto == SaProto::Ipcomp => {
-                    self.compression()?;
-                    found.compresses = true;
-                }
-                "-C" => {
-                    let message = format!("{} does not compress", proto.setkey_name());
-                    let help = "an SA of ipcomp does, beside this one";
-                    return Err(self.cursor.remarks.error(span, message).help(help));
-                }
-                "-E" | "-A" if proto == SaProto::Ipcomp => {
-                    let error = self.cursor.remarks.error(span, "ipcomp has no keys");
-                    return Err(error.help("write -C deflate, and a second SA for esp"));
-                }
-                "-E" if proto == SaProto::Ah => {
-                    let error = self.cursor.remarks.error(span, "ah does not encrypt");
-                    return Err(error.help("leave -E out, or write esp"));
-                }
-                "-E" => found.enc = Some(self.encryption()?),
-                "-A" => found.auth = Some(self.authentication(proto)?),
-                _ => return Err(self.cursor.remarks.unknown(span, "option", word, &OPTIONS)),
             }
+        }
+        if let Some(error) = wrong {
+            return Err(error);
         }
         if let (Some((enc, ..)), Some((auth, _, span))) = (&found.enc, &found.auth)
             && enc.is_aead()
@@ -324,6 +281,80 @@ impl Parser<'_> {
             }));
         }
         Ok(found)
+    }
+
+    /// Goes to the next option of this command; whether there is one.
+    fn finds_option(&mut self) -> bool {
+        while let Some(Kind::Word(_) | Kind::Quoted(_)) = self.cursor.peek() {
+            match self.cursor.peek() {
+                Some(Kind::Word(word)) if OPTIONS.contains(&word) => return true,
+                Some(Kind::Word(word)) if COMMANDS.contains(&word) => return false,
+                _ => drop(self.cursor.next()),
+            }
+        }
+        false
+    }
+
+    /// What belongs to an option.
+    fn extension(
+        &mut self,
+        word: &str,
+        span: Span,
+        proto: SaProto,
+        has_keys: bool,
+        found: &mut Extensions,
+    ) -> Result<(), Diagnostic> {
+        match word {
+            "-m" => found.mode = Some((self.mode()?, span.to(self.cursor.previous()))),
+            "-r" => found.replay_window = self.replay_window()?,
+            "-u" => found.reqid = ReqId(self.number("a reqid")?),
+            "-f" => {
+                if let Some(span) = self.flag()? {
+                    found.esn = Some(span);
+                }
+            }
+            "-lh" => found.hard.add_seconds = self.number("a number of seconds")?,
+            "-ls" => {
+                found.soft.add_seconds = self.number("a number of seconds")?;
+                found.places.push(("-ls", span.to(self.cursor.previous())));
+            }
+            "-bh" => found.hard.bytes = self.number("a number of bytes")?,
+            "-bs" => {
+                found.soft.bytes = self.number("a number of bytes")?;
+                found.places.push(("-bs", span.to(self.cursor.previous())));
+            }
+            "-ctx" => return Err(self.no_context(span)),
+            "-hwif" => {
+                self.cursor.word("an interface")?;
+                let span = span.to(self.cursor.previous());
+                self.cursor.remarks.warn(span, "no hardware does this here: software does", "leave it out");
+            }
+            "-E" | "-A" | "-C" if !has_keys => {
+                let error = self.cursor.remarks.error(span, format!("{word} has no place here"));
+                return Err(error.help("addresses, protocol and SPI tell which SA is meant"));
+            }
+            "-C" if proto == SaProto::Ipcomp => {
+                self.compression()?;
+                found.compresses = true;
+            }
+            "-C" => {
+                let message = format!("{} does not compress", proto.setkey_name());
+                let help = "an SA of ipcomp does, beside this one";
+                return Err(self.cursor.remarks.error(span, message).help(help));
+            }
+            "-E" | "-A" if proto == SaProto::Ipcomp => {
+                let error = self.cursor.remarks.error(span, "ipcomp has no keys");
+                return Err(error.help("write -C deflate, and a second SA for esp"));
+            }
+            "-E" if proto == SaProto::Ah => {
+                let error = self.cursor.remarks.error(span, "ah does not encrypt");
+                return Err(error.help("leave -E out, or write esp"));
+            }
+            "-E" => found.enc = Some(self.encryption()?),
+            "-A" => found.auth = Some(self.authentication(proto)?),
+            _ => return Err(self.cursor.remarks.unknown(span, "option", word, &OPTIONS)),
+        }
+        Ok(())
     }
 
     fn mode(&mut self) -> Result<Mode, Diagnostic> {
