@@ -260,7 +260,8 @@ impl Form {
         format!("{source} {destination} {upper}{spec}")
     }
 
-    /// Commands that add SAs as they are; those without keys yet cannot be added.
+    /// Commands that add SAs as they are; those without keys yet cannot be added. Hidden keys have to be put in again: a file
+    /// in which one is missing is refused.
     pub fn sa_commands(&self, sas: &[Sa]) -> String {
         let there = sas.iter().filter(|sa| matches!(sa.state, SaState::Mature | SaState::Dying));
         let line = |sa: &Sa| {
@@ -268,9 +269,12 @@ impl Form {
             if self.mask_keys {
                 (sa.enc_key, sa.auth_key) = (Secret::default(), Secret::default());
             }
-            command(&Request::Add(Box::new(sa))) + "\n"
+            // What is written of no key.
+            command(&Request::Add(Box::new(sa))).replace(" 0x ", " KEY ").replace(" 0x;", " KEY;") + "\n"
         };
-        there.map(line).collect()
+        let note = "# The keys are hidden: write them where KEY stands before this is loaded.\n";
+        let commands: String = there.map(line).collect();
+        if commands.contains(" KEY") { note.to_owned() + &commands } else { commands }
     }
 
     /// Commands that add policies as they are.

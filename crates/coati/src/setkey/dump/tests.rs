@@ -295,7 +295,10 @@ fn commands_and_json() {
     assert_eq!(again, sas);
     let masked = Form { mask_keys: true, ..FORM };
     let hidden = masked.sa_commands(&sas);
-    assert!(hidden.contains("-E aes-cbc 0x -A hmac-sha1 0x;\n") && hidden.contains(" 0x1000 "), "{hidden}");
+    assert!(hidden.contains("-E aes-cbc KEY -A hmac-sha1 KEY;\n") && hidden.contains(" 0x1000 "), "{hidden}");
+    assert!(hidden.starts_with("# The keys are hidden") && !printed.contains('#'), "{hidden}");
+    let error = parse(&Source::new("t", hidden)).unwrap_err();
+    assert_eq!((error.place().line, error.message.as_str()), (2, "this is not a key"));
     let reply = Reply::Sas { sas };
     assert!(FORM.json(&reply).unwrap().contains("7477656e7479206279746573206f662074657874"));
     let json = masked.json(&reply).unwrap();
