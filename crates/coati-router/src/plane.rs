@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use coati_config::site::Site;
+use coati_config::setkey::Statement;
 use coati_config::{Diagnostic, Severity};
 use coati_crypto::RandomSource;
 use coati_ipsec::{Packet, Sadb};
@@ -317,14 +317,16 @@ fn changes_policies(request: &Request) -> bool {
 
 /// What the embedded data plane will refuse of setkey.conf, at its place, found by doing all of it on empty databases;
 /// a warning where `setkey -f` goes on too.
-pub fn statements_remarks(site: &Site) -> Vec<Diagnostic> {
+pub fn statements_remarks(statements: &[Statement]) -> Vec<Diagnostic> {
     let mut sadb = Sadb::new(Box::new(coati_crypto::SeededRandom::new(0)));
     let now = Instant::now();
-    let refused = site.statements.iter().filter_map(|statement| {
+    let refused = statements.iter().filter_map(|statement| {
         let Reply::Refused { refusal } = sadb.request(now, 0, statement.request.clone()) else { return None };
         let severity = match refusal {
             // Who read the file has said which line it is there from.
-            Refusal::Exists if matches!(statement.request, Request::Add(_)) => return None,
+            Refusal::Exists if matches!(statement.request, Request::Add(_) | Request::SpdAdd(_)) => {
+                return None;
+            }
             Refusal::Exists | Refusal::NoSa | Refusal::NoPolicy | Refusal::Withheld => Severity::Warning,
             Refusal::Invalid(_) | Refusal::Unsupported(_) | Refusal::NoRoom(_) => Severity::Error,
         };

@@ -51,7 +51,7 @@ impl Dataplane {
 
     /// The first thing in the files that it cannot do, whatever the machine.
     pub fn objection(self, site: &Site) -> Option<String> {
-        let remarks = files::home_remarks(site, self);
+        let remarks = files::home_remarks(&site.statements, self);
         remarks.iter().find(|remark| remark.severity == Severity::Error).map(ToString::to_string)
     }
 }

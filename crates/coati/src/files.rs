@@ -13,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use coati_config::pki::PkiFiles;
 use coati_config::racoon::{Included, IncludedFiles, ModeCfg, RacoonConf};
+use coati_config::setkey::Statement;
 use coati_config::site::{LONGEST_BANNER, LONGEST_KEY_ID, Site, SiteFiles};
 use coati_config::{Diagnostic, Origin, Severity, Source, Span};
 
@@ -59,17 +60,17 @@ pub fn understand(files: &SiteFiles, home: impl FnOnce(&Site) -> Dataplane) -> (
     let (site, mut remarks) = Site::read(files);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     remarks.extend(coati_router::credentials_remarks(&site, now));
-    remarks.extend(home_remarks(&site, home(&site)));
+    remarks.extend(home_remarks(&site.statements, home(&site)));
     (site, remarks)
 }
 
-/// What of the files this home cannot do.
-pub fn home_remarks(site: &Site, dataplane: Dataplane) -> Vec<Diagnostic> {
+/// What of setkey.conf this home cannot do.
+pub fn home_remarks(statements: &[Statement], dataplane: Dataplane) -> Vec<Diagnostic> {
     match dataplane {
-        Dataplane::Embedded => coati_router::statements_remarks(site),
+        Dataplane::Embedded => coati_router::statements_remarks(statements),
         // The rest the kernel itself says.
-        Dataplane::Xfrm => remarks(site, |request| coati_xfrm::refusal_of(request).map(wrong)),
-        Dataplane::Pfkey => remarks(site, |request| {
+        Dataplane::Xfrm => remarks(statements, |request| coati_xfrm::refusal_of(request).map(wrong)),
+        Dataplane::Pfkey => remarks(statements, |request| {
             let layout = coati_os::PF_KEY_LAYOUT;
             match coati_pfkey::refusal_of(layout, request) {
                 Some(refusal) => Some(wrong(refusal)),
@@ -79,16 +80,43 @@ pub fn home_remarks(site: &Site, dataplane: Dataplane) -> Vec<Diagnostic> {
     }
 }
 
+/// What of setkey.conf a home cannot do when nobody says which it will be: an error where none can.
+pub fn homes_remarks(statements: &[Statement]) -> Vec<Diagnostic> {
+    let mut refused: BTreeMap<usize, (Diagnostic, Vec<&str>)> = BTreeMap::new();
+    for home in Dataplane::ALL {
+        for remark in home_remarks(statements, home) {
+            if remark.severity == Severity::Error {
+                let (_, homes) = refused.entry(remark.span.start).or_insert((remark, Vec::new()));
+                homes.push(home.name());
+                // A command that names a host of several addresses is several.
+                homes.dedup();
+            }
+        }
+    }
+    let remark = |(mut remark, homes): (Diagnostic, Vec<&str>)| {
+        if homes.len() < Dataplane::ALL.len() {
+            remark.severity = Severity::Warning;
+            remark.message = format!("refused with --dataplane {}: {}", homes.join(" and "), remark.message);
+            remark.help = Some("with --dataplane HOME it is checked for that one".to_owned());
+        }
+        remark
+    };
+    refused.into_values().map(remark).collect()
+}
+
 fn wrong(refusal: Refusal) -> (Severity, String) {
     (Severity::Error, refusal.to_string())
 }
 
-fn remarks(site: &Site, remark_of: impl Fn(&Request) -> Option<(Severity, String)>) -> Vec<Diagnostic> {
-    let remark = |statement: &coati_config::setkey::Statement| {
+fn remarks(
+    statements: &[Statement],
+    remark_of: impl Fn(&Request) -> Option<(Severity, String)>,
+) -> Vec<Diagnostic> {
+    let remark = |statement: &Statement| {
         let (severity, text) = remark_of(&statement.request)?;
         Some(statement.origin.remark(severity, text))
     };
-    site.statements.iter().filter_map(remark).collect()
+    statements.iter().filter_map(remark).collect()
 }
 
 /// Whether one of the files is in `dir`.
@@ -254,9 +282,14 @@ pub fn open(path: &Path) -> io::Result<std::fs::File> {
 
 /// All of a file.
 fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    to_end(open(path)?)
+}
+
+/// All that comes, when it has an end.
+pub fn to_end(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    if open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)? as u64 > LONGEST {
-        let message = format!("this file has more than {} MiB", LONGEST >> 20);
+    if from.take(LONGEST + 1).read_to_end(&mut bytes)? as u64 > LONGEST {
+        let message = format!("this has more than {} MiB: it is no file of ours", LONGEST >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)

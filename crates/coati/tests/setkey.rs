@@ -141,6 +141,10 @@ fn the_command_line() {
     let ran = coati(&["setkey", "-Z"]);
     assert_eq!(ran.code, 1);
     ran.says(&["unknown option -Z"]);
+    // What is wrong is not lost among all that there is.
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    let ran = coati(&["setkey", "-D", "--dialect", "bsd"]);
+    assert_eq!((ran.code, ran.err.lines().count()), (1, 1), "{}", ran.err);
     assert_eq!(coati(&["setkey"]).code, 1);
     for help in ["-h", "-?", "--help"] {
         let help = coati(&["setkey", help]);
@@ -187,6 +191,49 @@ fn nothing_is_flushed_for_a_file_that_cannot_be_done() {
         assert!(!ran.err.contains("setkey.conf:1:") && !ran.err.contains("setkey.conf:4:"), "{}", ran.err);
         assert_eq!(daemon.policies(), before, "{line}");
     }
+}
+
+/// `-n` says what loading will do: everywhere, or in one data plane.
+#[test]
+fn what_is_checked_is_what_is_loaded() {
+    let daemon = Daemon::start("verdict", false);
+    // There already from the same file: that command fails, the others are done.
+    let twice = "spdadd 192.0.2.1 192.0.2.2 gre -P out none;\nspdadd 192.0.2.1 192.0.2.2 47 -P out discard;\n\
+                 spdadd 192.0.2.1 192.0.2.2 gre -P in none;\n";
+    for args in [&["-n"][..], &["-n", "--dataplane", "embedded"], &[]] {
+        let ran = daemon.file(twice, args);
+        assert_eq!(ran.code, 1, "{args:?}");
+        ran.says(&["setkey.conf:2:1: warning: the policy of line 1 is for these packets"]);
+        assert_eq!(ran.err.contains("setkey.conf,2: File exists"), args.is_empty(), "{}", ran.err);
+    }
+    assert_eq!(daemon.policies().len(), 2);
+    // Refused by one data plane, taken by the others.
+    let forged = "add 192.0.2.1 198.51.100.1 esp 0x1000 -E aes-cbc \"sixteen byte key\";\n";
+    let ran = daemon.file(forged, &["-n"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.says(&[
+        "setkey.conf:1:1: warning: refused with --dataplane embedded: aes-cbc without authentication",
+    ]);
+    let ran = daemon.file(forged, &["-n", "--dataplane", "embedded"]);
+    assert_eq!(ran.code, 1);
+    ran.says(&["setkey.conf:1:1: error: aes-cbc without authentication can be forged"]);
+    let ran = daemon.file(forged, &["-n", "--dataplane=xfrm"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(daemon.file(forged, &[]).code, 1);
+    let both = daemon.file(POLICIES, &["-n"]);
+    assert_eq!((both.code, both.err.as_str()), (0, ""));
+}
+
+/// No file at all, and what has no end.
+#[test]
+fn what_has_no_end_is_not_read_to_it() {
+    for args in [&["setkey", "-n", "-f", "/dev/zero"][..], &["setkey", "/dev/zero"]] {
+        let ran = coati(args);
+        assert_eq!(ran.code, 1, "{args:?}");
+        ran.says(&["setkey: /dev/zero: this has more than 64 MiB"]);
+    }
+    let from_pipe = with_input(&["-n", "-f", "/dev/stdin"], "flush;\n");
+    assert_eq!((from_pipe.code, from_pipe.err.as_str()), (0, ""));
 }
 
 /// What fails only because of what is in the tables keeps the rest from nothing.

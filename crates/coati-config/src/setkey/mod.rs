@@ -60,6 +60,8 @@ pub struct Script {
     pub asks_for_help: bool,
     /// `exit` is among them: whatever is behind it is not done.
     pub ends: bool,
+    /// Something is added that is there already from the same text: that command will fail, and the others not.
+    pub adds_twice: bool,
 }
 
 impl Script {
@@ -164,15 +166,17 @@ pub fn read(source: &Arc<Source>, reading: &Reading) -> Script {
     }
     script.remarks = parser.cursor.remarks.list.into_iter().map(|it| secrets.hide_in(it)).collect();
     let twice = added_twice(&script.statements);
+    script.adds_twice = !twice.is_empty();
     script.remarks.extend(twice);
     script
 }
 
-/// SAs that are there already from the same text. What is done goes on behind them, in each setkey.
+/// SAs and policies that are there already from the same text. What is done goes on behind them, in each setkey.
 fn added_twice(statements: &[Statement]) -> Vec<Diagnostic> {
     // By what tells them apart, however many there are.
     let name = |id: &SaId| (id.destination, id.proto, id.spi);
     let mut there: HashMap<_, (IpAddr, &Origin)> = HashMap::new();
+    let mut policies: HashMap<_, &Origin> = HashMap::new();
     let mut remarks = Vec::new();
     for Statement { request, origin } in statements {
         match request {
@@ -192,6 +196,21 @@ fn added_twice(statements: &[Statement]) -> Vec<Diagnostic> {
                 there.retain(|name, (from, _)| (*from, name.0, name.1) != (*source, *destination, *proto))
             }
             Request::Flush(proto) => there.retain(|name, _| proto.is_some_and(|proto| proto != name.1)),
+            Request::SpdAdd(policy) => match policies.entry((policy.direction, policy.selector)) {
+                Entry::Occupied(first) => {
+                    let line = first.get().place().line;
+                    let message =
+                        format!("the policy of line {line} is for these packets and this direction");
+                    let remark = origin.remark(Severity::Warning, message);
+                    remarks.push(remark.help("only the first is added: leave one out, or write spdupdate"));
+                }
+                Entry::Vacant(place) => drop(place.insert(origin)),
+            },
+            Request::SpdUpdate(policy) => {
+                policies.entry((policy.direction, policy.selector)).or_insert(origin);
+            }
+            Request::SpdDelete(selector, direction) => drop(policies.remove(&(*direction, **selector))),
+            Request::SpdFlush => policies.clear(),
             _ => {}
         }
     }

@@ -12,7 +12,8 @@ mod options;
 mod saved;
 mod session;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub fn run(args: &[String]) -> ExitCode {
     let options = match Options::parse(args) {
         Ok(options) => options,
         Err(message) => {
-            eprintln!("setkey: {message}\n{USAGE}");
+            eprintln!("setkey: {message} (setkey -h shows what there is)");
             return ExitCode::FAILURE;
         }
     };
@@ -78,13 +79,13 @@ fn act(options: &Options) -> io::Result<bool> {
 }
 
 fn execute(session: &mut Session<'_>, file: &str) -> io::Result<bool> {
-    let (name, bytes) = if file == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes)?;
-        ("stdin", bytes)
-    } else {
-        (file, std::fs::read(file).map_err(|e| io::Error::new(e.kind(), format!("{file}: {e}")))?)
+    let name = if file == "-" { "stdin" } else { file };
+    let bytes = match file {
+        "-" => files::to_end(io::stdin()),
+        // Pipes too.
+        file => File::open(file).and_then(files::to_end),
     };
+    let bytes = bytes.map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?;
     Ok(session.run(&files::decode(name, bytes)?)?.all)
 }
 

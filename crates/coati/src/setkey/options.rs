@@ -1,11 +1,15 @@
 //! The command line of setkey, in both dialects.
 
+use clap::ValueEnum;
 use coati_config::setkey::Dialect;
+
+use crate::dataplane::{Dataplane, Wish};
 
 /// What `-h` shows.
 pub const USAGE: &str = "\
 usage: setkey [-v] -c              commands from standard input; on a terminal with editing and history
-       setkey [-nv] -f FILE        commands from a file (- is standard input); -n only checks it
+       setkey [-nv] -f FILE        commands from a file (- is standard input); -n only checks it, for all data planes or
+                                   for the one of --dataplane embedded | xfrm | pfkey
        setkey [-apv] -D            show the SAs (-a: dead ones too, -p: ports)
        setkey [-a] -l -D           a line for each SA, every second
        setkey [-Npv] -DP           show the policies (-N: none of sockets; there are none here)
@@ -90,6 +94,8 @@ pub struct Options {
     pub commands: bool,
     /// Without keys.
     pub mask_keys: bool,
+    /// The home that `-n` checks for; `None`: each.
+    pub dataplane: Option<Dataplane>,
     /// Whose setkey this is.
     pub dialect: Dialect,
     /// The daemon's.
@@ -111,9 +117,11 @@ impl Options {
                 "--mask-keys" => options.mask_keys = true,
                 "--help" => options.act(Action::Help)?,
                 "--dialect" => options.dialect = dialect(&value("a name")?)?,
-                long if long.starts_with("--") => match long.strip_prefix("--dialect=") {
-                    Some(name) => options.dialect = dialect(name)?,
-                    None => return Err(format!("unknown option {long}")),
+                "--dataplane" => options.dataplane = dataplane(&value("a name")?)?,
+                long if long.starts_with("--") => match long.split_once('=') {
+                    Some(("--dialect", name)) => options.dialect = dialect(name)?,
+                    Some(("--dataplane", name)) => options.dataplane = dataplane(name)?,
+                    _ => return Err(format!("unknown option {long}")),
                 },
                 _ => match arg.strip_prefix('-').filter(|letters| !letters.is_empty()) {
                     None => files.push(arg.clone()),
@@ -176,6 +184,9 @@ impl Options {
         if options.forever && (options.action != Action::Dump || options.policies) {
             return Err("-l goes with -D".to_owned());
         }
+        if options.dataplane.is_some() && !options.check_only {
+            return Err("--dataplane goes with -n: else the daemon has chosen".to_owned());
+        }
         Ok(options)
     }
 
@@ -202,6 +213,13 @@ fn dialect(name: &str) -> Result<Dialect, String> {
     Dialect::from_name(name).ok_or_else(|| {
         let names: Vec<&str> = Dialect::NAMES.iter().map(|(name, _)| *name).collect();
         format!("unknown dialect `{name}`: {}", names.join(", "))
+    })
+}
+
+fn dataplane(name: &str) -> Result<Option<Dataplane>, String> {
+    Wish::from_str(name, false).map(Wish::named).map_err(|_| {
+        let names: Vec<&str> = Dataplane::ALL.iter().map(|home| home.name()).collect();
+        format!("unknown data plane `{name}`: {}", names.join(", "))
     })
 }
 
@@ -264,6 +282,8 @@ mod tests {
             ("-D saved", "`saved` is not understood"),
             ("-g -DP --dialect ipsec-tools", "--dialect freebsd"),
             ("--dialect bsd", "unknown dialect `bsd`: ipsec-tools, ipsec-tools-bsd, freebsd"),
+            ("-nf a.conf --dataplane kernel", "unknown data plane `kernel`: embedded, xfrm, pfkey"),
+            ("-f a.conf --dataplane=xfrm", "--dataplane goes with -n"),
             ("-lx", "-l goes with -D"),
             ("-lDP", "-l goes with -D"),
         ] {

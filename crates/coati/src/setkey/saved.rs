@@ -14,12 +14,15 @@ use coati_wire::pfkey::{
 use super::dump::{Form, Tail};
 use super::monitor::message_text;
 use super::options::Options;
+use crate::files;
 use crate::pfkey::{AUTH, DIRECTIONS, ENCRYPT, MODES, PROTOCOLS, SA_TYPES, STATES, policy_type, value};
 
 /// Shows them all.
 pub fn show(options: &Options, files: &[String]) -> io::Result<bool> {
     for file in files {
-        let bytes = std::fs::read(file).map_err(|e| io::Error::new(e.kind(), format!("{file}: {e}")))?;
+        let bytes = std::fs::File::open(file)
+            .and_then(files::to_end)
+            .map_err(|e| io::Error::new(e.kind(), format!("{file}: {e}")))?;
         print!(
             "{}",
             text(&Form::of(options), &bytes).map_err(|why| io::Error::other(format!("{file}: {why}")))?

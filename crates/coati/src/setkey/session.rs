@@ -16,6 +16,7 @@ use super::names;
 use super::options::{Options, Scope};
 use crate::check;
 use crate::client::Client;
+use crate::files;
 use crate::pfkey::without_keys;
 
 /// One run of setkey, with the daemon on the other side when it is needed.
@@ -65,7 +66,13 @@ impl<'a> Session<'a> {
     /// Reads the whole text first, so that a mistake in line 9 leaves nothing half done. Then all of it happens at one
     /// moment: between `spdflush` and `spdadd` no packet finds no policy.
     pub fn run(&mut self, source: &Arc<Source>) -> io::Result<Done> {
-        let script = read(source, &self.reading);
+        let mut script = read(source, &self.reading);
+        if self.options.check_only && script.error().is_none() {
+            script.remarks.extend(match self.options.dataplane {
+                Some(home) => files::home_remarks(&script.statements, home),
+                None => files::homes_remarks(&script.statements),
+            });
+        }
         let is_wrong = script.error().is_some();
         if self.options.json && self.options.check_only {
             println!("{}", serde_json::Value::Array(script.remarks.iter().map(check::json).collect()));
@@ -82,8 +89,11 @@ impl<'a> Session<'a> {
         if script.asks_for_help {
             print!("{HELP}");
         }
-        let all =
-            self.options.check_only || script.statements.is_empty() || self.carry_out(script.statements)?;
+        // Nobody is asked for nothing.
+        let all = match self.options.check_only || script.statements.is_empty() {
+            true => !script.adds_twice,
+            false => self.carry_out(script.statements)?,
+        };
         Ok(Done { all, ends: script.ends })
     }
 
