@@ -329,6 +329,7 @@ mod tests {
             state: SaState::Mature,
             usage: Usage::default(),
             sequence: 0,
+            offload: None,
         };
         let transform = LazyTransform::new(&sa).unwrap();
         assert!(transform.ready.get().is_none(), "before the first packet");

@@ -246,6 +246,7 @@ impl Sadb {
             state: SaState::Larval,
             usage: Usage { added: wall, ..Usage::default() },
             sequence: 0,
+            offload: None,
         };
         self.put(Entry { sa, live: None, added: now, soft_done: false });
         Ok(Reply::Spi { spi: id.spi })
@@ -272,7 +273,8 @@ impl Sadb {
         if self.number_of(&sa.id).is_some() {
             return Err(Refusal::Exists);
         }
-        let entry = Entry::new(now, wall, sa)?;
+        // No hardware does it here.
+        let entry = Entry::new(now, wall, Sa { offload: None, ..sa })?;
         self.acquired.clear();
         self.put(entry);
         Ok(Reply::Done)
@@ -743,6 +745,7 @@ mod tests {
                 state: SaState::Mature,
                 usage: Usage::default(),
                 sequence: 0,
+                offload: None,
             };
             let policy = |direction| Policy {
                 id: PolicyId(0),

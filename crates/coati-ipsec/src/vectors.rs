@@ -55,6 +55,7 @@ fn keys(vector: &Vector) -> LazyTransform {
         state: SaState::Mature,
         usage: Usage::default(),
         sequence: 0,
+        offload: None,
     };
     sa.check().unwrap();
     LazyTransform::new(&sa).unwrap()

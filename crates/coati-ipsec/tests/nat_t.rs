@@ -35,6 +35,7 @@ fn sa(source: Ipv4Addr, destination: Ipv4Addr, ports: (u16, u16)) -> Sa {
         state: SaState::Mature,
         usage: Usage::default(),
         sequence: 0,
+        offload: None,
     }
 }
 

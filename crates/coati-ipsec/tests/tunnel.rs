@@ -36,6 +36,7 @@ fn sa(from: &str, to: &str, mode: Mode, udp: bool) -> Sa {
         state: SaState::Mature,
         usage: Usage::default(),
         sequence: 0,
+        offload: None,
     }
 }
 

@@ -57,6 +57,9 @@ pub fn refusal_of(layout: Layout, request: &Request) -> Option<Refusal> {
 /// What is carried out, but not quite as it was asked for.
 pub fn remark_of(layout: Layout, request: &Request) -> Option<String> {
     let (Request::Add(new) | Request::Update(new)) = request else { return None };
+    if new.offload.is_some() && layout != Layout::FreeBsd {
+        return Some("over PF_KEY this kernel gives nothing to hardware: it does it itself".to_owned());
+    }
     let largest = sa::largest_window(layout).filter(|largest| new.replay_window > *largest)?;
     Some(format!(
         "a replay window of {} packets becomes one of {largest}: over PF_KEY this kernel has no larger one",
@@ -405,6 +408,14 @@ impl Problem {
         match (self.errno, missing, layout) {
             (errno::EEXIST, ..) => Refusal::Exists,
             (errno::ESRCH, ..) => Refusal::NoSa,
+            (errno::EINVAL, _, Layout::FreeBsd) if new.offload.is_some() => {
+                let interface = new.offload.as_ref().map_or("", |offload| &offload.interface);
+                let text = "leave -hwif out; FreeBSD knows it from version 15 on";
+                Refusal::Unsupported(format!(
+                    "not with the hardware of {interface} ({text}): {}",
+                    self.sentence()
+                ))
+            }
             (errno, _, Layout::Linux) if errno == no_protocol => {
                 let version = if new.id.destination.is_ipv4() { "4" } else { "6" };
                 let module = match (new.id.proto, version) {

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use coati_sadb::{
-    EncAlgorithm, Lifetime, Mode, NatT, Refusal, ReqId, Sa, SaId, SaProto, SaState, Secret, Spi, Usage,
+    EncAlgorithm, Lifetime, Mode, NatT, Offload, Refusal, ReqId, Sa, SaId, SaProto, SaState, Secret, Spi,
+    Usage,
 };
 use coati_wire::pfkey::{self, Address, Layout, Message, Sa2, SaNumbers, compress, encrypt, sa_type};
 
@@ -94,6 +95,7 @@ pub(crate) fn message(layout: Layout, kind: u8, sa: &Sa) -> Result<Message<'_>, 
         destination_port: nat_t.destination_port,
         original: nat_t.original,
     });
+    message.interface = sa.offload.as_ref().map(|offload| offload.interface.as_str());
     message.sa = Some(numbers);
     Ok(message)
 }
@@ -222,5 +224,8 @@ pub(crate) fn sa_of(layout: Layout, message: &Message<'_>) -> Option<Sa> {
             used: current.use_time,
         },
         sequence: message.sa2.unwrap_or_default().sequence.into(),
+        offload: message
+            .interface
+            .map(|interface| Offload { interface: interface.to_owned(), inbound: None }),
     })
 }

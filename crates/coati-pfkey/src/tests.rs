@@ -7,8 +7,8 @@ use std::rc::Rc;
 use coati_kernel::{KernelHome, Leftovers};
 use coati_sadb::{
     Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification,
-    Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
-    SaState, Secret, Selector, Spi, Upper, Usage,
+    Offload, Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId,
+    SaProto, SaState, Secret, Selector, Spi, Upper, Usage,
 };
 use coati_wire::pfkey::{Layout, Lifetime as Limits, Message, PolicyNumbers, SaNumbers, message, sa_type};
 use proptest::prelude::*;
@@ -630,6 +630,7 @@ prop_compose! {
             state: SaState::Mature,
             usage: Usage::default(),
             sequence: 0,
+            offload: None,
         }
     }
 }
@@ -679,4 +680,27 @@ proptest! {
         prop_assert!(policy::is_own(&found));
         prop_assert_eq!(policy::policy_of(&found), Some(policy));
     }
+}
+
+/// `-hwif`: an extension of FreeBSD 15's; the others have none and do it themselves, which is said.
+#[test]
+#[cfg(target_endian = "little")]
+fn what_hardware_is_to_do() {
+    let offload = Some(Offload { interface: "mce0".to_owned(), inbound: None });
+    let new = Sa { offload: offload.clone(), ..esp(0x1001, ReqId(0)) };
+    let extension: Vec<u8> = [3, 0, 31, 0, 0, 0, 0, 0].into_iter().chain(*b"mce0").chain([0; 12]).collect();
+    for layout in LAYOUTS {
+        let bytes = sa::message(layout, message::ADD, &new).unwrap().emit(layout);
+        let is_freebsd = layout == Layout::FreeBsd;
+        assert_eq!(bytes.windows(24).any(|window| window == extension), is_freebsd, "{layout:?}");
+        let shown = sa::sa_of(layout, &parse(layout, &bytes)).unwrap();
+        assert_eq!(shown.offload, offload.clone().filter(|_| is_freebsd));
+        let remark = remark_of(layout, &Request::Add(Box::new(new.clone())));
+        assert_eq!(remark.is_some_and(|text| text.contains("nothing to hardware")), !is_freebsd);
+    }
+    let kernel = Fake::new(Layout::FreeBsd);
+    let mut home = home(&kernel);
+    kernel.0.borrow_mut().refuses = Some(22);
+    let Reply::Refused { refusal } = one(&mut home, Request::Add(Box::new(new))) else { panic!() };
+    assert!(refusal.to_string().starts_with("not with the hardware of mce0 (leave -hwif out; "), "{refusal}");
 }

@@ -321,7 +321,10 @@ pub fn statements_remarks(statements: &[Statement]) -> Vec<Diagnostic> {
     let mut sadb = Sadb::new(Box::new(coati_crypto::SeededRandom::new(0)));
     let now = Instant::now();
     let refused = statements.iter().filter_map(|statement| {
-        let Reply::Refused { refusal } = sadb.request(now, 0, statement.request.clone()) else { return None };
+        let Reply::Refused { refusal } = sadb.request(now, 0, statement.request.clone()) else {
+            let text = "the embedded data plane gives nothing to hardware: it does it itself";
+            return statement.is_offloaded().then(|| statement.origin.remark(Severity::Warning, text));
+        };
         let severity = match refusal {
             // Who read the file has said which line it is there from.
             Refusal::Exists if matches!(statement.request, Request::Add(_) | Request::SpdAdd(_)) => {

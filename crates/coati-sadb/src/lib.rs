@@ -18,6 +18,6 @@ pub use algorithm::{AuthAlgorithm, EncAlgorithm};
 pub use home::{Changes, Home};
 pub use message::{Acquire, Expire, Notification, Refusal, Reply, Request};
 pub use policy::{Action, Bundle, Direction, Level, Policy, PolicyId, Priority, Rule};
-pub use sa::{Lifetime, Mode, NatT, ReqId, Sa, SaId, SaProto, SaState, Spi, Usage};
+pub use sa::{Lifetime, Mode, NatT, Offload, ReqId, Sa, SaId, SaProto, SaState, Spi, Usage};
 pub use secret::Secret;
 pub use selector::{Port, Prefix, PrefixError, Selector, Upper};

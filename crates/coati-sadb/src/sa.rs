@@ -208,6 +208,23 @@ pub struct Sa {
     pub usage: Usage,
     /// Highest sequence number sent or received; ignored when added.
     pub sequence: u64,
+    /// The hardware that does it, where a kernel gives it to some.
+    #[serde(default)]
+    pub offload: Option<Offload>,
+}
+
+/// An SA in the hands of a network card, which encrypts and decrypts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offload {
+    /// The card's interface.
+    pub interface: String,
+    /// Whether it is for packets that come in; `None`: whoever holds the SA finds out.
+    pub inbound: Option<bool>,
+}
+
+impl Offload {
+    /// Bytes of an interface's name at the most (`IFNAMSIZ`, without the zero behind it).
+    pub const LONGEST_NAME: usize = 15;
 }
 
 impl Sa {
@@ -238,6 +255,7 @@ impl Sa {
             state: SaState::Mature,
             usage: Usage::default(),
             sequence: 0,
+            offload: None,
         }
     }
 
@@ -280,6 +298,14 @@ impl Sa {
                 return invalid("aes-ctr without authentication can be forged: give -A");
             }
             _ => {}
+        }
+        if let Some(Offload { interface, .. }) = &self.offload
+            && (interface.is_empty() || interface.len() > Offload::LONGEST_NAME)
+        {
+            let most = Offload::LONGEST_NAME;
+            return Err(Refusal::Invalid(format!(
+                "`{interface}` is no interface: names have {most} letters at the most"
+            )));
         }
         if self.replay_window > Self::MAX_WINDOW {
             let text = format!(

@@ -129,6 +129,8 @@ pub mod extension {
     pub const NAT_T_ORIGINAL: u16 = 23;
     /// FreeBSD's; Linux has another thing of this number.
     pub const SA_REPLAY: u16 = 26;
+    /// FreeBSD 15's (`SADB_X_EXT_IF_HW_OFFL`).
+    pub const INTERFACE: u16 = 31;
 }
 
 /// Extensions of one message that are looked at.

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use coati_kernel::{
     Abilities, Event, FoundPolicy, FoundSa, Kernel, KernelHome, Leftovers, spi_range, stillborn, trial_id,
 };
 use coati_sadb::{
-    Direction, Mode, Policy, PolicyId, Refusal, ReqId, Request, Sa, SaId, SaProto, Selector, Spi,
+    Direction, Mode, Offload, Policy, PolicyId, Refusal, ReqId, Request, Sa, SaId, SaProto, Selector, Spi,
 };
-use coati_wire::xfrm::{self, Attribute, Body, Message, SpiRange, messages};
+use coati_wire::xfrm::{self, Attribute, Body, Message, SpiRange, messages, offload};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{ALWAYS, modules};
@@ -33,6 +34,7 @@ mod errno {
     pub(super) const EINVAL: i32 = 22;
     pub(super) const ENOSYS: i32 = 38;
     pub(super) const EPROTONOSUPPORT: i32 = 93;
+    pub(super) const EOPNOTSUPP: i32 = 95;
     pub(super) const ENOBUFS: i32 = 105;
 }
 
@@ -46,6 +48,15 @@ pub trait Sockets {
 
     /// Named counters of the kernel.
     fn counters(&self) -> Vec<(String, u64)>;
+
+    /// The kernel's number of an interface; `None` when there is none of this name.
+    fn interface(&self, name: &str) -> Option<u32>;
+
+    /// The interface of this number.
+    fn interface_name(&self, number: u32) -> Option<String>;
+
+    /// Whether packets to this address end here.
+    fn is_ours(&self, address: IpAddr) -> bool;
 }
 
 /// The kernel behind these sockets.
@@ -116,6 +127,45 @@ impl<S: Sockets> Xfrm<S> {
         Ok(datagrams)
     }
 
+    /// What the kernel is told of the hardware that is to do an SA.
+    fn offload(&self, id: &SaId, wanted: &Offload) -> Result<xfrm::Offload, Refusal> {
+        let Offload { interface, inbound } = wanted;
+        let missing =
+            || Refusal::Invalid(format!("there is no interface {interface} whose hardware could do it"));
+        let number = self.sockets.interface(interface).ok_or_else(missing)?;
+        let mut flags = 0;
+        if inbound.unwrap_or_else(|| self.sockets.is_ours(id.destination)) {
+            flags |= offload::INBOUND;
+        }
+        if id.destination.is_ipv6() {
+            flags |= offload::IPV6;
+        }
+        Ok(xfrm::Offload { interface: number, flags })
+    }
+
+    /// The SAs in an answer.
+    fn of_sas(&self, datagrams: &[Zeroizing<Vec<u8>>], wall: u64) -> Vec<FoundSa> {
+        let all = datagrams.iter().flat_map(|datagram| messages(datagram)).map_while(Result::ok);
+        let found = |message: Message<'_>| {
+            let Body::NewSa(info) = message.body else { return None };
+            let mut sa = sa::sa_of(&info, &message.attributes, wall);
+            let card = message.attributes.iter().find_map(|attribute| match attribute {
+                Attribute::Offload(card) => Some(card),
+                _ => None,
+            });
+            if let (Some(sa), Some(card)) = (&mut sa, card) {
+                // One that went away meanwhile still has its number.
+                let named = self.sockets.interface_name(card.interface);
+                sa.offload = Some(Offload {
+                    interface: named.unwrap_or_else(|| card.interface.to_string()),
+                    inbound: Some(card.flags & offload::INBOUND != 0),
+                });
+            }
+            Some(FoundSa { id: sa::id_of(&info)?, is_own: info.sequence == OWN_SEQUENCE, sa })
+        };
+        all.filter_map(found).collect()
+    }
+
     /// An index of ours that no policy has: the kernel would choose another one.
     fn free_index(&mut self, direction: u8) -> u32 {
         loop {
@@ -140,12 +190,12 @@ impl<S: Sockets> Kernel for Xfrm<S> {
 
     fn sas(&mut self, wall: u64) -> Result<Vec<FoundSa>, Refusal> {
         let datagrams = self.ask(Body::DumpSas, Vec::new()).map_err(Problem::plain)?;
-        Ok(of_sas(&datagrams, wall))
+        Ok(self.of_sas(&datagrams, wall))
     }
 
     fn sa(&mut self, id: &SaId, wall: u64) -> Result<Sa, Refusal> {
         let answer = self.ask(Body::GetSa(sa::name(id)), Vec::new()).map_err(Problem::of_sa)?;
-        of_sas(&answer, wall).into_iter().find_map(|found| found.sa).ok_or(Refusal::NoSa)
+        self.of_sas(&answer, wall).into_iter().find_map(|found| found.sa).ok_or(Refusal::NoSa)
     }
 
     fn policies(&mut self) -> Result<Vec<FoundPolicy>, Refusal> {
@@ -174,8 +224,11 @@ impl<S: Sockets> Kernel for Xfrm<S> {
     }
 
     fn put_sa(&mut self, new: &Sa, replaces: bool) -> Result<(), Refusal> {
-        let (mut info, attributes) = sa::message(new)?;
+        let (mut info, mut attributes) = sa::message(new)?;
         info.sequence = OWN_SEQUENCE;
+        if let Some(wanted) = &new.offload {
+            attributes.push(Attribute::Offload(self.offload(&new.id, wanted)?));
+        }
         let body = if replaces { Body::UpdateSa(info) } else { Body::NewSa(info) };
         self.ask(body, attributes).map(drop).map_err(|problem| problem.of_new_sa(new))
     }
@@ -193,7 +246,7 @@ impl<S: Sockets> Kernel for Xfrm<S> {
         let (first, last) = spi_range(id);
         let range = SpiRange { info: sa::larval(id, mode, reqid), first, last };
         let answer = self.ask(Body::AllocateSpi(range), Vec::new()).map_err(Problem::plain)?;
-        let made = of_sas(&answer, 0).into_iter().next();
+        let made = self.of_sas(&answer, 0).into_iter().next();
         made.map(|made| made.id.spi).ok_or_else(|| Refusal::NoRoom("the kernel has no SPI left".into()))
     }
 
@@ -279,17 +332,6 @@ fn event(message: &Message<'_>, wall: u64) -> Option<Event> {
     })
 }
 
-/// The SAs in an answer.
-fn of_sas(datagrams: &[Zeroizing<Vec<u8>>], wall: u64) -> Vec<FoundSa> {
-    let all = datagrams.iter().flat_map(|datagram| messages(datagram)).map_while(Result::ok);
-    let found = |message: Message<'_>| {
-        let Body::NewSa(info) = message.body else { return None };
-        let sa = sa::sa_of(&info, &message.attributes, wall);
-        Some(FoundSa { id: sa::id_of(&info)?, is_own: info.sequence == OWN_SEQUENCE, sa })
-    };
-    all.filter_map(found).collect()
-}
-
 /// Why the kernel did not do it.
 struct Problem {
     errno: i32,
@@ -340,6 +382,11 @@ impl Problem {
         match self.errno {
             errno::EEXIST => Refusal::Exists,
             errno::ESRCH => Refusal::NoSa,
+            errno::EOPNOTSUPP | errno::EINVAL if new.offload.is_some() => {
+                let interface = new.offload.as_ref().map_or("", |offload| &offload.interface);
+                let why = self.sentence();
+                Refusal::Unsupported(format!("not with the hardware of {interface} (leave -hwif out): {why}"))
+            }
             errno::EPROTONOSUPPORT => {
                 let version = if new.id.destination.is_ipv4() { "4" } else { "6" };
                 let module = match new.id.proto {

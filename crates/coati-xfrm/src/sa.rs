@@ -176,6 +176,7 @@ pub(crate) fn sa_of(info: &SaInfo, attributes: &[Attribute<'_>], wall: u64) -> O
             used: info.used.used,
         },
         sequence: 0,
+        offload: None,
     };
     let is_truncated = attributes.iter().any(|a| matches!(a, Attribute::AuthTruncated(_)));
     let secret = |key: &[u8]| Secret::new(key.to_vec());

@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use coati_kernel::{KernelHome, Leftovers};
 use coati_sadb::{
-    Action, AuthAlgorithm, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification, Policy,
-    PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto, SaState,
-    Secret, Selector, Spi, Upper, Usage,
+    Action, AuthAlgorithm, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification, Offload,
+    Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
+    SaState, Secret, Selector, Spi, Upper, Usage,
 };
 use coati_wire::xfrm::{self, Attribute, Body, Message, PolicyInfo, SaInfo};
 use proptest::prelude::*;
@@ -161,6 +161,18 @@ impl Sockets for Fake {
 
     fn counters(&self) -> Vec<(String, u64)> {
         Vec::new()
+    }
+
+    fn interface(&self, name: &str) -> Option<u32> {
+        (name == "eth7").then_some(7)
+    }
+
+    fn interface_name(&self, number: u32) -> Option<String> {
+        (number == 7).then(|| "eth7".to_owned())
+    }
+
+    fn is_ours(&self, address: IpAddr) -> bool {
+        address == IpAddr::from([192, 0, 2, 1])
     }
 }
 
@@ -355,6 +367,7 @@ prop_compose! {
             state: SaState::Mature,
             usage: Usage::default(),
             sequence: 0,
+            offload: None,
         }
     }
 }
@@ -593,4 +606,41 @@ fn a_recorded_life_of_a_tunnel() {
     }
     // Open from the first SA on, but for the time between an end and a renewal that came late.
     assert_eq!((acquired, soft, hard, opened), (1, 3, 3, 11));
+}
+
+/// `-hwif`: as a card's, with its direction, to the kernel (`xfrm_user_offload`) and back; with a sentence when it will not.
+#[test]
+#[cfg(target_endian = "little")]
+fn what_hardware_is_to_do() {
+    let kernel = Fake::default();
+    let mut home = home(&kernel);
+    let card = |interface: &str, inbound| Some(Offload { interface: interface.to_owned(), inbound });
+    let (ours, theirs): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+    let (v6, other): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+    for (spi, source, destination, flags) in
+        [(0x1001, theirs, ours, 2), (0x1002, ours, theirs, 0), (0x1003, v6, other, 1)]
+    {
+        let plain = esp(spi, ReqId(1));
+        let id = SaId { source, destination, ..plain.id };
+        let new = Sa { id, offload: card("eth7", None), ..plain };
+        assert_eq!(one(&mut home, Request::Add(Box::new(new.clone()))), Reply::Done);
+        let bytes = kernel.0.borrow().sas.last().unwrap().1.clone();
+        let attribute = [12, 0, 28, 0, 7, 0, 0, 0, flags, 0, 0, 0];
+        assert!(bytes.windows(12).any(|window| window == attribute), "{bytes:?}");
+        let Reply::Sas { sas } = one(&mut home, Request::Get(id)) else { panic!() };
+        assert_eq!(sas[0].offload, card("eth7", Some(flags & 2 != 0)));
+    }
+    let new = Sa { offload: card("eth8", None), ..esp(0x1004, ReqId(1)) };
+    let Reply::Refused { refusal } = one(&mut home, Request::Add(Box::new(new.clone()))) else { panic!() };
+    assert_eq!(refusal.to_string(), "there is no interface eth8 whose hardware could do it");
+    for errno in [22, 95] {
+        kernel.0.borrow_mut().refuses = Some(errno);
+        let new = Sa { offload: card("eth7", None), ..new.clone() };
+        let Reply::Refused { refusal } = one(&mut home, Request::Add(Box::new(new))) else { panic!() };
+        assert!(matches!(refusal, Refusal::Unsupported(_)), "{refusal:?}");
+        assert!(
+            refusal.to_string().starts_with("not with the hardware of eth7 (leave -hwif out): "),
+            "{refusal}"
+        );
+    }
 }

@@ -220,6 +220,16 @@ fn what_is_checked_is_what_is_loaded() {
     let ran = daemon.file(forged, &["-n", "--dataplane=xfrm"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_eq!(daemon.file(forged, &[]).code, 1);
+    // What hardware is to do, this data plane does itself.
+    let card = KEYS.replace(" -m ", " -hwif mce0 -m ");
+    let ran = daemon.file(&card, &["-n", "--dataplane", "embedded"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.says(&["setkey.conf:1:1: warning: the embedded data plane gives nothing to hardware"]);
+    let ran = daemon.file(&card, &["-n", "--dataplane", "xfrm"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(daemon.file(&card, &[]).code, 0);
+    let shown = daemon.setkey(&["-D", "--commands"]);
+    assert!(shown.out.contains(" esp 0x1000 ") && !shown.out.contains("-hwif"), "{}", shown.out);
     let both = daemon.file(POLICIES, &["-n"]);
     assert_eq!((both.code, both.err.as_str()), (0, ""));
 }

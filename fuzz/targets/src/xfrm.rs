@@ -29,6 +29,18 @@ impl Sockets for Parrot {
     fn counters(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
+
+    fn interface(&self, _name: &str) -> Option<u32> {
+        Some(1)
+    }
+
+    fn interface_name(&self, _number: u32) -> Option<String> {
+        None
+    }
+
+    fn is_ours(&self, _address: IpAddr) -> bool {
+        false
+    }
 }
 
 /// What the kernel says over XFRM netlink.

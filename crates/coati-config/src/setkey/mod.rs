@@ -40,6 +40,13 @@ pub struct Statement {
     pub origin: Origin,
 }
 
+impl Statement {
+    /// Whether hardware is to do it.
+    pub fn is_offloaded(&self) -> bool {
+        matches!(&self.request, Request::Add(sa) | Request::Update(sa) if sa.offload.is_some())
+    }
+}
+
 /// How a text is to be read.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
@@ -96,8 +103,8 @@ pub const COMMANDS: [&str; 18] = [
 /// What `help` shows.
 pub const HELP: &str = "\
 Each command ends with `;`.
-  add | update   [-46n] SRC DST PROTO SPI [-m MODE] [-r BYTES] [-u REQID] [-f FLAG] [-lh SEC] [-ls SEC]
-                 [-bh BYTES] [-bs BYTES] -E ALG KEY [-A ALG KEY] | -A ALG KEY | -C deflate [-R];
+  add | update   [-46n] SRC DST PROTO SPI [-m MODE] [-r BYTES] [-u REQID] [-f FLAG] [-esn] [-lh SEC] [-ls SEC]
+                 [-bh BYTES] [-bs BYTES] [-hwif INTERFACE] -E ALG KEY [-A ALG KEY] | -A ALG KEY | -C deflate [-R];
   get | delete   [-46n] SRC DST PROTO SPI;
   getspi         [-46n] SRC DST PROTO SPI [-m MODE] [-u REQID];      SPI 0: any that is free
   deleteall      [-46n] SRC DST PROTO;

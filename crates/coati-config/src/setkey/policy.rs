@@ -77,6 +77,13 @@ impl<'a> Parser<'a> {
             let error = self.cursor.remarks.error(self.cursor.span(), format!("`{word}` has no rules"));
             return Err(error.help(format!("leave `{rule}` out, or write ipsec")));
         }
+        // FreeBSD's, behind all else: for packets, not for SAs.
+        let start = self.cursor.span();
+        if self.cursor.accept_word("-hwif") {
+            self.cursor.word("an interface")?;
+            let message = "policies are not given to hardware: SAs are";
+            self.cursor.remarks.warn(start.to(self.cursor.previous()), message, "write it behind add");
+        }
         let policy = Policy {
             id: PolicyId::default(),
             selector,
@@ -170,6 +177,7 @@ impl<'a> Parser<'a> {
         let mut rules = Vec::new();
         while let Some(Kind::Word(word)) = self.cursor.peek()
             && !COMMANDS.contains(&word)
+            && word != "-hwif"
         {
             let span = self.rule_span();
             rules.push(self.rule(span, selector, direction)?);

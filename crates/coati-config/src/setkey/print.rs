@@ -82,6 +82,9 @@ fn sa_words(sa: &Sa) -> String {
     if sa.esn {
         text.push_str(" -f esn");
     }
+    if let Some(offload) = &sa.offload {
+        let _ = write!(text, " -hwif {}", offload.interface);
+    }
     match sa.id.proto {
         SaProto::Ipcomp => text.push_str(" -C deflate"),
         SaProto::Esp => {

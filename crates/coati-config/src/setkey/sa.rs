@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use coati_sadb::{
-    AuthAlgorithm, EncAlgorithm, Lifetime, Mode, NatT, ReqId, Request, Sa, SaId, SaProto, SaState, Secret,
-    Spi, Usage,
+    AuthAlgorithm, EncAlgorithm, Lifetime, Mode, NatT, Offload, ReqId, Request, Sa, SaId, SaProto, SaState,
+    Secret, Spi, Usage,
 };
 
 use super::algorithms::{
@@ -21,8 +21,8 @@ const MAX_NULL_KEY: usize = 2048;
 /// Where ESP in UDP goes when no port is written (RFC 3948).
 const NAT_T_PORT: u16 = 4500;
 
-pub(super) const OPTIONS: [&str; 13] =
-    ["-m", "-r", "-u", "-f", "-lh", "-ls", "-bh", "-bs", "-ctx", "-hwif", "-E", "-A", "-C"];
+pub(super) const OPTIONS: [&str; 14] =
+    ["-m", "-r", "-u", "-f", "-lh", "-ls", "-bh", "-bs", "-ctx", "-hwif", "-esn", "-E", "-A", "-C"];
 const FLAGS: [&str; 6] = ["zero-pad", "random-pad", "seq-pad", "cyclic-seq", "nocyclic-seq", "esn"];
 
 /// The hosts and the protocol of an SA.
@@ -48,6 +48,7 @@ struct Extensions {
     enc: Option<(EncAlgorithm, Secret, Span)>,
     auth: Option<(AuthAlgorithm, Secret, Span)>,
     compresses: bool,
+    offload: Option<Offload>,
     /// Where the soft limits stand.
     places: Vec<(&'static str, Span)>,
 }
@@ -77,6 +78,7 @@ impl Parser<'_> {
             state: SaState::Mature,
             usage: Usage::default(),
             sequence: 0,
+            offload: found.offload.clone(),
         };
         let sas: Vec<Sa> = ends.pairs.iter().map(|pair| sa(*pair)).collect();
         // As whoever is to hold it says it.
@@ -325,10 +327,15 @@ impl Parser<'_> {
             }
             "-ctx" => return Err(self.no_context(span)),
             "-hwif" => {
-                self.cursor.word("an interface")?;
-                let span = span.to(self.cursor.previous());
-                self.cursor.remarks.warn(span, "no hardware does this here: software does", "leave it out");
+                let (interface, span) = self.cursor.word("an interface")?;
+                if interface.len() > Offload::LONGEST_NAME {
+                    let message = format!("`{interface}` is longer than names of interfaces are");
+                    return Err(self.cursor.remarks.error(span, message));
+                }
+                found.offload = Some(Offload { interface: interface.to_owned(), inbound: None });
             }
+            // FreeBSD's.
+            "-esn" => found.esn = Some(span),
             "-E" | "-A" | "-C" if !has_keys => {
                 let error = self.cursor.remarks.error(span, format!("{word} has no place here"));
                 return Err(error.help("addresses, protocol and SPI tell which SA is meant"));

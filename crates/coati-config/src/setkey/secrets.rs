@@ -178,7 +178,11 @@ impl Walk {
         if OPTIONS.contains(&word) {
             let has_algorithm = has_algorithm(word);
             self.among_keys |= has_algorithm || self.may_have_keys;
-            self.next = if has_algorithm { Next::Algorithm } else { Next::Value };
+            self.next = match word {
+                "-esn" => Next::Any,
+                _ if has_algorithm => Next::Algorithm,
+                _ => Next::Value,
+            };
             return false;
         }
         match next {

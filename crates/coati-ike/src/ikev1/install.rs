@@ -100,6 +100,7 @@ pub(crate) fn negotiated(core: &mut Core, sa: &Phase1, quick: &Quick, inbound: b
         state: SaState::Mature,
         usage: Usage::default(),
         sequence: 0,
+        offload: None,
     })
 }
 

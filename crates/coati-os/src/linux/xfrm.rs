@@ -41,6 +41,21 @@ impl XfrmSockets {
         Ok(Self { asks, hears, sequence: 0 })
     }
 
+    /// The kernel's number of an interface.
+    pub fn interface(&self, name: &str) -> Option<u32> {
+        rustix::net::netdevice::name_to_index(self.asks_descriptor(), name).ok()
+    }
+
+    /// The interface of this number.
+    pub fn interface_name(&self, number: u32) -> Option<String> {
+        rustix::net::netdevice::index_to_name(self.asks_descriptor(), number).ok()
+    }
+
+    fn asks_descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.asks.as_raw_fd()) }
+    }
+
     /// A descriptor that can be read when the kernel has said something.
     pub fn news(&self) -> io::Result<OwnedFd> {
         // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.

@@ -161,12 +161,17 @@ pub struct Message<'a> {
     pub nat_t: Option<NatT>,
     /// Replay window in packets, where it is too large for `sadb_sa` (FreeBSD).
     pub replay_window: Option<u32>,
+    /// The interface whose hardware does it (FreeBSD 15).
+    pub interface: Option<&'a str>,
     /// Numbers of the integrity algorithms that the kernel has (answers to SADB_REGISTER).
     pub supported_auth: Vec<u8>,
     /// The same of ciphers, or of compression.
     pub supported_encrypt: Vec<u8>,
 }
 
+/// Bytes of the flags of `sadb_x_if_hw_offl`, of which none is set, and of the name behind them.
+const FLAGS_LEN: usize = 4;
+const INTERFACE_LEN: usize = 16;
 /// Bytes of an entry of `sadb_supported`.
 const ALGORITHM_LEN: usize = 8;
 
@@ -231,6 +236,14 @@ impl<'a> Message<'a> {
         }
         if let Some(window) = self.replay_window.filter(|_| layout == Layout::FreeBsd) {
             push(extension::SA_REPLAY, &window.to_ne_bytes());
+        }
+        if let Some(interface) = self.interface.filter(|_| layout == Layout::FreeBsd) {
+            let mut body = [0; FLAGS_LEN + INTERFACE_LEN];
+            // The last byte stays 0.
+            for (to, from) in body.iter_mut().skip(FLAGS_LEN).zip(interface.bytes().take(INTERFACE_LEN - 1)) {
+                *to = from;
+            }
+            push(extension::INTERFACE, &body);
         }
         for (kind, list) in [
             (extension::SUPPORTED_AUTH, &self.supported_auth),
@@ -310,6 +323,12 @@ impl<'a> Message<'a> {
             // Its number is another thing's elsewhere.
             extension::SA_REPLAY if layout == Layout::FreeBsd => {
                 self.replay_window = Some(host_u32("sadb_x_sa_replay", body, 4)?);
+            }
+            extension::INTERFACE if layout == Layout::FreeBsd => {
+                let name: [u8; INTERFACE_LEN] = array("sadb_x_if_hw_offl", body, 4 + FLAGS_LEN)?;
+                let length = name.iter().position(|byte| *byte == 0).unwrap_or(INTERFACE_LEN);
+                self.interface =
+                    body.get(4 + FLAGS_LEN..).and_then(|name| std::str::from_utf8(name.get(..length)?).ok());
             }
             extension::SUPPORTED_AUTH => self.supported_auth = numbers(body),
             extension::SUPPORTED_ENCRYPT => self.supported_encrypt = numbers(body),
@@ -468,6 +487,7 @@ mod tests {
             encrypt_key in prop::collection::vec(any::<u8>(), 0..40), spi_range in any::<Option<(u32, u32)>>(),
             sa2 in any::<Option<(u8, u32, u32)>>(), policy in policy(), nat_t in nat_t(), window in any::<Option<u32>>(),
             supported in prop::collection::vec(1u8.., 0..9), behind in prop::collection::vec(any::<u8>(), 0..20),
+            interface in prop::option::of("[a-z][a-z0-9]{0,14}"),
         ) {
             let (kind, errno, sa_type, sequence, pid) = head;
             let [replay, state, auth, encrypt] = numbers;
@@ -479,6 +499,7 @@ mod tests {
                 auth_key: &auth_key, encrypt_key: &encrypt_key,
                 sa2: sa2.map(|(mode, sequence, reqid)| Sa2 { mode, sequence, reqid }),
                 replay_window: window.filter(|_| layout == Layout::FreeBsd),
+                interface: interface.as_deref().filter(|_| layout == Layout::FreeBsd),
                 supported_auth: supported.clone(), supported_encrypt: supported,
             };
             let mut bytes = message.emit(layout);

@@ -39,6 +39,14 @@ pub mod encap {
     pub const ESP_IN_UDP: u16 = 2;
 }
 
+/// Flags of [`Offload`] (`XFRM_OFFLOAD_*`).
+pub mod offload {
+    /// Between IPv6 addresses.
+    pub const IPV6: u8 = 1;
+    /// For packets that come in.
+    pub const INBOUND: u8 = 2;
+}
+
 /// `xfrm_algo`, `xfrm_algo_auth` and `xfrm_algo_aead`: the kernel's name of an algorithm, with a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Algorithm<'a> {
@@ -125,7 +133,7 @@ structure! {
     Offload {
         /// Its interface.
         interface: u32 = u32,
-        /// 2 for an inbound SA; 4 for whole packets.
+        /// Of [`offload`].
         flags: u8 = u8 pad 3,
     }
 }

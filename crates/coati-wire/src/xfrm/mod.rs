@@ -12,7 +12,7 @@ mod attribute;
 mod fields;
 mod structures;
 
-pub use attribute::{Algorithm, Attribute, Encap, Offload, ReplayEsn, Template, encap};
+pub use attribute::{Algorithm, Attribute, Encap, Offload, ReplayEsn, Template, encap, offload};
 pub use structures::{
     Acquire, Address, Expire, Id, LifetimeLimits, LifetimeUsed, Mapping, NO_LIMIT, PolicyId, PolicyInfo,
     SaId, SaInfo, Selector, SpiRange, action, direction, family, mode, sa_flag,

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -49,6 +50,19 @@ impl coati_xfrm::Sockets for Sockets<XfrmSockets> {
 
     fn counters(&self) -> Vec<(String, u64)> {
         counters()
+    }
+
+    fn interface(&self, name: &str) -> Option<u32> {
+        self.0.interface(name)
+    }
+
+    fn interface_name(&self, number: u32) -> Option<String> {
+        self.0.interface_name(number)
+    }
+
+    fn is_ours(&self, address: IpAddr) -> bool {
+        // Nobody else's can be a socket's own.
+        UdpSocket::bind((address, 0)).is_ok()
     }
 }
 

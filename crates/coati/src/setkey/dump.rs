@@ -121,6 +121,11 @@ impl Form {
             let name = name.replace("hmac-sha2-1", "hmac-sha1");
             writeln!(out, "\tA: {name} {}", self.key(&sa.auth_key))?;
         }
+        if let Some(offload) = &sa.offload {
+            let direction =
+                offload.inbound.map_or("", |inbound| if inbound { " dir in" } else { " dir out" });
+            writeln!(out, "\toffload: dev {}{direction}", offload.interface)?;
+        }
         writeln!(
             out,
             "\tseq=0x{:08x} replay={} flags=0x{:08x} state={} ",

@@ -93,6 +93,7 @@ fn sa(bytes: &[u8]) -> Option<Sa> {
             used: found.current.use_time,
         },
         sequence: found.packet_sequence.into(),
+        offload: None,
     })
 }
 

@@ -98,6 +98,7 @@ fn sa(spi: u32) -> Sa {
         state: SaState::Mature,
         usage: Usage { packets: 50, bytes: 4400, added: 1_764_000_000, used: 0 },
         sequence: 50,
+        offload: None,
     }
 }
 

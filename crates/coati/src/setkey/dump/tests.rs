@@ -2,7 +2,7 @@
 
 use coati_config::Source;
 use coati_config::setkey::parse;
-use coati_sadb::{Level, PolicyId, ReqId};
+use coati_sadb::{Level, Offload, PolicyId, ReqId};
 
 use super::*;
 
@@ -293,6 +293,13 @@ fn commands_and_json() {
     let printed = FORM.sa_commands(&sas);
     let again: Vec<Sa> = printed.lines().map(sa).collect();
     assert_eq!(again, sas);
+    let card = |inbound| Some(Offload { interface: "mce0".to_owned(), inbound });
+    for (inbound, line) in [(None, ""), (Some(true), " dir in"), (Some(false), " dir out")] {
+        let sa = Sa { offload: card(inbound), ..sas[0].clone() };
+        let text = FORM.sa(&sa, Tail { sequence: 0, references: 0 });
+        assert!(text.contains(&format!("\n\toffload: dev mce0{line}\n\tseq=")), "{text}");
+        assert!(FORM.sa_commands(&[sa]).contains(" -hwif mce0 "));
+    }
     let masked = Form { mask_keys: true, ..FORM };
     let hidden = masked.sa_commands(&sas);
     assert!(hidden.contains("-E aes-cbc KEY -A hmac-sha1 KEY;\n") && hidden.contains(" 0x1000 "), "{hidden}");
