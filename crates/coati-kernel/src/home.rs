@@ -297,11 +297,16 @@ impl<K: Kernel> KernelHome<K> {
                 self.changes.sas = true;
             }
             Event::Expired { id, hard, current } => self.expired(id, hard, current),
-            Event::Moved { name, source, port } => {
+            Event::Moved { destination, proto, spi, source, port } => {
+                let destination = destination.or_else(|| {
+                    let is_it =
+                        |name: &Name, known: &Known| (name.1, name.2, known.source) == (proto, spi, source);
+                    self.sas.iter().find(|(name, known)| is_it(name, known)).map(|(name, _)| name.0)
+                });
+                let known = destination.and_then(|to| Some((to, self.sas.get(&(to, proto, spi))?)));
                 // Another address is another peer, which IKE has to meet first.
-                if let Some(known) = self.sas.get(&name).filter(|known| known.source == source) {
-                    let (destination, proto, spi) = name;
-                    let id = SaId { source: known.source, destination, proto, spi };
+                if let Some((destination, _)) = known.filter(|(_, known)| known.source == source) {
+                    let id = SaId { source, destination, proto, spi };
                     self.notifications.push_back(Notification::Moved { id, port });
                 }
             }

@@ -93,8 +93,12 @@ pub enum Event {
     },
     /// An authentic packet in UDP has come from another port than its SA's.
     Moved {
-        /// What tells the SA apart.
-        name: (IpAddr, SaProto, Spi),
+        /// The SA's destination; `None` where the kernel does not say it: the one with this SPI from this source.
+        destination: Option<IpAddr>,
+        /// Its protocol.
+        proto: SaProto,
+        /// Its index.
+        spi: Spi,
         /// Where the packet came from.
         source: IpAddr,
         /// The port there.

@@ -164,6 +164,14 @@ impl<S: Sockets> PfKey<S> {
                 hard: told.hard.is_some() || told.sa.is_some_and(|sa| sa.state == DEAD),
                 current: sa::used(told, wall),
             },
+            // Source and destination are the peer's address before and now; the SA's own destination is not said.
+            message::NEW_MAPPING if told.source?.address == told.destination?.address => Event::Moved {
+                destination: None,
+                proto: sa::proto_of(told.sa_type)?,
+                spi: Spi(told.sa?.spi),
+                source: told.source?.address,
+                port: told.nat_t?.destination_port,
+            },
             message::ACQUIRE => Event::Wanted {
                 ends: (told.source?.address, told.destination?.address),
                 proto: sa::proto_of(told.sa_type)?,

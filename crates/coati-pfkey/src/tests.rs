@@ -10,7 +10,9 @@ use coati_sadb::{
     Offload, Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId,
     SaProto, SaState, Secret, Selector, Spi, Upper, Usage,
 };
-use coati_wire::pfkey::{Layout, Lifetime as Limits, Message, PolicyNumbers, SaNumbers, message, sa_type};
+use coati_wire::pfkey::{
+    self, Layout, Lifetime as Limits, Message, PolicyNumbers, SaNumbers, message, sa_type,
+};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
@@ -273,6 +275,13 @@ impl suite::Fake for Fake {
         tables.sas.push(bytes);
     }
 
+    /// As `pfkey_send_new_mapping` of Linux does: the address and port before, then those now.
+    fn says_moved(&self, sa: &SaId, source: IpAddr, port: u16) {
+        let nat_t = Some(pfkey::NatT { source_port: 4500, destination_port: port, ..pfkey::NatT::default() });
+        let now = Some(pfkey::Address::host(source));
+        self.says(&Message { destination: now, nat_t, ..sa::named(message::NEW_MAPPING, sa) });
+    }
+
     fn overflow(&self) {
         self.0.borrow_mut().overflows = true;
     }
@@ -306,6 +315,7 @@ with_all! {
     keys_are_wanted
     transport_mode_outside_of_a_tunnel_and_of_networks
     a_crash_leaves_nothing_behind
+    another_port_of_a_nat_is_said
     the_end_removes_what_was_made_here_alone
 }
 

@@ -103,6 +103,8 @@ pub mod message {
     pub const SPDFLUSH: u8 = 19;
     pub const SPDEXPIRE: u8 = 21;
     pub const SPDDELETE2: u8 = 22;
+    /// Linux's: another port of a NAT, or another address.
+    pub const NEW_MAPPING: u8 = 23;
 }
 
 /// Types of extensions (`SADB_EXT_*`, RFC 2367 section 3.2 and KAME's).

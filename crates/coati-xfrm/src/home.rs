@@ -312,7 +312,9 @@ fn event(message: &Message<'_>, wall: u64) -> Option<Event> {
             Event::Expired { id: sa::id_of(info)?, hard: *hard != 0, current: sa::used(info, wall) }
         }
         Body::Mapping(xfrm::Mapping { id, new_source, new_port, .. }) => Event::Moved {
-            name: (id.destination.ip(id.family)?, protocol(id.proto)?, Spi(id.spi)),
+            destination: Some(id.destination.ip(id.family)?),
+            proto: protocol(id.proto)?,
+            spi: Spi(id.spi),
             source: new_source.ip(id.family)?,
             port: *new_port,
         },

@@ -230,6 +230,13 @@ impl suite::Fake for Fake {
         self.0.borrow_mut().sas.push((larval, emit(Body::NewSa(larval))));
     }
 
+    fn says_moved(&self, sa: &SaId, source: IpAddr, port: u16) {
+        let id = sa::name(sa);
+        let mapping =
+            xfrm::Mapping { id, new_source: source.into(), new_port: port, ..xfrm::Mapping::default() };
+        self.0.borrow_mut().unasked.push_back(emit(Body::Mapping(mapping)));
+    }
+
     fn overflow(&self) {
         self.0.borrow_mut().overflows = true;
     }
@@ -263,6 +270,7 @@ with_all! {
     keys_are_wanted
     transport_mode_outside_of_a_tunnel_and_of_networks
     a_crash_leaves_nothing_behind
+    another_port_of_a_nat_is_said
     the_end_removes_what_was_made_here_alone
 }
 
@@ -486,28 +494,6 @@ fn a_peer_behind_a_nat_that_moves_is_followed() {
         attribute,
         Attribute::Encap(encap) if (encap.kind, encap.destination_port) == (2, 1027)
     )));
-}
-
-/// The kernel tells of packets from another port, and sends to the old one until it is told otherwise.
-#[test]
-fn another_port_of_a_nat_is_said() {
-    let kernel = Fake::default();
-    let mut home = home(&kernel);
-    let nat_t = NatT { source_port: 4500, destination_port: 4500, ..NatT::default() };
-    let sa = Sa { nat_t: Some(nat_t), ..esp(0x1001, ReqId(1)) };
-    one(&mut home, Request::Add(Box::new(sa.clone())));
-    let mut says = |spi: u32, source: IpAddr| {
-        let id = xfrm::SaId { spi, ..sa::name(&sa.id) };
-        let mapping =
-            xfrm::Mapping { id, new_source: source.into(), new_port: 1027, ..xfrm::Mapping::default() };
-        kernel.0.borrow_mut().unasked.push_back(emit(Body::Mapping(mapping)));
-        home.hear(WALL);
-        home.poll_notification()
-    };
-    assert_eq!(says(0x1001, sa.id.source), Some(Notification::Moved { id: sa.id, port: 1027 }));
-    // From another address, and of an SA that nobody has.
-    assert_eq!(says(0x1001, [198, 51, 100, 7].into()), None);
-    assert_eq!(says(0x1002, sa.id.source), None);
 }
 
 /// What a kernel 6.1 has said while the seed's router ran on it with strongSwan at the other end: a dump of its SAs, one of

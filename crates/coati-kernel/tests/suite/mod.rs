@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use coati_kernel::{Kernel, KernelHome, Leftovers};
 use coati_sadb::{
-    Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, Notification,
+    Action, AuthAlgorithm, Changes, Direction, EncAlgorithm, Home, Level, Lifetime, Mode, NatT, Notification,
     Policy, PolicyId, Port, Prefix, Priority, Refusal, Reply, ReqId, Request, Rule, Sa, SaId, SaProto,
     SaState, Secret, Selector, Spi, Upper, Usage,
 };
@@ -28,6 +28,8 @@ pub(crate) trait Fake: Clone {
     fn says_wanted(&self, ends: (IpAddr, IpAddr), policy: &Policy);
     /// A packet waits for this SA, which has no SPI yet.
     fn awaits(&self, sa: &Sa);
+    /// The kernel has had an authentic packet for the SA `sa` from this address and port.
+    fn says_moved(&self, sa: &SaId, source: IpAddr, port: u16);
     /// The next time it is listened to, something is lost.
     fn overflow(&self);
 
@@ -374,4 +376,21 @@ pub(crate) fn the_end_removes_what_was_made_here_alone<F: Fake>(kernel: F) {
     let mut after = self::home(&kernel);
     let Reply::Sas { sas } = one(&mut after, Request::Dump(None)) else { panic!() };
     assert_eq!((sas[0].id, after.policies()[0].selector), (theirs, gre(7, 8)));
+}
+
+/// The kernel tells of packets from another port, and sends to the old one until it is told otherwise.
+pub(crate) fn another_port_of_a_nat_is_said<F: Fake>(kernel: F) {
+    let mut home = home(&kernel);
+    let nat_t = NatT { source_port: 4500, destination_port: 4500, ..NatT::default() };
+    let sa = Sa { nat_t: Some(nat_t), ..esp(0x1001, ReqId(1)) };
+    one(&mut home, Request::Add(Box::new(sa.clone())));
+    let mut says = |spi: u32, source: IpAddr| {
+        kernel.says_moved(&SaId { spi: Spi(spi), ..sa.id }, source, 1027);
+        home.hear(WALL);
+        home.poll_notification()
+    };
+    assert_eq!(says(0x1001, sa.id.source), Some(Notification::Moved { id: sa.id, port: 1027 }));
+    // From another address, and of an SA that nobody has.
+    assert_eq!(says(0x1001, [198, 51, 100, 7].into()), None);
+    assert_eq!(says(0x1002, sa.id.source), None);
 }
