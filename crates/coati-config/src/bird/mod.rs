@@ -88,8 +88,14 @@ pub fn import(
     let conf = top::file(&mut reader);
     let Some(ospf) = conf.ospf.as_ref().filter(|_| reader.remarks.errors() == 0) else {
         if reader.remarks.errors() == 0 {
+            let routes = redistribute::routes_alone(&mut reader, &conf);
+            if !routes.is_empty() {
+                return (Some(format!("{}{routes}!\n", write::HEAD)), reader.remarks.list);
+            }
             let whole = reader.remarks.source.beginning();
-            let error = reader.remarks.error(whole, "there is no `protocol ospf` for OSPFv2 here");
+            let error = reader
+                .remarks
+                .error(whole, "there is no `protocol ospf` for OSPFv2 here, and no static route");
             reader.remarks.list.push(error.help("there is nothing else in a bird.conf that Coati does"));
         }
         return (None, reader.remarks.list);

@@ -180,8 +180,8 @@ pub(super) struct Pattern<'a> {
 pub(super) struct Static {
     pub(super) name: String,
     pub(super) span: Span,
-    /// And the word behind the network in `ip route`.
-    pub(super) routes: Vec<(Prefix, String)>,
+    /// And what is behind the network in `ip route`, a line for each next hop.
+    pub(super) routes: Vec<(Prefix, Vec<String>)>,
 }
 
 /// `protocol direct`.

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use coati_sadb::Prefix;
+
 use super::filter::{self, Metrics, Networks, Passed, Range, Route, Unsaid};
 use super::lexer::Kind;
-use super::model::{BirdConf, Ospf, Policy};
+use super::model::{BirdConf, Ospf, Policy, Static};
 use super::reader::Reader;
 use super::write::{Hosts, fits};
 use crate::diagnostic::Span;
@@ -176,6 +178,47 @@ fn add<'a>(
     Ok(())
 }
 
+/// Which static routes of a protocol go to the kernel.
+struct InKernel(Vec<Result<Passed, Unsaid>>);
+
+impl InKernel {
+    fn of(reader: &Reader<'_>, conf: &BirdConf<'_>, protocol: &Static) -> Self {
+        let route = Route { source: "RTS_STATIC", protocol: &protocol.name, interface: None };
+        Self(conf.kernels.iter().map(|it| passed(reader, conf, it.channel.export, &route)).collect())
+    }
+
+    /// What cannot be said is taken for all.
+    fn has(&self, prefix: &Prefix) -> bool {
+        let takes = |found: &Passed| found.sets.iter().any(|(networks, _)| networks.contains(prefix));
+        self.0.iter().any(|found| found.as_ref().map_or(true, takes))
+    }
+}
+
+fn write_routes<'a>(top: &mut String, routes: impl Iterator<Item = &'a (Prefix, Vec<String>)>) {
+    for (prefix, hops) in routes {
+        for hop in hops {
+            let _ = writeln!(top, "ip route {prefix} {hop}");
+        }
+    }
+}
+
+/// The static routes of a file without OSPF.
+pub(super) fn routes_alone(reader: &mut Reader<'_>, conf: &BirdConf<'_>) -> String {
+    let mut text = String::new();
+    for protocol in &conf.statics {
+        let in_kernel = InKernel::of(reader, conf, protocol);
+        if !protocol.routes.iter().all(|(prefix, _)| in_kernel.has(prefix)) {
+            let message = format!(
+                "routes of `{}` go to the kernel: `ip route` puts them there, and no `protocol kernel` here does",
+                protocol.name
+            );
+            reader.note(protocol.span, message);
+        }
+        write_routes(&mut text, protocol.routes.iter());
+    }
+    text
+}
+
 fn statics<'a>(
     reader: &mut Reader<'_>,
     conf: &BirdConf<'_>,
@@ -186,11 +229,7 @@ fn statics<'a>(
     let export = ospf.channel.export;
     for protocol in conf.statics.iter().filter(|protocol| !protocol.routes.is_empty()) {
         let route = Route { source: "RTS_STATIC", protocol: &protocol.name, interface: None };
-        let in_kernel = |kernel: &super::model::Kernel| {
-            let found = passed(reader, conf, kernel.channel.export, &route);
-            found.map_or(true, |found| found.sets.iter().any(|(networks, _)| !networks.is_empty()))
-        };
-        let in_kernel = conf.kernels.iter().any(in_kernel);
+        let in_kernel = InKernel::of(reader, conf, protocol);
         let found = passed(reader, conf, export, &route);
         let takes = |prefix| match &found {
             Ok(found) => found.sets.iter().any(|(networks, _)| networks.contains(prefix)),
@@ -198,17 +237,10 @@ fn statics<'a>(
             Err(_) => true,
         };
         let (taken, left): (Vec<_>, Vec<_>) = protocol.routes.iter().partition(|(prefix, _)| takes(prefix));
-        for (prefix, target) in &taken {
-            let _ = writeln!(lines.top, "ip route {prefix} {target}");
-        }
+        write_routes(&mut lines.top, taken.iter().copied());
         // What `ip route` says goes to the kernel and, when it is redistributed, to OSPF.
-        if in_kernel && !left.is_empty() {
-            let message = format!(
-                "routes of `{}` that OSPF does not export are not put into the kernel by ospfd.conf",
-                protocol.name
-            );
-            reader.warn(protocol.span, message, "add `ip route` lines for them");
-        } else if !in_kernel && !taken.is_empty() {
+        write_routes(&mut lines.top, left.iter().copied().filter(|(prefix, _)| in_kernel.has(prefix)));
+        if !taken.iter().all(|(prefix, _)| in_kernel.has(prefix)) {
             let message = format!(
                 "routes of `{}` go to the kernel too: `ip route` puts them there, and no `protocol kernel` here does",
                 protocol.name

@@ -377,41 +377,85 @@ fn route(reader: &mut Reader<'_>, protocol: &mut Static) -> Result<(), Diagnosti
         return Ok(());
     }
     let prefix = reader.prefix(false)?;
-    let target = match (reader.peek(), reader.ahead(1)) {
-        (Some(Kind::Word("blackhole" | "unreachable" | "prohibit")), _) => {
+    let mut hops = Vec::new();
+    match reader.peek() {
+        Some(Kind::Word("blackhole" | "unreachable" | "prohibit")) => {
             reader.at += 1;
-            "blackhole".to_owned()
+            hops.push("blackhole".to_owned());
         }
-        (Some(Kind::Word("via")), Some(Kind::Address(gateway))) => {
-            reader.at += 2;
-            gateway.to_string()
-        }
-        (Some(Kind::Word("via")), Some(Kind::Text(interface))) if is_name(interface) => {
-            reader.at += 2;
-            interface.to_owned()
-        }
-        (Some(Kind::Word("recursive")), Some(Kind::Address(gateway))) => {
-            reader.at += 2;
+        Some(Kind::Word("recursive")) if matches!(reader.ahead(1), Some(Kind::Address(_))) => {
+            reader.at += 1;
+            hops.extend(next_hop(reader));
             let help = "name the next hop itself";
             reader.warn(reader.since(start), "where a recursive route leads is not looked up", help);
-            gateway.to_string()
         }
         _ => {
-            reader.leave_out("a route of this kind");
-            return Ok(());
+            while reader.accept_words("via") {
+                let Some(hop) = next_hop(reader) else { break };
+                if !hops.contains(&hop) {
+                    hops.push(hop);
+                }
+                hop_options(reader);
+            }
         }
-    };
-    if !matches!(reader.peek(), Some(Kind::Sign(';'))) {
-        let rest = reader.at;
-        reader.skip();
-        let span = reader.since(rest);
-        reader.warn(span, "what follows the first next hop is left out", "metrics can be set in a route-map");
-    } else {
-        reader.end()?;
+    }
+    if hops.is_empty() {
+        reader.at = start;
+        reader.leave_out("a route of this kind");
+        return Ok(());
+    }
+    match reader.peek() {
+        Some(Kind::Sign(';')) => reader.end()?,
+        Some(Kind::Sign('{')) => {
+            let rest = reader.at;
+            reader.skip();
+            let span = reader.since(rest);
+            reader.warn(span, "what is set in a route is left out", "metrics can be set in a route-map");
+        }
+        _ => reader.leave_out("this of a route"),
     }
     protocol.routes.retain(|(other, _)| *other != prefix);
-    protocol.routes.push((prefix, target));
+    protocol.routes.push((prefix, hops));
     Ok(())
+}
+
+/// What follows `via`, as `ip route` has it: a gateway, with its interface or without, or an interface.
+fn next_hop(reader: &mut Reader<'_>) -> Option<String> {
+    match (reader.peek(), reader.ahead(1), reader.ahead(2)) {
+        (Some(Kind::Address(gateway)), Some(Kind::Sign('%')), Some(Kind::Word(name) | Kind::Text(name)))
+        | (Some(Kind::Address(gateway)), Some(Kind::Word("dev")), Some(Kind::Text(name)))
+            if is_name(name) =>
+        {
+            reader.at += 3;
+            Some(format!("{gateway} {name}"))
+        }
+        (Some(Kind::Address(gateway)), ..) => {
+            reader.at += 1;
+            Some(gateway.to_string())
+        }
+        (Some(Kind::Text(name)), ..) if is_name(name) => {
+            reader.at += 1;
+            Some(name.to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What may stand behind a next hop.
+fn hop_options(reader: &mut Reader<'_>) {
+    let help = "Coati sends as much to each next hop, and does not ask whether it answers";
+    loop {
+        let (start, words) = match (reader.peek(), reader.ahead(1)) {
+            (Some(Kind::Word("weight")), Some(Kind::Number(_))) => (reader.at, 2),
+            (Some(Kind::Word("bfd" | "onlink")), Some(Kind::Word("yes" | "no" | "on" | "off"))) => {
+                (reader.at, 2)
+            }
+            (Some(Kind::Word("bfd" | "onlink")), _) => (reader.at, 1),
+            _ => return,
+        };
+        reader.at += words;
+        reader.warn(reader.since(start), "this of a next hop is left out", help);
+    }
 }
 
 /// Whether an interface can have this name.

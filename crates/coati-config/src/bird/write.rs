@@ -119,6 +119,9 @@ pub(super) fn matches(pattern: &str, text: &str, wild: bool) -> bool {
     pattern.get(at..).unwrap_or(&[]).iter().all(|rest| *rest == '*')
 }
 
+/// How it begins.
+pub(super) const HEAD: &str = "! Written by `coati import` from a bird.conf, with BIRD's defaults.\n!\n";
+
 /// The whole file.
 pub(super) fn text(
     reader: &mut Reader<'_>,
@@ -150,7 +153,7 @@ pub(super) fn text(
     }
     let Writer { chains, profiles, .. } = writer;
     let redistributed = redistribute::lines(reader, conf, ospf, &hosts);
-    let mut text = String::from("! Written by `coati import` from a bird.conf, with BIRD's defaults.\n!\n");
+    let mut text = String::from(HEAD);
     let mut bfd = String::new();
     for (number, times) in profiles.iter().enumerate() {
         let BfdTimes { multiplier, receive, transmit } = times;

@@ -43,12 +43,8 @@ protocol ospf v2 sites {
 fn a_border_router() {
     let (text, remarks) = imported(WHOLE);
     let said: Vec<String> = remarks.iter().map(ToString::to_string).collect();
-    assert_eq!(said.len(), 2, "{said:#?}");
+    assert_eq!(said.len(), 1, "{said:#?}");
     assert!(said[0].contains("bird.conf:11:1: note: without `merge external`"), "{said:#?}");
-    assert!(
-        said[1].contains("bird.conf:9:1: warning: routes of `fixed` that OSPF does not export"),
-        "{said:#?}"
-    );
     let conf = read(&text.unwrap());
     assert_eq!(conf.router_id, Some(Ipv4Addr::new(10, 255, 0, 1)));
     let names: Vec<&str> = conf.interfaces.iter().map(|interface| interface.name.as_str()).collect();
@@ -73,14 +69,15 @@ fn a_border_router() {
     assert_eq!((keys[&1].secret.expose(), keys[&1].send), (&b"first-key"[..], None));
     let (from, until) = keys[&2].send.unwrap();
     assert!(until.unwrap() == from + 1 && keys[&2].accept.is_none());
-    // Of the static routes one is taken.
+    // The kernel has both static routes, OSPF one.
     let routes: Vec<String> = conf.static_routes.iter().map(|route| route.prefix.to_string()).collect();
-    assert_eq!(routes, ["10.50.0.0/16"]);
+    assert_eq!(routes, ["10.50.0.0/16", "192.0.2.128/25"]);
     let sources: Vec<RouteSource> = conf.redistribute.iter().map(|rule| rule.source).collect();
     assert_eq!(sources, [RouteSource::Static, RouteSource::Connected, RouteSource::Kernel]);
     let takes = |map: &str, network: &str, interface: &str| {
         conf.route_maps[map].takes(&conf, &network.parse().unwrap(), interface, 0).is_some()
     };
+    assert!(takes("bird-static", "10.50.0.0/16", "") && !takes("bird-static", "192.0.2.128/25", ""));
     assert!(takes("bird-kernel", "10.7.0.0/16", "") && !takes("bird-kernel", "11.0.0.0/8", ""));
     assert!(takes("bird-kernel", "172.20.3.0/24", "") && !takes("bird-kernel", "172.20.3.0/25", ""));
     assert!(takes("bird-connected", "10.7.0.0/16", "em0") && !takes("bird-connected", "10.7.0.0/16", "em9"));
@@ -97,6 +94,35 @@ fn routes_stay_as_they_are_without_a_kernel_protocol() {
         imported("protocol kernel { ipv4 { export all; }; } protocol ospf { merge external; area 0 { }; }");
     assert!(remarks.len() == 1 && remarks[0].to_string().contains("router id"), "{remarks:?}");
     assert_eq!(read(&text.unwrap()).router_id, None);
+}
+
+#[test]
+fn a_file_with_static_routes_alone() {
+    let routes = "protocol static { ipv4; route 10.0.0.0/8 via 192.0.2.9 via 192.0.2.10; route 10.9.0.0/16 blackhole; }";
+    let (text, remarks) = imported(&format!("protocol kernel {{ ipv4 {{ export all; }}; }} {routes}"));
+    assert!(remarks.is_empty(), "{remarks:?}");
+    let conf = read(&text.unwrap());
+    assert!(!conf.enabled && conf.static_routes.len() == 3);
+    // As newer ones write an interface.
+    let (text, _) = imported("protocol static { ipv4; route 10.0.0.0/8 via 192.0.2.9 dev \"em0\"; }");
+    assert!(text.unwrap().contains("ip route 10.0.0.0/8 192.0.2.9 em0\n"));
+    // BIRD keeps them to itself, which is hardly meant.
+    let (text, remarks) = imported(routes);
+    assert!(text.is_some() && remarks.len() == 1 && remarks[0].severity == Severity::Note, "{remarks:?}");
+    assert!(remarks[0].message.contains("no `protocol kernel` here does"), "{remarks:?}");
+}
+
+/// Routes that OSPF does not export are the kernel's all the same, and stay out of OSPF.
+#[test]
+fn routes_that_ospf_does_not_export() {
+    let (text, remarks) = imported(
+        "router id 1.1.1.1; protocol kernel { ipv4 { export all; }; } protocol static { ipv4; route 10.0.0.0/8 via 192.0.2.9;          route 172.30.0.0/16 via 192.0.2.9; } protocol ospf { merge external; area 0 { interface \"em1\"; }; ipv4 { export where          source = RTS_STATIC && net ~ [ 10.0.0.0/8 ]; }; }",
+    );
+    assert!(remarks.is_empty(), "{remarks:?}");
+    let text = text.unwrap();
+    let conf = read(&text);
+    assert_eq!(conf.static_routes.len(), 2, "{text}");
+    assert!(text.contains("route-map bird-static\n") && text.contains("permit 10.0.0.0/8\n"), "{text}");
 }
 
 #[test]
