@@ -833,7 +833,11 @@ impl Facts {
         Ok(Self {
             source: packet.source,
             destination: packet.destination,
-            protocol: packet.protocol,
+            // What a piece is of, the header that makes it one says (RFC 8200 section 4.5): policies are about that.
+            protocol: match packet.payload {
+                [next, ..] if packet.is_fragment && packet.source.is_ipv6() => *next,
+                _ => packet.protocol,
+            },
             ports,
             header_len: packet.header_len,
             protocol_at: packet.protocol_at,

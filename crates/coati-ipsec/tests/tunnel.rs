@@ -242,3 +242,37 @@ fn through_a_nat() {
     assert_eq!(b.receive(&mut arrived), Ok(()));
     assert_eq!(arrived.bytes(), clear.bytes());
 }
+
+/// Found by random policies beside Linux: a piece of an IPv6 packet is of the protocol that its fragment header names.
+#[test]
+fn policies_are_about_pieces_of_ipv6_packets() {
+    let (near, far) = ("fd00::1", "fd00::2");
+    let mut a = Host::new((near, far), (A, B), Mode::Tunnel);
+    let b = Host::new((far, near), (B, A), Mode::Tunnel);
+    for offset in [1u16, 64 << 3] {
+        for (protocol, wanted) in [(47, Outbound::Sealed), (17, Outbound::Clear)] {
+            let [high, low] = offset.to_be_bytes();
+            let payload = [protocol, 0, high, low, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8];
+            let (source, destination, payload_len) = (address(near), address(far), payload.len());
+            let header = ip::Repr {
+                tos: 0,
+                id: 0,
+                dont_fragment: false,
+                ttl: 7,
+                protocol: 44,
+                source,
+                destination,
+                payload_len,
+            };
+            let mut bytes = vec![0; header.header_len()];
+            header.emit(&mut bytes).unwrap();
+            bytes.extend(payload);
+            let mut packet = Packet::new(&bytes);
+            assert_eq!(a.send(&mut packet), wanted, "{protocol}");
+            if wanted == Outbound::Sealed {
+                assert_eq!(b.receive(&mut packet), Ok(()));
+            }
+            assert_eq!(packet.bytes(), bytes);
+        }
+    }
+}
