@@ -1,7 +1,7 @@
 # The LANs of a and b, in one namespace: verdicts.pl ROUND sends packets of many kinds through both, by its interfaces a and
 # b, and says which did not fare alike: what a's data plane sealed and b's judged, and the other way round.
 #
-# The last packet each way, of protocol 98, is one that arrives whatever the policies say.
+# The last packets each way, of protocols 96 to 98, are those that arrive whatever the other policies say.
 use strict;
 use warnings;
 use Socket;
@@ -23,15 +23,15 @@ for my $at (0, 1) {
 
 sub sum_of { my $sum = unpack '%32n*', $_[0]; $sum = ($sum & 0xffff) + ($sum >> 16) while $sum >> 16; ~$sum & 0xffff }
 
-# packet SOURCE DESTINATION PROTOCOL PAYLOAD
+# packet SOURCE DESTINATION PROTOCOL PAYLOAD FRAGMENT, of which IPv4 has flags and offset
 sub packet {
-    my ($source, $destination, $protocol, $payload) = @_;
+    my ($source, $destination, $protocol, $payload, $fragment) = @_;
     if ($source =~ /:/) {
         my @ends = map { Socket::inet_pton(AF_INET6, $_) } $source, $destination;
         return pack 'N n C C a16 a16 a*', 6 << 28, length $payload, $protocol, 64, @ends, $payload;
     }
     my @ends = map { inet_aton($_) } $source, $destination;
-    my $header = pack 'C C n n n C C n a4 a4', 0x45, 0, 20 + length $payload, 7, 0, 64, $protocol, 0, @ends;
+    my $header = pack 'C C n n n C C n a4 a4', 0x45, 0, 20 + length $payload, 7, $fragment // 0, 64, $protocol, 0, @ends;
     substr $header, 10, 2, pack 'n', sum_of($header);
     return $header . $payload;
 }
@@ -50,10 +50,23 @@ for my $family ('10.%d.0.%d', 'fd00:%d::%d') {
             push @kinds, [$family, @$hosts, $icmp, "icmp $_,$code", pack 'C C n N', $_, $code, 0, 0] for @types;
         }
         push @kinds, [$family, @$hosts, 99, 'protocol 99', ''];
+        for my $key (undef, 7, 0x10007) {
+            my $header = defined $key ? pack 'n n N', 0x2000, 0x0800, $key : pack 'n n', 0, 0x0800;
+            push @kinds, [$family, @$hosts, 47, 'GRE, key ' . ($key // 'none'), $header];
+        }
+        # The first piece, with the ports that a policy would look at, and one behind it.
+        for my $piece (1, 64 << 3) {
+            my $name = $piece == 1 ? 'the first piece of udp 53 80' : 'another piece';
+            my $header = $piece == 1 ? pack 'n n n n', 53, 80, 158, 0 : '';
+            push @kinds, $icmp == 1
+                ? [$family, @$hosts, 17, $name, $header, $piece == 1 ? 0x2000 : 64]
+                : [$family, @$hosts, 44, $name, pack('C C n N', 17, 0, $piece, 7) . $header];
+        }
     }
 }
-# By the tunnel of GRE, and the last one.
-push @kinds, ['172.16.%d.%d', 2, 2, 99, 'in GRE', ''], ['10.%d.0.%d', 2, 2, 98, 'the last', ''];
+# By the tunnel of GRE, and the last ones.
+push @kinds, ['172.16.%d.%d', 2, 2, 99, 'in GRE', ''], ['10.%d.0.%d', 2, 2, 96, 'in IPComp', ''],
+    ['10.%d.0.%d', 2, 2, 97, 'in IPv6', ''], ['10.%d.0.%d', 2, 2, 98, 'the last', ''];
 
 my (%sent, @taken);
 sub receive {
@@ -75,12 +88,12 @@ sub receive {
 }
 
 for my $number (0 .. $#kinds) {
-    my ($family, $near, $far, $protocol, undef, $header) = @{$kinds[$number]};
+    my ($family, $near, $far, $protocol, undef, $header, $fragment) = @{$kinds[$number]};
     for my $way (0, 1) {
         my $source = sprintf $family, 1 + $way, $near;
         my $destination = sprintf $family, 2 - $way, $far;
         my $payload = $header . "verdict $round $way $number " . 'much the same ' x 10;
-        my $packet = $sent{$way, $number} = packet($source, $destination, $protocol, $payload);
+        my $packet = $sent{$way, $number} = packet($source, $destination, $protocol, $payload, $fragment);
         my $type = $family =~ /:/ ? 0x86dd : 0x0800;
         defined send $socket[$way], $packet, 0, $peer[$way]->($type) or die "send: $!\n";
     }
@@ -89,7 +102,7 @@ for my $number (0 .. $#kinds) {
 my $until = time + 5;
 1 while receive(0.1) || time < $until && grep { !$taken[$_]{$#kinds} } 0, 1;
 for my $way (0, 1) {
-    $taken[$way]{$#kinds} or die "the last packet from $side[$way] did not arrive\n";
+    $taken[$way]{$_} or die "$kinds[$_][4] from $side[$way] did not arrive\n" for $#kinds - 2 .. $#kinds;
 }
 my ($alike, $arrived) = (0, 0);
 for my $number (0 .. $#kinds - 1) {

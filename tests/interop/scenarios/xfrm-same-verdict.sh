@@ -1,13 +1,17 @@
 # Random policies, by a seed: what the sender does is seldom what the receiver wants. They are for GRE in transport mode, and
-# for the networks behind both gateways, IPv4 and IPv6, in tunnel mode, with prefixes, ports, types of ICMP and priorities
-# that overlap. What the embedded data plane in a has sealed is judged by the kernel in b, and what the kernel has sealed by
+# for the networks behind both gateways, IPv4 and IPv6, in tunnels of either, with prefixes, ports, types of ICMP, keys of GRE
+# and priorities that overlap; packets are whole or pieces. What the embedded data plane in a has sealed is judged by the kernel in b, and what the kernel has sealed by
 # the same policies, by the embedded one, which wants the same: both say the same of each packet.
 
+. "$TREE/guest/kernel.sh"
+# Tunnels outside of IPComp, and of IPv6.
+for name in tunnel4 xfrm4_tunnel esp6 ah6; do module $name; done
 up_in() { # namespace dataplane
     ip netns exec $1 "$COATI" up /run/site-$1 --socket /run/$1.sock --log $WORK/coati-$1.log --dataplane $2 2>> $WORK/coati-$1.stderr &
     eval PID_$1=$!
     within 10 "$1 answers, with $2" "$COATI" status --socket /run/$1.sock
 }
+A6=fd99:1::1 B6=fd99:2::1
 key=0x000102030405060708090a0b0c0d0e0f10111213
 # policies SEED: those of a host, with %S and %D for the numbers of the networks that packets come from and go to, and
 # %A-%B for the gateways. The sender names its SAs, since a `require` takes SAs of any reqid here and none of them in Linux;
@@ -30,7 +34,7 @@ policies() {
             from = of(net (family == 4 ? " 10.0.0.0/8" : " fd00::/16")); to = of(net)
             if (rand() < 0.3) { selector = from; from = to; to = selector }
             gsub("N", "S", from); gsub("N", "D", to); is_hosts = from to ~ /2.*2$/ && from to !~ "/"
-            upper = of("any ports ports ports ports 99 icmp icmp")
+            upper = of("any ports ports ports ports 99 icmp icmp gre gre~7 gre~65543")
             if (upper == "ports") { upper = of("udp tcp"); from = from of("~ ~ [53] [80]"); to = to of("~ ~ [53] [80]") }
             if (upper == "icmp") upper = family == 4 ? of("icmp icmp~8,0 icmp~13,1") : of("icmp6 icmp6~128,0 icmp6~200,1")
             selector = from " " to " " upper
@@ -42,7 +46,7 @@ policies() {
             if (way == "out") sent[selector]
             # Of one priority, Linux has those between two hosts before all others.
             print "spdadd " selector " -P " way of(of_hosts[selector] ? "~prio~high~-~3 ~prio~low~+~1 ~prio~def~+~2" : "~ ~ ~ ~prio~high~-~2 ~prio~low ~prio~def~+~1"),
-                rules(levels, "esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L ah/tunnel/%A-%B/L none discard" (way == "in" || family == 4 ? " esp/tunnel/%A-%B/L~ah/transport//L" : "")) ";"
+                rules(levels, "esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L esp/tunnel/%E-%F/L esp/tunnel/%E-%F/L ah/tunnel/%A-%B/L ah/tunnel/%E-%F/L none discard" (family == 4 ? " ipcomp/tunnel/%A-%B/require~esp/transport//L" : "") (way == "in" || family == 4 ? " esp/tunnel/%A-%B/L~ah/transport//L" : "")) ";"
         }
         function for_gre(way, levels) {
             print "spdadd %A %B gre -P " way, rules(levels, "esp/transport//L ah/transport//L esp/transport//L~ah/transport//L esp/transport//L~ah/transport//L ipcomp/transport//use~esp/transport//L esp/tunnel/%A-%B/L esp/tunnel/%A-%B/L~ah/transport//L ah/transport//L~esp/tunnel/%A-%B/L none discard") ";"
@@ -52,6 +56,8 @@ policies() {
             for (n = 1; n <= 2; n++) {
                 way = ways[n]; levels = n == 1 ? "unique:1 unique:2" : "unique:1 unique:2 require require require require use"
                 for_gre(way, levels)
+                print "spdadd 10.%S.0.2 10.%D.0.2 96 -P " way " prio high + 9 ipsec ipcomp/tunnel/%A-%B/require esp/transport//unique:1;"
+                print "spdadd 10.%S.0.2 10.%D.0.2 97 -P " way " prio high + 9 ipsec esp/tunnel/%E-%F/unique:1;"
                 print "spdadd 10.%S.0.2 10.%D.0.2 98 -P " way " prio high + 9 ipsec esp/tunnel/%A-%B/unique:1;"
                 for (count = 0; count < 12; count++) for_networks(way, levels, count % 2 ? 4 : 6)
                 # What none of them is about, mostly.
@@ -64,31 +70,41 @@ policies() {
 load() {
     {
         echo 'flush; spdflush;'
-        for way in "$3 $5" "$5 $3"; do
+        for way in "$3 $5" "$5 $3" "$A6 $B6" "$B6 $A6"; do
             for reqid in 1 2; do
                 echo "add $way esp 0x100$reqid -m transport -u $reqid -r 64 -E null -A hmac-sha1 $key;"
                 echo "add $way ah 0x101$reqid -m transport -u $reqid -r 64 -A hmac-sha1 $key;"
                 echo "add $way esp 0x102$reqid -m tunnel -u $reqid -r 64 -E null -A hmac-sha1 $key;"
                 echo "add $way ah 0x103$reqid -m tunnel -u $reqid -r 64 -A hmac-sha1 $key;"
             done
-            echo "add $way ipcomp 0x300 -m transport -C deflate;"
+            case $way in *:*) ;; *)
+                echo "add $way ipcomp 0x300 -m transport -C deflate; add $way ipcomp 0x301 -m tunnel -C deflate;"
+            esac
         done
-        sed -e "/-P out/ { s/%S/$2/g; s/%D/$4/g; s/%A/$3/g; s/%B/$5/g }" \
-            -e "/-P in/ { s/%S/$4/g; s/%D/$2/g; s/%A/$5/g; s/%B/$3/g }" /run/policies
+        sed -e "/-P out/ { s/%S/$2/g; s/%D/$4/g; s/%A/$3/g; s/%B/$5/g; s/%E/fd99:$2::1/g; s/%F/fd99:$4::1/g }" \
+            -e "/-P in/ { s/%S/$4/g; s/%D/$2/g; s/%A/$5/g; s/%B/$3/g; s/%E/fd99:$4::1/g; s/%F/fd99:$2::1/g }" /run/policies
     } > /run/setkey-$1
     "$COATI" setkey -s /run/$1.sock -f /run/setkey-$1
 }
 load_both() { load a 1 $A1 2 $B1 && load b 2 $B1 1 $A1; }
 
 network
+for side in "a 1" "b 2"; do
+    set -- $side
+    ip -n internet addr add fd99:$2::fe/64 dev to-$1 nodad
+done
+ip netns exec internet sh -c 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'
 in_a sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
 ip netns add lan
 for side in "a 1 2" "b 2 1"; do
     set -- $side
     cp -r "$SITES/manual-keys/site-$1" /run/site-$1
     chmod 755 /run/site-$1
-    # With it there is an interface for networks.
-    [ $1 = b ] || echo "spdadd 10.1.0.0/16 10.2.0.0/16 any -P out ipsec esp/tunnel/$A1-$B1/require;" >> /run/site-a/setkey.conf
+    # With them there is an interface for networks, and sockets for IPv6.
+    [ $1 = b ] || cat >> /run/site-a/setkey.conf <<-END
+	spdadd 10.1.0.0/16 10.2.0.0/16 any -P out ipsec esp/tunnel/$A1-$B1/require;
+	spdadd fd00:1::/32 fd00:2::/32 any -P out ipsec esp/tunnel/$A6-$B6/require;
+	END
     chmod 600 /run/site-$1/*
     ip netns exec $1 sh -c 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'
     ip -n $1 link del em1
@@ -99,6 +115,8 @@ for side in "a 1 2" "b 2 1"; do
 	link set dev em1 up arp off
 	addr add 10.$2.0.1/16 dev em1
 	addr add fd00:$2::1/32 dev em1 nodad
+	addr add fd99:$2::1/64 dev em0 nodad
+	route add fd99::/16 via fd99:$2::fe
 	route add 172.16.$2.0/24 dev em1
 	END
 done
@@ -115,7 +133,7 @@ route add fd00:1::/32 dev em0
 route add 172.16.1.0/24 dev gre0
 END
 # 123 has a policy that 122 has, too, and an older one of its priority.
-for seed in 6 7 8 9 10 11 100 104 108 122 123; do
+for seed in 6 7 8 9 10 11 100 104 108 122 123 207 219; do
     policies $seed > /run/policies
     must "seed $seed: both take $(grep -c . /run/policies) policies" load_both || continue
     ip netns exec lan perl $TREE/guest/verdicts.pl $seed > /run/verdicts 2>&1
