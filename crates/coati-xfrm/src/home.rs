@@ -387,7 +387,9 @@ impl Problem {
             errno::EOPNOTSUPP | errno::EINVAL if new.offload.is_some() => {
                 let interface = new.offload.as_ref().map_or("", |offload| &offload.interface);
                 let why = self.sentence();
-                Refusal::Unsupported(format!("not with the hardware of {interface} (leave -hwif out): {why}"))
+                let module = if new.id.destination.is_ipv4() { "esp4_offload" } else { "esp6_offload" };
+                let text = format!("its module {module} may be missing; without -hwif it does it itself");
+                Refusal::Unsupported(format!("not with the hardware of {interface}: {why} ({text})"))
             }
             errno::EPROTONOSUPPORT => {
                 let version = if new.id.destination.is_ipv4() { "4" } else { "6" };

@@ -132,6 +132,17 @@ ip -n b -batch - <<END
 route add fd00:1::/32 dev em0
 route add 172.16.1.0/24 dev gre0
 END
+# SAs for a network card: one that is not there, a kernel that lacks something, and a card that cannot do it: the kernel can.
+card() {
+    echo "add $B1 $A1 esp 0x1100 -hwif $1 -E aes-cbc 0x000102030405060708090a0b0c0d0e0f -A hmac-sha1 $key;" > /run/setkey-card
+    "$COATI" setkey -s /run/b.sock -f /run/setkey-card 2>&1
+}
+refused() { card $1 | grep "$2"; }
+must "an SA for a card that is not there is refused" refused em7 'there is no interface em7'
+must "an SA for a card, without the module for that" refused em0 'its module esp4_offload may be missing'
+module esp4_offload
+must "an SA for a card that cannot do it" card em0
+must "the kernel itself does it" sh -c "ip -n b xfrm state get src $B1 dst $A1 proto esp spi 0x1100 > /run/card && ! grep offload /run/card"
 # 123 has a policy that 122 has, too, and an older one of its priority.
 for seed in 6 7 8 9 10 11 100 104 108 122 123 207 219; do
     policies $seed > /run/policies
