@@ -144,7 +144,7 @@ impl Walk {
                     true => self.word(word),
                     false => self.command(word),
                 };
-                is_hidden || word.starts_with("0x") && word.len() > LONGEST_NUMBER
+                is_hidden || digits_of(word).is_some() && word.len() > LONGEST_NUMBER
             }
         }
     }
@@ -169,7 +169,7 @@ impl Walk {
 
     /// A word that may be a key, or a piece of one.
     fn key(&mut self, word: &str) -> bool {
-        self.is_loose |= word.strip_prefix("0x").is_none_or(|digits| hex(digits).is_none());
+        self.is_loose |= digits_of(word).and_then(hex).is_none();
         true
     }
 
@@ -217,6 +217,11 @@ impl Walk {
             }
         }
     }
+}
+
+/// What follows 0x.
+fn digits_of(word: &str) -> Option<&str> {
+    word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"))
 }
 
 /// Whether an option has an algorithm with a key behind it.

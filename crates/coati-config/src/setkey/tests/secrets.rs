@@ -33,6 +33,7 @@ fn keys_under_a_mistake() {
         // Short, with a wrong digit, with a space, in the wrong quotes, in none.
         (format!("{add} -E aes-cbc 0x7q77;"), "-E aes-cbc"),
         (format!("{add} -E aes-cbc 0x77 7777;"), "-E aes-cbc"),
+        ("flush 0X77777777777;".to_owned(), "flush"),
         (format!("{add} -E aes-cbc '7q77 77' -A hmac-sha1 0x7;"), "-A hmac-sha1"),
         (format!("{add} -A hmac-sha1 q7q7;"), "-A hmac-sha1"),
         (format!("{add} -A hmac-sha1 -q7q7;"), "-A hmac-sha1"),
