@@ -464,6 +464,15 @@ fn policies_that_the_data_plane_refuses() {
     let ran = dir.check();
     assert_eq!(ran.code, 0, "{}", ran.err);
     ran.says(&["setkey.conf:2:11: warning: no such SA"]);
+    // Twice in one file: the router starts with the first, in every home, and it is said once.
+    let dir = Dir::seed("refused-twice");
+    dir.edit("setkey.conf", plain, &format!("{plain}\nspdadd 192.0.2.1 198.51.100.1 47 -P out none;"));
+    for home in ["embedded", "xfrm", "pfkey"] {
+        let ran = coati(&["check", "--dataplane", home, &dir.path.display().to_string()]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.says(&["setkey.conf:4:1: warning: the policy of line 3 is for these packets"]);
+        assert_eq!(ran.err.matches("setkey.conf:4:1: ").count(), 1, "{}", ran.err);
+    }
 }
 
 /// What BIRDs of the interoperability tests have, as files that a router can start with.
