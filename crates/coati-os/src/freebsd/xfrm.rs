@@ -16,6 +16,16 @@ impl XfrmSockets {
     }
 
     /// As on Linux.
+    pub fn interface(&self, _: &str) -> Option<u32> {
+        match *self {}
+    }
+
+    /// As on Linux.
+    pub fn interface_name(&self, _: u32) -> Option<String> {
+        match *self {}
+    }
+
+    /// As on Linux.
     pub fn news(&self) -> io::Result<OwnedFd> {
         match *self {}
     }
