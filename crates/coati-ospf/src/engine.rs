@@ -307,6 +307,11 @@ impl Engine {
         }
     }
 
+    /// Whether paths have been computed since the start.
+    pub fn has_computed(&self) -> bool {
+        self.spf.runs > 0
+    }
+
     /// The earliest time at which [`Engine::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let interfaces = self.interfaces.next_timeout();

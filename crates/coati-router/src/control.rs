@@ -128,7 +128,7 @@ pub struct Control {
     system_routes: Vec<SystemRoute>,
     /// Static routes of the file that can be used, and what was said of those that cannot.
     static_routes: StaticRoutes,
-    told_static: BTreeSet<String>,
+    told_static: Vec<String>,
     /// What the kernel has not taken, and why.
     refused_routes: BTreeMap<(Ipv4Addr, u8), String>,
     /// Packets of OSPF that the system does not take.
@@ -175,7 +175,7 @@ impl Control {
             own_addresses: BTreeSet::new(),
             system_routes: Vec::new(),
             static_routes: StaticRoutes::default(),
-            told_static: BTreeSet::new(),
+            told_static: Vec::new(),
             refused_routes: BTreeMap::new(),
             unsent: unsent::Unsent::default(),
             stopwatch: None,
@@ -278,9 +278,14 @@ impl Control {
         engine.map_or((false, false), |engine| (true, engine.is_restart_acknowledged()))
     }
 
-    /// Whether the file has static routes that can be used.
-    pub fn has_static_routes(&self) -> bool {
-        self.static_routes.iter().next().is_some()
+    /// Whether [`Self::kernel_routes`] is all that the kernel should have of ours: after a graceful restart, or as long as
+    /// OSPF has not begun, there may be more from before.
+    pub fn knows_its_routes(&self) -> bool {
+        let has_ospf = self.ospf_conf.as_ref().is_some_and(|conf| conf.enabled);
+        match &self.ospf {
+            Some(engine) => !engine.is_restarting() && engine.has_computed(),
+            None => !has_ospf,
+        }
     }
 
     /// Whether OSPF advertises routes of the kernel.

@@ -68,7 +68,7 @@ fn static_routes_without_ospf() {
         "10.3.0.0/16 None em1 static 1",
     ];
     assert_eq!(brief(&control), expected);
-    assert!(control.has_static_routes() && control.kernel_routes().len() == 3);
+    assert!(control.knows_its_routes() && control.kernel_routes().len() == 3);
     let shown = control.show(now, &["ip", "route"]).unwrap();
     assert!(shown.contains("S>* 10.0.0.0/8 [7/0] via 192.0.2.9, em0, weight 1\n"), "{shown}");
     assert!(shown.contains("S>* 10.3.0.0/16 [1/0] is directly connected, em1, weight 1\n"), "{shown}");

@@ -185,7 +185,8 @@ pub fn text(status: &Status) -> String {
             "static" => format!("static distance {}", route.distance),
             _ => format!("metric {}", route.metric),
         };
-        line("route", format!("{}{via}{dev} {cost}", route.prefix));
+        let refused = if route.refused.is_some() { " (not in the kernel)" } else { "" };
+        line("route", format!("{}{via}{dev} {cost}{refused}", route.prefix));
     }
     for failure in status.failures.iter().chain(&status.problems) {
         line("broken", failure.clone());

@@ -174,6 +174,35 @@ const OTHERS: [&str; 13] = [
     "agentx",
 ];
 
+/// What there is behind `ip` and `ipv6` at the top level, here or in FRR.
+const OF_IP: [&str; 25] = [
+    "route",
+    "prefix-list",
+    "forwarding",
+    "nht",
+    "protocol",
+    "router-id",
+    "import-table",
+    "as-path",
+    "access-list",
+    "community-list",
+    "large-community-list",
+    "extcommunity-list",
+    "multicast",
+    "mroute",
+    "pim",
+    "msdp",
+    "igmp",
+    "mld",
+    "multicast-routing",
+    "ssmpingd",
+    "table",
+    "zebra",
+    "vrf",
+    "nat",
+    "name-server",
+];
+
 #[derive(Clone)]
 enum Block {
     Top,
@@ -400,6 +429,7 @@ fn begins_block(
         // Statements of the top level end a block without `exit`.
         ["ip", "prefix-list" | "route", ..]
         | ["ipv6", "route", ..]
+        | ["no", "ipv6", "route", ..]
         | ["no", "ip", "route" | "prefix-list", ..]
         | ["no", "access-list" | "route-map" | "key" | "router" | "interface" | "bfd", ..]
         | ["access-list" | "line" | "hostname" | "log", ..] => {
@@ -417,7 +447,7 @@ fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(
         ["ip", "route", ..] | ["no", "ip", "route", ..] => {
             routes::change(&mut conf.static_routes, line, texts)
         }
-        ["ipv6", "route", ..] => {
+        ["ipv6", "route", ..] | ["no", "ipv6", "route", ..] => {
             line.read_over(0, "static routes of IPv6");
             Ok(())
         }
@@ -433,6 +463,14 @@ fn top(conf: &mut OspfConf, line: &mut Line<'_, '_>, texts: &[&str]) -> Result<(
                 let diagnostic = line.unknown(index + 2, "topic of `debug ospf`", &allowed);
                 line.remarks.warn(line.span(index + 2), diagnostic.message, "this line has no effect");
             }
+            Ok(())
+        }
+        ["ip" | "ipv6", word, ..] if !OF_IP.contains(word) => {
+            line.unknown_of_ip(1);
+            Ok(())
+        }
+        ["no", "ip" | "ipv6", word, ..] if !OF_IP.contains(word) => {
+            line.unknown_of_ip(2);
             Ok(())
         }
         [first, ..] if OTHERS.contains(first) => Ok(()),
@@ -463,6 +501,12 @@ impl Line<'_, '_> {
                 .error(index, format!("{what} is missing at the end of the line"))
                 .help(format!("allowed here: {}", allowed.join(", "))),
         }
+    }
+
+    /// A word behind `ip` that nobody knows, most likely a mistyped one.
+    fn unknown_of_ip(&mut self, index: usize) {
+        let message = self.unknown(index, "statement of `ip`", &["route", "prefix-list"]).message;
+        self.remarks.warn(self.span(index), message, "this line has no effect");
     }
 
     /// Something of FRR's that Coati does not do.
@@ -693,7 +737,8 @@ mod tests {
     fn static_routes_taken_back() {
         let text = "ip route 10.0.0.0/8 192.0.2.1\nip route 10.0.0.0/8 192.0.2.2 7\nip route 10.1.0.0/16 gre0\ninterface em0\n ip \
                     ospf cost 5\nno ip route 10.0.0.0/8 192.0.2.1\nno ip route 10.2.0.0/16 gre0\nip route 10.1.0.0/16 gre0 \
-                    9\nip route 127.0.0.0/8 gre0\nipv6 route 2001:db8::/32 fe80::1\nno route-map X\nno ip forwarding\n";
+                    9\nip route 127.0.0.0/8 gre0\nipv6 route 2001:db8::/32 fe80::1\nno route-map X\nno ip forwarding\nip rout \
+                    10.9.0.0/16 gre0\nno ip route 10.0.0.0/8 192.0.2.2 9\n";
         let (conf, remarks) = parse(&Source::new("frr.conf", text));
         let brief = |route: &StaticRoute| format!("{} {}", route.prefix, route.distance);
         let routes: Vec<_> = conf.static_routes.iter().map(brief).collect();
@@ -705,6 +750,8 @@ mod tests {
             "frr.conf:9:10: warning: 127.0.0.0/8 is nobody's network: this route is not used",
             "frr.conf:10:1: warning: static routes of IPv6 are not supported yet: this line has no effect",
             "frr.conf:11:1: warning: what is before this line stays: here `no` takes back static routes only",
+            "frr.conf:13:4: warning: unknown statement of `ip` `rout`",
+            "frr.conf:14:1: warning: there is no static route to 10.0.0.0/8 of this distance before this line",
         ];
         assert_eq!(told, expected);
     }
@@ -739,6 +786,16 @@ mod tests {
             ("ip route 10.0.0.0/8 192.0.2.1 256\n", "`256` is not a number from 1 to 255"),
             ("ip route 10.0.0.0 255.0.255.0 192.0.2.1\n", "`255.0.255.0` is not a mask"),
             ("ip route 10.0.0.0/8\n", "a next hop, an interface"),
+            ("ip route 10.0.0.0/8 192.0.2.1 table 10\n", "`table` of a static route is not supported yet"),
+            ("ip route 10.0.0.0/8 192.0.2.1 em0 onlink\n", "`onlink` of a static route is not supported yet"),
+            (
+                "ip route 10.0.0.0/8 192.0.2.300\n",
+                "`192.0.2.300` is neither an IPv4 address nor an interface's name",
+            ),
+            ("ip route 10.0.0.0/8 vrf\n", "`vrf` is neither"),
+            ("ip route 10.0.0.0/8 192.0.2.1 a234567890123456\n", "`a234567890123456` is neither"),
+            ("ip route 10.0.0.0/8 224.0.0.5\n", "224.0.0.5 is no gateway's address"),
+            ("ip route 10.0.0.0/8 192.0.2.1 10 20\n", "unknown word after `ip route` `20`"),
             ("router ospf\n distance ospf outside 5\n", "unknown kind of route `outside`"),
             ("router ospf\n distance 0\n", "a number from 1 to 255 is needed"),
             ("router ospf\n no deviation hello-at-onse\n", "did you mean `hello-at-once`"),

@@ -74,6 +74,14 @@ pub(super) fn change(
     let route = fixed(line, texts.get(front..).unwrap_or(&[]), front)?;
     let is_same = |other: &StaticRoute| other.prefix == route.prefix && other.hop == route.hop;
     match removes {
+        // Of another distance it is another route.
+        true if routes.iter().any(|other| is_same(other) && other.distance != route.distance)
+            && says_distance(texts) =>
+        {
+            let message =
+                format!("there is no static route to {} of this distance before this line", route.prefix);
+            line.remarks.warn(line.span(0), message, "this line has no effect");
+        }
         true if routes.iter().any(is_same) => routes.retain(|other| !is_same(other)),
         true => {
             let message = format!("there is no such static route to {} before this line", route.prefix);
@@ -123,25 +131,43 @@ fn fixed(line: &Line<'_, '_>, rest: &[&str], front: usize) -> Result<StaticRoute
             );
         }
         ["Null0" | "null0" | "blackhole" | "reject", ..] => StaticHop::Nowhere,
-        [word, more @ ..] => match (word.parse(), more) {
+        [word, more @ ..] => match (word.parse::<Ipv4Addr>(), more) {
+            (Ok(gateway), _)
+                if gateway.is_unspecified()
+                    || gateway.is_loopback()
+                    || gateway.is_multicast()
+                    || gateway.is_broadcast() =>
+            {
+                return Err(line.error(place(next), format!("{gateway} is no gateway's address")));
+            }
             (Ok(gateway), [name, ..]) if !is_option(name) && name.parse::<u32>().is_err() => {
                 next += 1;
-                StaticHop::By { gateway: Some(gateway), interface: Some((*name).to_owned()) }
+                StaticHop::By { gateway: Some(gateway), interface: Some(interface(line, place(next), name)?) }
             }
             (Ok(gateway), _) => StaticHop::By { gateway: Some(gateway), interface: None },
-            (Err(_), _) => StaticHop::By { gateway: None, interface: Some((*word).to_owned()) },
+            (Err(_), _) => {
+                StaticHop::By { gateway: None, interface: Some(interface(line, place(next), word)?) }
+            }
         },
     };
     let origin = Origin { source: line.remarks.source.clone(), span: line.span(0) };
     let mut route = StaticRoute { prefix: prefix.network(), hop, distance: STATIC_DISTANCE, tag: 0, origin };
     next += 1;
+    let mut has_distance = false;
     while let Some(word) = rest.get(next) {
         match *word {
+            word if NOT_DONE.contains(&word) => {
+                let message = format!("`{word}` of a static route is not supported yet");
+                return Err(line
+                    .error(place(next), message)
+                    .help("take the line away, or write it without that"));
+            }
             "tag" => {
                 route.tag = line.number(place(next + 1), 1, u32::MAX)?;
                 next += 2;
             }
-            word if word.parse::<u32>().is_ok() => {
+            word if word.parse::<u32>().is_ok() && !has_distance => {
+                has_distance = true;
                 route.distance = line.number(place(next), 1, 255)?;
                 next += 1;
             }
@@ -151,11 +177,30 @@ fn fixed(line: &Line<'_, '_>, rest: &[&str], front: usize) -> Result<StaticRoute
     Ok(route)
 }
 
+/// Whether a line ends with a distance.
+fn says_distance(texts: &[&str]) -> bool {
+    matches!(texts, [.., before, last] if *before != "tag" && last.parse::<u32>().is_ok())
+}
+
 const OPTIONS: [&str; 1] = ["tag"];
+/// FRR's other ones.
+const NOT_DONE: [&str; 9] =
+    ["table", "metric", "onlink", "label", "color", "bfd", "vrf", "nexthop-vrf", "segments"];
+/// Letters of an interface's name at the most (IFNAMSIZ less 1).
+const LONGEST_NAME: usize = 15;
 
 /// Words that are no interfaces; with one that is mistyped there is another behind it.
 fn is_option(word: &str) -> bool {
-    OPTIONS.contains(&word)
+    OPTIONS.contains(&word) || NOT_DONE.contains(&word)
+}
+
+fn interface(line: &Line<'_, '_>, place: usize, word: &str) -> Result<String, Diagnostic> {
+    let seems_address = word.bytes().all(|letter| letter.is_ascii_digit() || letter == b'.');
+    if seems_address || word.len() > LONGEST_NAME || is_option(word) {
+        let message = format!("`{word}` is neither an IPv4 address nor an interface's name");
+        return Err(line.error(place, message));
+    }
+    Ok(word.to_owned())
 }
 
 /// What follows `distance`.

@@ -202,7 +202,7 @@ impl Netlink {
 
     /// What there is of ours, of one maker, to one destination.
     fn there(&mut self, route: &Route) -> io::Result<Vec<Route>> {
-        let all = self.routes(route.protocol)?.into_iter();
+        let all = self.routes(|maker| maker == route.protocol)?.into_iter();
         Ok(all.filter(|there| is_to(there, (route.destination, route.prefix_len))).collect())
     }
 
@@ -224,11 +224,10 @@ impl Netlink {
         // The table is read once, and only when something of ours is in it.
         let mut table: BTreeMap<(Ipv4Addr, u8), Vec<Route>> = BTreeMap::new();
         if changes.iter().any(|(route, _)| is_ours(route)) {
-            for protocol in [PROTOCOL_OSPF, PROTOCOL_FILE] {
-                // One that cannot be read is empty: the kernel refuses what is there already.
-                for route in self.routes(protocol).unwrap_or_default() {
-                    table.entry((route.destination, route.prefix_len)).or_default().push(route);
-                }
+            // One that cannot be read is empty: the kernel refuses what is there already.
+            let ours = self.routes(|maker| [PROTOCOL_OSPF, PROTOCOL_FILE].contains(&maker));
+            for route in ours.unwrap_or_default() {
+                table.entry((route.destination, route.prefix_len)).or_default().push(route);
             }
         }
         for (place, (route, paths)) in changes.iter().enumerate() {
@@ -255,9 +254,9 @@ impl Netlink {
         self.remove(&there)
     }
 
-    /// The IPv4 routes of the main table that `protocol` made; one with several next hops comes once for each.
-    pub fn routes(&mut self, protocol: u8) -> io::Result<Vec<Route>> {
-        let wanted = flag_of(protocol);
+    /// The IPv4 routes of the main table that these protocols made, as far as flags tell; one with several next hops comes
+    /// once for each.
+    pub fn routes(&mut self, is_wanted: impl Fn(u8) -> bool) -> io::Result<Vec<Route>> {
         let mut list = Vec::new();
         let bytes = dump_routes()?;
         let mut rest = bytes.as_slice();
@@ -265,13 +264,17 @@ impl Netlink {
             let (length, _, found) =
                 Repr::parse(rest).map_err(|error| io::Error::other(error.to_string()))?;
             rest = rest.get(length..).unwrap_or(&[]);
-            let Some(found) = found.filter(|found| wanted != 0 && found.flags & wanted != 0) else {
-                continue;
-            };
-            list.push(route_of(&found, protocol));
+            let maker = |found: &Repr| maker_of(found).filter(|maker| is_wanted(*maker));
+            list.extend(found.and_then(|found| Some(route_of(&found, maker(&found)?))));
         }
         Ok(list)
     }
+}
+
+/// Who has made a route.
+fn maker_of(found: &Repr) -> Option<u8> {
+    let makers = [PROTOCOL_OSPF, PROTOCOL_FILE, PROTOCOL_IPSEC, PROTOCOL_STATIC];
+    makers.into_iter().find(|maker| found.flags & flag_of(*maker) != 0)
 }
 
 fn next_hop(gateway: Option<Ipv4Addr>, interface: u32) -> NextHop {
@@ -430,9 +433,8 @@ fn hear(news: &mut News, report: &[u8]) {
     if let Ok((_, 0, Some(found))) = Repr::parse(report)
         && process != Some(std::process::id())
     {
-        let makers = [PROTOCOL_OSPF, PROTOCOL_FILE, PROTOCOL_IPSEC, PROTOCOL_STATIC];
-        let maker = makers.into_iter().find(|maker| found.flags & flag_of(*maker) != 0).unwrap_or(0);
-        news.routes.push(RouteNews { route: route_of(&found, maker), change });
+        let route = route_of(&found, maker_of(&found).unwrap_or(0));
+        news.routes.push(RouteNews { route, change });
     }
 }
 

@@ -308,12 +308,12 @@ impl Netlink {
         }
     }
 
-    /// The IPv4 routes of the main table that `protocol` made; one with several next hops comes once for each.
-    pub fn routes(&mut self, protocol: u8) -> io::Result<Vec<Route>> {
+    /// The IPv4 routes of the main table that these protocols made; one with several next hops comes once for each.
+    pub fn routes(&mut self, is_wanted: impl Fn(u8) -> bool) -> io::Result<Vec<Route>> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         let answers = self.request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)?;
-        Ok(answers.iter().flat_map(routes_of).filter(|route| route.protocol == protocol).collect())
+        Ok(answers.iter().flat_map(routes_of).filter(|route| is_wanted(route.protocol)).collect())
     }
 }
 
@@ -442,7 +442,7 @@ fn delete_message(route: &Route) -> RouteMessage {
     message
 }
 
-/// The routes of a message about the main table.
+/// The routes of a message about the main table: those that packets follow, or that throw them away.
 fn routes_of(message: &RouteNetlinkMessage) -> Vec<Route> {
     let (RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)) = message else {
         return Vec::new();
@@ -452,7 +452,12 @@ fn routes_of(message: &RouteNetlinkMessage) -> Vec<Route> {
         _ => false,
     };
     let header = &route.header;
-    if header.address_family != AddressFamily::Inet
+    let leads = matches!(
+        header.kind,
+        RouteType::Unicast | RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit
+    );
+    if !leads
+        || header.address_family != AddressFamily::Inet
         || header.table != RouteHeader::RT_TABLE_MAIN
         || route.attributes.iter().any(is_elsewhere)
     {

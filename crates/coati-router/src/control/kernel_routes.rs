@@ -26,7 +26,7 @@ impl Control {
         for text in problems.iter().filter(|text| !self.told_static.contains(*text)) {
             self.events.push_back(ControlEvent::Ospf(ospf::Event::Problem(text.clone())));
         }
-        self.told_static = problems.into_iter().collect();
+        self.told_static = problems;
         if !changed.is_empty() {
             self.events.push_back(ControlEvent::ChosenRoutes(changed));
         }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use coati_os::group::Group;
 use coati_os::netlink::{
-    Monitor, Netlink, News, PROTOCOL_FILE, PROTOCOL_IPSEC, PROTOCOL_OSPF, PROTOCOL_STATIC, Paths, Route,
-    RouteChange, RouteNews,
+    Monitor, Netlink, News, PROTOCOL_FILE, PROTOCOL_IPSEC, PROTOCOL_OSPF, Paths, Route, RouteChange,
+    RouteNews,
 };
 use coati_os::raw::{BfdSocket, OspfSocket};
 use coati_ospf::{Link, Transmit};
@@ -25,11 +25,9 @@ const INSIDE_METRIC: u32 = 10;
 const BURST: usize = 64;
 /// Between two times that routes which others remove are put there again.
 const PUT_AGAIN_EVERY: Duration = Duration::from_secs(1);
-/// RTPROT_BOOT and RTPROT_DHCP.
-const PROTOCOL_BOOT: u8 = 3;
-const PROTOCOL_DHCP: u8 = 16;
-/// Whose routes OSPF may advertise: `redistribute kernel`.
-const OTHERS: [u8; 3] = [PROTOCOL_BOOT, PROTOCOL_STATIC, PROTOCOL_DHCP];
+/// Whose routes OSPF does not advertise with `redistribute kernel`: redirects' (RTPROT_REDIRECT), the kernel's own to
+/// networks of interfaces (RTPROT_KERNEL), and ours.
+const NOT_OTHERS: [u8; 5] = [1, 2, PROTOCOL_OSPF, PROTOCOL_FILE, PROTOCOL_IPSEC];
 
 /// A network, and the length of its prefix.
 pub type Destination = (Ipv4Addr, u8);
@@ -206,19 +204,18 @@ impl Kernel {
         Ok(list)
     }
 
-    /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP.
+    /// Routes that others have put into the kernel's main table: by hand, at boot, by DHCP, another routing daemon's.
     pub fn routes_of_others(&mut self) -> io::Result<Vec<SystemRoute>> {
-        let mut list = Vec::new();
-        for protocol in OTHERS {
-            let routes = self.netlink.routes(protocol)?;
-            list.extend(routes.into_iter().map(|route| SystemRoute {
-                network: route.destination,
-                prefix_len: route.prefix_len,
-                gateway: route.gateway,
-                tag: 0,
-            }));
-        }
-        Ok(list)
+        let routes = self.netlink.routes(|protocol| !NOT_OTHERS.contains(&protocol))?;
+        // Addresses of one link alone are nobody's beyond it (RFC 3927 section 2.7).
+        let routes = routes.into_iter().filter(|route| !route.destination.is_link_local());
+        let system = |route: Route| SystemRoute {
+            network: route.destination,
+            prefix_len: route.prefix_len,
+            gateway: route.gateway,
+            tag: 0,
+        };
+        Ok(routes.map(system).collect())
     }
 
     /// Opens and closes sockets until there is one for each of these.
@@ -303,10 +300,8 @@ impl Kernel {
         self.refused.retain(|refused, _| wanted.contains(refused));
         let gone = self.installed.keys().filter(|known| !wanted.contains(known)).map(|known| (*known, None));
         let changes: Vec<_> = gone.collect();
-        // An interface that was down for a moment has taken static routes with it, and they are as they were; OSPF's have
-        // gone with their neighbours.
         let there = routes.into_iter().map(|route| (destination(&route), Some(route)));
-        self.put_routes(changes.into_iter().chain(there), true)
+        self.change_routes(changes.into_iter().chain(there))
     }
 
     /// The same for some destinations; `None` is no route.
@@ -314,21 +309,11 @@ impl Kernel {
         &mut self,
         changes: impl Iterator<Item = (Destination, Option<KernelRoute>)>,
     ) -> Vec<io::Error> {
-        self.put_routes(changes, false)
-    }
-
-    /// `again`: those of the file even where they are known.
-    fn put_routes(
-        &mut self,
-        changes: impl Iterator<Item = (Destination, Option<KernelRoute>)>,
-        again: bool,
-    ) -> Vec<io::Error> {
         let anew = std::mem::take(&mut self.anew);
         let is_new = |(destination, wanted): &(Destination, Option<KernelRoute>)| {
             let known = self.installed.get(destination).map(|(protocol, hops)| (*protocol, &**hops));
             let wanted = wanted.as_ref().map(|route| (protocol(route.origin), route.gateways.as_slice()));
             known != wanted
-                || again && wanted.is_some_and(|(protocol, _)| protocol == PROTOCOL_FILE)
                 || wanted.is_some() && anew.contains(destination)
                 || wanted.is_none() && self.refused.contains_key(destination)
         };
@@ -382,22 +367,21 @@ impl Kernel {
     }
 
     /// Takes in what others have done to routes: ours are put again where they were taken away, and where the place of one
-    /// that was refused is free now.
+    /// that was refused is free now. One without a way may have one since anything has changed.
     pub fn hear_routes(&mut self, news: &[RouteNews]) {
         for RouteNews { route, change } in news.iter().filter(|news| news.route.metric == ROUTE_METRIC) {
             let destination = destination(route);
             let known = self.installed.get(&destination).map(|(protocol, _)| *protocol);
-            let is_ours = known == Some(route.protocol);
             match change {
                 // It may have been put there again already, before this was heard.
-                RouteChange::Gone if is_ours || self.refused.contains_key(&destination) => {
+                RouteChange::Gone
+                    if known == Some(route.protocol) || self.refused.contains_key(&destination) =>
+                {
                     self.removed.insert(destination);
-                    let soon = self.put_again.map(|last| last + PUT_AGAIN_EVERY);
-                    self.put_again_at.get_or_insert(Instant::now().max(soon.unwrap_or_else(Instant::now)));
                 }
+                // What we do ourselves is not heard, so it is somebody else's whatever it says.
                 RouteChange::Added | RouteChange::Replacing
                     if known.is_some()
-                        && !is_ours
                         && (*change == RouteChange::Replacing || self.removed.contains(&destination)) =>
                 {
                     self.removed.remove(&destination);
@@ -407,6 +391,15 @@ impl Kernel {
                 _ => {}
             }
         }
+        if !news.is_empty() {
+            let without_way = self.refused.iter().filter(|(_, why)| *why != IN_ITS_PLACE);
+            self.removed.extend(without_way.map(|(destination, _)| *destination));
+        }
+        if !self.removed.is_empty() {
+            let now = Instant::now();
+            let soon = self.put_again.map_or(now, |last| last + PUT_AGAIN_EVERY);
+            self.put_again_at.get_or_insert(now.max(soon));
+        }
     }
 
     /// When [`Self::take_removed`] has some.
@@ -414,21 +407,24 @@ impl Kernel {
         self.put_again_at
     }
 
-    /// Which routes others have removed from the table, for [`Self::change_routes`] to put ours there. Not more often than
+    /// Which routes [`Self::change_routes`] should put there, and how many of them others have removed. Not more often than
     /// once in a while: they may do it again.
-    pub fn take_removed(&mut self) -> Vec<Destination> {
+    pub fn take_removed(&mut self) -> (Vec<Destination>, usize) {
         let now = Instant::now();
         if self.put_again_at.is_none_or(|at| at > now) {
-            return Vec::new();
+            return (Vec::new(), 0);
         }
         (self.put_again_at, self.put_again) = (None, Some(now));
         self.anew = std::mem::take(&mut self.removed);
-        self.anew.iter().copied().collect()
+        let ours = self.anew.iter().filter(|destination| !self.refused.contains_key(destination)).count();
+        (self.anew.iter().copied().collect(), ours)
     }
 
-    /// Looks which of our routes are in the kernel's table: reports of it were lost.
+    /// Looks which of our routes are in the kernel's table: with an interface they go without a word, and reports may be
+    /// lost.
     pub fn look_at_routes(&mut self) -> io::Result<()> {
         self.installed = ours(&mut self.netlink)?;
+        self.installed.retain(|destination, _| !self.refused.contains_key(destination));
         Ok(())
     }
 
@@ -489,7 +485,7 @@ const IN_ITS_PLACE: &str = "somebody else's has the same metric, and stays";
 
 /// Whether these are about routes that OSPF may advertise.
 pub fn is_about_others(news: &[RouteNews]) -> bool {
-    news.iter().any(|news| OTHERS.contains(&news.route.protocol))
+    news.iter().any(|news| !NOT_OTHERS.contains(&news.route.protocol))
 }
 
 fn destination(route: &Route) -> Destination {
@@ -498,8 +494,7 @@ fn destination(route: &Route) -> Destination {
 
 /// The routes of ours that are in the kernel's table.
 fn ours(netlink: &mut Netlink) -> io::Result<BTreeMap<Destination, (u8, Hops)>> {
-    let mut there = netlink.routes(PROTOCOL_OSPF)?;
-    there.extend(netlink.routes(PROTOCOL_FILE)?);
+    let there = netlink.routes(|protocol| [PROTOCOL_OSPF, PROTOCOL_FILE].contains(&protocol))?;
     let mut found: BTreeMap<_, (u8, Vec<(Ipv4Addr, u32)>)> = BTreeMap::new();
     for route in there.into_iter().filter(|route| route.metric == ROUTE_METRIC) {
         // One without gateway and interface is there to throw packets away.

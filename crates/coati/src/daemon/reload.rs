@@ -88,9 +88,7 @@ impl Daemon {
         // What ends is told by the sockets that it had.
         self.carry_out();
         self.close_ike_sockets();
-        if reloaded.ospf_changed {
-            self.look_at_interfaces();
-        }
+        self.look_at_interfaces();
         let mut text = format!(
             "reloaded: {} SAs of IKE go on, {} ended because their settings changed",
             reloaded.kept, reloaded.ended

@@ -342,6 +342,11 @@ impl Daemon {
 
     pub(super) fn look_at_interfaces(&mut self) {
         self.routes_unsure = true;
+        if self.kernel.installed() > 0
+            && let Err(error) = self.kernel.look_at_routes()
+        {
+            self.log.line(Level::Error, &format!("reading the kernel's routes: {error}"));
+        }
         match self.kernel.links() {
             Ok(links) => self.control.handle_interfaces(now(), links),
             Err(error) => self.log.line(Level::Error, &format!("reading the interfaces: {error}")),
@@ -351,7 +356,7 @@ impl Daemon {
             self.keep_memory();
         }
         self.look_at_routes_of_others();
-        if self.control.has_static_routes() {
+        if self.control.knows_its_routes() {
             self.change_routes(&[]);
         }
         for error in self.kernel.speak_on(self.control.ospf_links()) {
@@ -370,10 +375,11 @@ impl Daemon {
 
     /// What interfaces do, and what others do to routes.
     fn hear_kernel(&mut self, news: &News) {
-        if news.lost
-            && let Err(error) = self.kernel.look_at_routes()
-        {
-            self.log.line(Level::Error, &format!("reading the kernel's routes: {error}"));
+        if news.lost {
+            self.log.line(
+                Level::Info,
+                "what the kernel said of routes and interfaces was lost: all is looked at",
+            );
         }
         self.kernel.hear_routes(&news.routes);
         if news.interfaces || news.lost {
@@ -385,16 +391,14 @@ impl Daemon {
     }
 
     fn put_routes_again(&mut self) {
-        let again = self.kernel.take_removed();
-        let Some((network, prefix_len)) = again.first() else { return };
-        let others = match again.len() - 1 {
-            0 => String::new(),
-            count => format!(" and {count} others"),
-        };
-        let text =
-            format!("somebody has removed the route to {network}/{prefix_len}{others}: ours is put there");
-        self.log.line(Level::Info, &text);
-        self.change_routes(&again);
+        let (again, removed) = self.kernel.take_removed();
+        if removed > 0 {
+            let text = format!("somebody has removed {removed} of our routes: they are put there again");
+            self.log.line(Level::Info, &text);
+        }
+        if !again.is_empty() {
+            self.change_routes(&again);
+        }
     }
 
     /// What is there to do now; whether the threads may have more to say. Of that it takes a bounded number, as of

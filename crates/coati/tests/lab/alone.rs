@@ -155,7 +155,15 @@ fn static_routes_without_ospf() {
             ["172.29.0.0/16", "172.30.0.0/16", "172.31.0.0/16"].iter().all(|to| routes.contains(to))
         });
     }
-    // Somebody takes its place: that stays.
+    // One whose interface was down for a moment too short to be seen.
+    lab.shell("host-a", "ip link set eth0 down; ip link set eth0 up");
+    lab.wait("it is there again", || routes().contains("172.31.0.0/16 via 10.1.0.1 dev eth0 proto 77"));
+    // Somebody takes its place, even in our name: that stays.
+    let false_one = "172.30.0.0/16 via 10.1.0.1 dev eth0 proto 77 metric 20";
+    lab.shell("host-a", &format!("ip route replace {false_one}"));
+    lab.wait("that is shown", || router.show("ip route").contains("S>r 172.30.0.0/16 [1/0]"));
+    lab.shell("host-a", &format!("ip route delete {false_one}"));
+    lab.wait("its place is taken", || routes().contains("blackhole 172.30.0.0/16 proto 77"));
     lab.shell("host-a", &format!("ip route replace {others}"));
     lab.wait("that is shown", || router.show("ip route").contains("S>r 172.29.0.0/16 [1/0]"));
     assert!(routes().contains(others), "{}", routes());
@@ -182,6 +190,13 @@ fn routes_of_others_are_followed() {
         lab.shell("host-a", "ip route delete 172.25.0.0/16");
         lab.wait("it is not told", || !told("172.25.0.0"));
     }
+    // Another daemon's count, and those that throw away, but not one that only ends a search.
+    lab.shell(
+        "host-a",
+        "ip route add unreachable 172.23.0.0/16 proto bird; ip route add throw 172.22.0.0/16",
+    );
+    lab.wait("it is told", || told("172.23.0.0"));
+    assert!(!told("172.22.0.0"), "{}", router.show("ip ospf database external"));
     assert!(!told("172.24.0.0") && !told("172.28.0.0"), "{}", router.show("ip ospf database external"));
     assert!(router.show("ip route").contains("S>r 172.28.0.0/16"), "{}", router.show("ip route"));
 }
