@@ -15,9 +15,9 @@ pub(super) struct BirdConf<'a> {
     /// `router id from …`.
     pub(super) router_id_from: Option<Span>,
     pub(super) ospf: Option<Ospf<'a>>,
-    pub(super) statics: Vec<Static>,
+    pub(super) statics: Vec<Static<'a>>,
     pub(super) directs: Vec<Direct<'a>>,
-    pub(super) kernels: Vec<Kernel>,
+    pub(super) kernels: Vec<Kernel<'a>>,
     /// Interfaces of `protocol bfd` and their times; none when there is no such protocol.
     pub(super) bfd: Option<Vec<(Vec<Pattern<'a>>, BfdTimes)>>,
     pub(super) filters: BTreeMap<&'a str, Piece>,
@@ -28,7 +28,7 @@ pub(super) struct BirdConf<'a> {
 pub(super) struct Ospf<'a> {
     pub(super) span: Span,
     pub(super) router_id: Option<Ipv4Addr>,
-    pub(super) channel: Channel,
+    pub(super) channel: Channel<'a>,
     pub(super) rfc1583: bool,
     pub(super) stub_router: bool,
     /// In seconds.
@@ -45,10 +45,22 @@ pub(super) struct Ospf<'a> {
 
 /// `ipv4 { … }` of a protocol.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Channel {
+pub(super) struct Channel<'a> {
     pub(super) import: Policy,
     pub(super) export: Policy,
+    pub(super) table: &'a str,
+    /// What the protocol's routes have when it is said; of several to a destination that with the largest is used.
+    pub(super) preference: Option<u32>,
     pub(super) span: Span,
+}
+
+impl Channel<'_> {
+    /// BIRD's table of IPv4 routes when nothing is said.
+    pub(super) const MAIN: &'static str = "master4";
+
+    pub(super) fn new(span: Span) -> Self {
+        Self { import: Policy::All, export: Policy::None, table: Self::MAIN, preference: None, span }
+    }
 }
 
 /// What passes.
@@ -177,11 +189,22 @@ pub(super) struct Pattern<'a> {
 
 /// `protocol static`.
 #[derive(Debug)]
-pub(super) struct Static {
+pub(super) struct Static<'a> {
     pub(super) name: String,
     pub(super) span: Span,
-    /// And what is behind the network in `ip route`, a line for each next hop.
-    pub(super) routes: Vec<(Prefix, Vec<String>)>,
+    pub(super) channel: Channel<'a>,
+    pub(super) routes: Vec<StaticRoute>,
+}
+
+/// `route …`.
+#[derive(Debug)]
+pub(super) struct StaticRoute {
+    pub(super) prefix: Prefix,
+    /// What is behind the network in `ip route`, a line for each next hop.
+    pub(super) hops: Vec<String>,
+    /// Where it has one of its own.
+    pub(super) preference: Option<u32>,
+    pub(super) span: Span,
 }
 
 /// `protocol direct`.
@@ -193,10 +216,10 @@ pub(super) struct Direct<'a> {
 
 /// `protocol kernel`.
 #[derive(Debug)]
-pub(super) struct Kernel {
+pub(super) struct Kernel<'a> {
     pub(super) name: String,
     pub(super) learn: bool,
-    pub(super) channel: Channel,
+    pub(super) channel: Channel<'a>,
 }
 
 /// How often packets of BFD go, in milliseconds.

@@ -3,7 +3,7 @@
 use coati_sadb::{Prefix, Secret};
 
 use super::lexer::Kind as Token;
-use super::model::{Area, Authentication, Channel, Interface, Kind, Moment, Ospf, Password, Policy};
+use super::model::{Area, Authentication, Channel, Interface, Kind, Moment, Ospf, Password};
 use super::reader::Reader;
 use super::top;
 use crate::diagnostic::{Diagnostic, Span};
@@ -27,7 +27,7 @@ pub(super) fn protocol<'a>(reader: &mut Reader<'a>, span: Span) -> Result<Ospf<'
     let mut ospf = Ospf {
         span,
         router_id: None,
-        channel: Channel { import: Policy::All, export: Policy::None, span },
+        channel: Channel::new(span),
         rfc1583: false,
         stub_router: false,
         tick: 1,

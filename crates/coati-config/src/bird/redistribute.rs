@@ -1,16 +1,23 @@
 //! What BIRD exports to OSPF, as `redistribute` with prefix lists and route maps.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use coati_sadb::Prefix;
 
 use super::filter::{self, Metrics, Networks, Passed, Range, Route, Unsaid};
 use super::lexer::Kind;
-use super::model::{BirdConf, Ospf, Policy, Static};
+use super::model::{BirdConf, Channel, Kernel, Ospf, Policy, Static, StaticRoute};
 use super::reader::Reader;
 use super::write::{Hosts, fits};
 use crate::diagnostic::Span;
 
+/// BIRD's preference of static routes, and of OSPF's.
+const STATIC_PREFERENCE: u32 = 200;
+const OSPF_PREFERENCE: u32 = 150;
+/// Coati's distance of OSPF's routes.
+const OSPF_DISTANCE: u8 = 110;
 /// Metric of what no filter gives one: of type 2.
 const USUAL_METRIC: u32 = 10_000;
 /// Entries of a route map.
@@ -36,9 +43,10 @@ struct Entry<'a> {
 pub(super) fn lines(reader: &mut Reader<'_>, conf: &BirdConf<'_>, ospf: &Ospf<'_>, hosts: &Hosts) -> Lines {
     let mut lines = Lines::default();
     routes_of_ospf(reader, conf, ospf);
+    let fixed = usable(reader, conf, Some(ospf));
     let mut default = None;
     for (source, entries) in [
-        ("static", statics(reader, conf, ospf, &mut lines)),
+        ("static", statics(reader, conf, ospf, &fixed, &mut lines)),
         ("connected", connected(reader, conf, ospf, hosts)),
         ("kernel", learnt(reader, conf, ospf)),
     ] {
@@ -50,12 +58,8 @@ pub(super) fn lines(reader: &mut Reader<'_>, conf: &BirdConf<'_>, ospf: &Ospf<'_
                     everything.is_ok_and(|prefix| entry.networks.contains(&prefix)) && source != "connected"
                 };
                 let found = entries.iter().find(is_default).map(|entry| entry.metrics);
-                let has_default = source == "kernel"
-                    || conf
-                        .statics
-                        .iter()
-                        .flat_map(|from| &from.routes)
-                        .any(|(prefix, _)| prefix.length == 0);
+                let has_default =
+                    source == "kernel" || fixed.iter().any(|fixed| fixed.route.prefix.length == 0);
                 default = default.or(found.filter(|_| has_default));
             }
             Err((span, why)) => {
@@ -145,12 +149,13 @@ fn routes_of_ospf(reader: &mut Reader<'_>, conf: &BirdConf<'_>, ospf: &Ospf<'_>)
         }
     };
     check(ospf.channel.import, ospf.channel.span, "BIRD does not take all of OSPF's routes here");
-    for kernel in &conf.kernels {
+    let own = |kernel: &&Kernel<'_>| kernel.channel.table == ospf.channel.table;
+    for kernel in conf.kernels.iter().filter(own) {
         let channel = kernel.channel;
         check(channel.export, channel.span, "BIRD does not put all of OSPF's routes into the kernel here");
     }
-    if conf.kernels.is_empty() {
-        let message = "BIRD keeps OSPF's routes to itself here: there is no `protocol kernel` with `ipv4`";
+    if !conf.kernels.iter().any(|kernel| own(&kernel)) {
+        let message = "BIRD keeps OSPF's routes to itself here: there is no `protocol kernel` with `ipv4` and their table";
         reader.warn(ospf.span, message, help);
     }
 }
@@ -182,9 +187,10 @@ fn add<'a>(
 struct InKernel(Vec<Result<Passed, Unsaid>>);
 
 impl InKernel {
-    fn of(reader: &Reader<'_>, conf: &BirdConf<'_>, protocol: &Static) -> Self {
+    fn of(reader: &Reader<'_>, conf: &BirdConf<'_>, protocol: &Static<'_>) -> Self {
         let route = Route { source: "RTS_STATIC", protocol: &protocol.name, interface: None };
-        Self(conf.kernels.iter().map(|it| passed(reader, conf, it.channel.export, &route)).collect())
+        let own = conf.kernels.iter().filter(|kernel| kernel.channel.table == protocol.channel.table);
+        Self(own.map(|kernel| passed(reader, conf, kernel.channel.export, &route)).collect())
     }
 
     /// What cannot be said is taken for all.
@@ -194,27 +200,153 @@ impl InKernel {
     }
 }
 
-fn write_routes<'a>(top: &mut String, routes: impl Iterator<Item = &'a (Prefix, Vec<String>)>) {
-    for (prefix, hops) in routes {
-        for hop in hops {
-            let _ = writeln!(top, "ip route {prefix} {hop}");
+/// A static route that gets into a table of OSPF or of the kernel.
+struct Fixed<'c> {
+    protocol: &'c Static<'c>,
+    route: &'c StaticRoute,
+    preference: u32,
+    /// Those that no better route to the destination has.
+    hops: Vec<&'c str>,
+    distance: u8,
+}
+
+/// The static routes that BIRD has where OSPF or the kernel find them, with distances that choose as it does.
+fn usable<'c>(reader: &mut Reader<'_>, conf: &'c BirdConf<'c>, ospf: Option<&Ospf<'_>>) -> Vec<Fixed<'c>> {
+    let of_ospf = ospf.map(|ospf| ospf.channel.table);
+    let mut tables: Vec<&str> =
+        of_ospf.into_iter().chain(conf.kernels.iter().map(|kernel| kernel.channel.table)).collect();
+    if tables.is_empty() {
+        tables.push(Channel::MAIN);
+    }
+    let mut list = Vec::new();
+    for protocol in conf.statics.iter().filter(|protocol| !protocol.routes.is_empty()) {
+        let (name, channel) = (&protocol.name, protocol.channel);
+        if !tables.contains(&channel.table) {
+            let message = format!(
+                "the routes of `{name}` are left out: neither OSPF nor the kernel has the table `{}`",
+                channel.table
+            );
+            reader.warn(
+                channel.span,
+                message,
+                "move them into a protocol without `table` when they are needed",
+            );
+            continue;
+        }
+        let imported = imported(reader, conf, protocol);
+        let takes = |prefix: &Prefix| {
+            imported.as_ref().is_none_or(|sets| sets.iter().any(|(networks, _)| networks.contains(prefix)))
+        };
+        let (taken, left): (Vec<_>, Vec<_>) = protocol.routes.iter().partition(|route| takes(&route.prefix));
+        if !left.is_empty() {
+            let message = format!("routes of `{name}` that this does not take are left out");
+            reader.note(span_of(channel.import, channel.span), message);
+        }
+        list.extend(taken.into_iter().map(|route| {
+            let preference = route.preference.or(channel.preference).unwrap_or(STATIC_PREFERENCE);
+            Fixed { protocol, route, preference, hops: Vec::new(), distance: 1 }
+        }));
+    }
+    let ospfs = ospf.map_or(0, |ospf| ospf.channel.preference.unwrap_or(OSPF_PREFERENCE));
+    list.sort_by_key(|fixed| {
+        let Prefix { address, length } = fixed.route.prefix;
+        (address, length, Some(fixed.protocol.channel.table) != of_ospf, Reverse(fixed.preference))
+    });
+    for same in list.chunk_by_mut(|one, next| one.route.prefix == next.route.prefix) {
+        distances(reader, same, ospfs);
+    }
+    list.sort_by_key(|fixed| fixed.route.span.start);
+    list
+}
+
+/// What a protocol's import takes; nothing when it cannot be said, which is taken for all.
+fn imported(
+    reader: &mut Reader<'_>,
+    conf: &BirdConf<'_>,
+    protocol: &Static<'_>,
+) -> Option<Vec<(Networks, Metrics)>> {
+    let policy = protocol.channel.import;
+    let route = Route { source: "RTS_STATIC", protocol: &protocol.name, interface: None };
+    let span = span_of(policy, protocol.channel.span);
+    let help = "take away the routes that it leaves out";
+    match passed(reader, conf, policy, &route) {
+        Ok(found) if !found.by_interface => {
+            let sets = found.sets.iter().any(|(_, metrics)| *metrics != Metrics::default());
+            for span in found.others.iter().copied().chain(sets.then_some(span)) {
+                let help = "metrics can be set in a route-map, a preference in the channel";
+                reader.warn(span, "what an import filter sets is left out", help);
+            }
+            return Some(found.sets);
+        }
+        Ok(_) => reader.warn(span, "the interface is not asked for: all routes are taken", help),
+        Err((span, why)) => reader.warn(span, format!("{why}: all routes are taken"), help),
+    }
+    None
+}
+
+/// Distances of the routes to one destination, the best one first, so that they and OSPF's follow one another as in BIRD.
+fn distances(reader: &mut Reader<'_>, same: &mut [Fixed<'_>], ospfs: u32) {
+    let (mut before_ospf, mut behind_ospf) = (0, OSPF_DISTANCE);
+    let mut known = BTreeSet::new();
+    let mut last: Option<(&str, u32)> = None;
+    for fixed in same {
+        let (counter, most) = if fixed.preference >= ospfs {
+            (&mut before_ospf, OSPF_DISTANCE - 1)
+        } else {
+            (&mut behind_ospf, u8::MAX - 1)
+        };
+        *counter = most.min(*counter + 1);
+        fixed.distance = *counter;
+        fixed.hops = fixed.route.hops.iter().map(String::as_str).filter(|hop| known.insert(*hop)).collect();
+        let (span, table) = (fixed.route.span, fixed.protocol.channel.table);
+        match last {
+            Some((other, _)) if other != table => {
+                let message = "the same destination is in another table too: Coati has one, where this route is used \
+                               when the other one is not";
+                reader.warn(span, message, "give it one place");
+            }
+            Some((_, preference)) if preference == fixed.preference => {
+                let message = "a route to this destination with the same preference is before it: of these BIRD uses the \
+                               one that it has first, Coati that one, and this one when it cannot be used";
+                reader.note(span, message);
+            }
+            _ => {}
+        }
+        if fixed.preference == ospfs {
+            reader.note(span, "this is preferred as much as OSPF's routes are: Coati prefers it to them");
+        }
+        last = Some((table, fixed.preference));
+    }
+}
+
+fn write_routes(top: &mut String, routes: &[&Fixed<'_>]) {
+    for fixed in routes {
+        let distance = if fixed.distance > 1 { format!(" {}", fixed.distance) } else { String::new() };
+        for hop in &fixed.hops {
+            let _ = writeln!(top, "ip route {} {hop}{distance}", fixed.route.prefix);
         }
     }
+}
+
+fn by_protocol<'f, 'c>(list: &'f [Fixed<'c>]) -> impl Iterator<Item = (&'c Static<'c>, &'f [Fixed<'c>])> {
+    list.chunk_by(|one, next| std::ptr::eq(one.protocol, next.protocol))
+        .filter_map(|own| Some((own.first()?.protocol, own)))
 }
 
 /// The static routes of a file without OSPF.
 pub(super) fn routes_alone(reader: &mut Reader<'_>, conf: &BirdConf<'_>) -> String {
     let mut text = String::new();
-    for protocol in &conf.statics {
+    let list = usable(reader, conf, None);
+    for (protocol, own) in by_protocol(&list) {
         let in_kernel = InKernel::of(reader, conf, protocol);
-        if !protocol.routes.iter().all(|(prefix, _)| in_kernel.has(prefix)) {
+        if !own.iter().all(|fixed| in_kernel.has(&fixed.route.prefix)) {
             let message = format!(
                 "routes of `{}` go to the kernel: `ip route` puts them there, and no `protocol kernel` here does",
                 protocol.name
             );
             reader.note(protocol.span, message);
         }
-        write_routes(&mut text, protocol.routes.iter());
+        write_routes(&mut text, &own.iter().collect::<Vec<_>>());
     }
     text
 }
@@ -223,30 +355,49 @@ fn statics<'a>(
     reader: &mut Reader<'_>,
     conf: &BirdConf<'_>,
     ospf: &Ospf<'_>,
+    list: &[Fixed<'_>],
     lines: &mut Lines,
 ) -> Entries<'a> {
-    let mut entries = Vec::new();
     let export = ospf.channel.export;
-    for protocol in conf.statics.iter().filter(|protocol| !protocol.routes.is_empty()) {
+    let mut exported = Vec::new();
+    for (protocol, own) in by_protocol(list) {
         let route = Route { source: "RTS_STATIC", protocol: &protocol.name, interface: None };
         let in_kernel = InKernel::of(reader, conf, protocol);
-        let found = passed(reader, conf, export, &route);
+        let found = match protocol.channel.table == ospf.channel.table {
+            true => passed(reader, conf, export, &route),
+            false => Ok(Passed::default()),
+        };
         let takes = |prefix| match &found {
             Ok(found) => found.sets.iter().any(|(networks, _)| networks.contains(prefix)),
             // Somebody will write the route map.
             Err(_) => true,
         };
-        let (taken, left): (Vec<_>, Vec<_>) = protocol.routes.iter().partition(|(prefix, _)| takes(prefix));
-        write_routes(&mut lines.top, taken.iter().copied());
+        let (taken, left): (Vec<_>, Vec<_>) = own.iter().partition(|fixed| takes(&fixed.route.prefix));
+        let (kept, nowhere): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|fixed| in_kernel.has(&fixed.route.prefix));
         // What `ip route` says goes to the kernel and, when it is redistributed, to OSPF.
-        write_routes(&mut lines.top, left.iter().copied().filter(|(prefix, _)| in_kernel.has(prefix)));
-        if !taken.iter().all(|(prefix, _)| in_kernel.has(prefix)) {
+        write_routes(&mut lines.top, &taken);
+        write_routes(&mut lines.top, &kept);
+        if !taken.iter().all(|fixed| in_kernel.has(&fixed.route.prefix)) {
             let message = format!(
                 "routes of `{}` go to the kernel too: `ip route` puts them there, and no `protocol kernel` here does",
                 protocol.name
             );
             reader.note(protocol.span, message);
         }
+        if let Some(first) = nowhere.first() {
+            let others = if nowhere.len() > 1 { " and others" } else { "" };
+            let message = format!(
+                "routes of `{}` are left out, {}{others}: neither OSPF nor a `protocol kernel` here takes them",
+                protocol.name, first.route.prefix
+            );
+            reader.note(protocol.span, message);
+        }
+        exported.push((own, found));
+    }
+    let mut entries = Vec::new();
+    let several = exported.len() > 1;
+    for (own, found) in exported {
         let mut found = found?;
         remark_others(reader, &found);
         let span = span_of(export, ospf.channel.span);
@@ -256,8 +407,8 @@ fn statics<'a>(
                 "the interface of a static route cannot be asked for in ospfd.conf".to_owned(),
             ));
         }
-        if conf.statics.len() > 1 {
-            let own = Networks::only(protocol.routes.iter().map(|(prefix, _)| prefix));
+        if several {
+            let own = Networks::only(own.iter().map(|fixed| &fixed.route.prefix));
             for (networks, _) in &mut found.sets {
                 let both = networks.and(&own);
                 *networks =
@@ -302,6 +453,11 @@ fn learnt<'a>(reader: &mut Reader<'_>, conf: &BirdConf<'_>, ospf: &Ospf<'_>) -> 
     let export = ospf.channel.export;
     let span = span_of(export, ospf.channel.span);
     for kernel in conf.kernels.iter().filter(|kernel| kernel.learn) {
+        if kernel.channel.table != ospf.channel.table {
+            let message = "the routes that are learnt here are left out: OSPF has another table";
+            reader.note(kernel.channel.span, message);
+            continue;
+        }
         if kernel.channel.import != Policy::All {
             let policy = kernel.channel.import;
             let help = "Coati redistributes all that the export filter takes";

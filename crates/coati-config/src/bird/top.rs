@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::lexer::Kind;
-use super::model::{BfdTimes, BirdConf, Channel, Direct, Kernel, Pattern, Policy, Static};
+use super::model::{BfdTimes, BirdConf, Channel, Direct, Kernel, Pattern, Policy, Static, StaticRoute};
 use super::ospf;
 use super::reader::{Piece, Reader};
 use crate::diagnostic::{Diagnostic, Span};
@@ -155,8 +155,7 @@ fn protocol<'a>(
         }
         "ospf" => conf.ospf = Some(ospf::protocol(reader, span)?),
         "static" => {
-            let protocol = static_routes(reader, name, span)?;
-            conf.statics.push(protocol);
+            conf.statics.extend(static_routes(reader, name, span)?);
         }
         "direct" => {
             let mut direct = Direct { name, patterns: Vec::new() };
@@ -225,7 +224,11 @@ fn is_disabled(reader: &Reader<'_>) -> bool {
 pub(super) fn of_any(reader: &mut Reader<'_>, block: &str, known: &[&str]) -> Result<(), Diagnostic> {
     match reader.peek() {
         Some(Kind::Word("ipv4")) => {
-            channel(reader)?;
+            let channel = channel(reader)?;
+            if channel.table != Channel::MAIN || channel.preference.is_some() {
+                let help = "Coati has nothing like it";
+                reader.warn(channel.span, "the table and the preference of this channel are left out", help);
+            }
         }
         Some(Kind::Word("ipv6" | "vpn4" | "vpn6")) => reader.leave_out("what is not IPv4"),
         Some(Kind::Word("disabled" | "debug" | "mrtdump" | "description")) => reader.skip(),
@@ -237,10 +240,10 @@ pub(super) fn of_any(reader: &mut Reader<'_>, block: &str, known: &[&str]) -> Re
 }
 
 /// `ipv4;` or `ipv4 { … }`.
-pub(super) fn channel(reader: &mut Reader<'_>) -> Result<Channel, Diagnostic> {
+pub(super) fn channel<'a>(reader: &mut Reader<'a>) -> Result<Channel<'a>, Diagnostic> {
     let start = reader.at;
     reader.at += 1;
-    let mut channel = Channel { import: Policy::All, export: Policy::None, span: reader.since(start) };
+    let mut channel = Channel::new(reader.since(start));
     if reader.peek() != Some(Kind::Sign('{')) {
         reader.end()?;
         return Ok(channel);
@@ -250,9 +253,16 @@ pub(super) fn channel(reader: &mut Reader<'_>) -> Result<Channel, Diagnostic> {
             (
                 Some(Kind::Word("import" | "export" | "receive")),
                 Some(Kind::Word("limit" | "keep" | "table" | "block")),
-            )
-            | (Some(Kind::Word("preference" | "table")), _) => {
-                reader.leave_out("this of a channel");
+            ) => reader.leave_out("this of a channel"),
+            (Some(Kind::Word("preference")), _) => {
+                reader.at += 1;
+                channel.preference = Some(reader.number(0, 65_535)?);
+                reader.end()?;
+            }
+            (Some(Kind::Word("table")), Some(Kind::Word(name))) => {
+                reader.at += 2;
+                channel.table = name;
+                reader.end()?;
             }
             (Some(Kind::Word("debug")), _) => reader.skip(),
             (Some(Kind::Word("import")), _) => channel.import = policy(reader)?,
@@ -342,10 +352,16 @@ pub(super) fn patterns<'a>(reader: &mut Reader<'a>) -> Result<Vec<Pattern<'a>>, 
     }
 }
 
-fn static_routes(reader: &mut Reader<'_>, name: String, span: Span) -> Result<Static, Diagnostic> {
-    let mut protocol = Static { name, span, routes: Vec::new() };
+fn static_routes<'a>(
+    reader: &mut Reader<'a>,
+    name: String,
+    span: Span,
+) -> Result<Option<Static<'a>>, Diagnostic> {
+    let mut routes = Vec::new();
+    let mut found = None;
+    let mut others = false;
     reader.block(|reader| match reader.peek() {
-        Some(Kind::Word("route")) => route(reader, &mut protocol),
+        Some(Kind::Word("route")) => route(reader, &mut routes),
         Some(Kind::Word("check")) => {
             reader.pass_over("static routes are advertised whatever their interface does");
             Ok(())
@@ -355,19 +371,22 @@ fn static_routes(reader: &mut Reader<'_>, name: String, span: Span) -> Result<St
             Ok(())
         }
         Some(Kind::Word("ipv4")) => {
-            let channel = channel(reader)?;
-            if channel.import != Policy::All {
-                let help = "take away the routes that it leaves out";
-                reader.warn(channel.span, "the import filter of static routes is left out", help);
-            }
+            found = Some(channel(reader)?);
             Ok(())
         }
-        _ => of_any(reader, "static", &["route", "ipv4", "check link"]),
+        next => {
+            others |= matches!(next, Some(Kind::Word("ipv6" | "vpn4" | "vpn6")));
+            of_any(reader, "static", &["route", "ipv4", "check link"])
+        }
     })?;
-    Ok(protocol)
+    if found.is_none() && !(others && routes.is_empty()) {
+        let error = reader.remarks.error(span, format!("`{name}` has no channel: BIRD refuses it"));
+        reader.remarks.list.push(error.help("write `ipv4;` into it"));
+    }
+    Ok(found.map(|channel| Static { name, span, channel, routes }))
 }
 
-fn route(reader: &mut Reader<'_>, protocol: &mut Static) -> Result<(), Diagnostic> {
+fn route(reader: &mut Reader<'_>, routes: &mut Vec<StaticRoute>) -> Result<(), Diagnostic> {
     let start = reader.at;
     reader.at += 1;
     if let Some(Kind::Other(_)) = reader.peek() {
@@ -379,15 +398,21 @@ fn route(reader: &mut Reader<'_>, protocol: &mut Static) -> Result<(), Diagnosti
     let prefix = reader.prefix(false)?;
     let mut hops = Vec::new();
     match reader.peek() {
-        Some(Kind::Word("blackhole" | "unreachable" | "prohibit")) => {
+        Some(Kind::Word(kind @ ("blackhole" | "unreachable" | "prohibit"))) => {
             reader.at += 1;
             hops.push("blackhole".to_owned());
+            if kind != "blackhole" {
+                let message = format!("`{kind}` becomes `blackhole`, which drops packets in silence");
+                let help = "with BIRD the kernel answers them with ICMP; ospfd.conf has no such route";
+                reader.warn(reader.since(start), message, help);
+            }
         }
         Some(Kind::Word("recursive")) if matches!(reader.ahead(1), Some(Kind::Address(_))) => {
             reader.at += 1;
             hops.extend(next_hop(reader));
-            let help = "name the next hop itself";
-            reader.warn(reader.since(start), "where a recursive route leads is not looked up", help);
+            let message = "Coati looks the gateway up among the networks of interfaces, the routes of the file and \
+                           OSPF's, and never takes the default route for it";
+            reader.warn(reader.since(start), message, "where it needs that one, name the next hop itself");
         }
         _ => {
             while reader.accept_words("via") {
@@ -395,7 +420,7 @@ fn route(reader: &mut Reader<'_>, protocol: &mut Static) -> Result<(), Diagnosti
                 if !hops.contains(&hop) {
                     hops.push(hop);
                 }
-                hop_options(reader);
+                hop_options(reader)?;
             }
         }
     }
@@ -404,18 +429,37 @@ fn route(reader: &mut Reader<'_>, protocol: &mut Static) -> Result<(), Diagnosti
         reader.leave_out("a route of this kind");
         return Ok(());
     }
+    let span = reader.since(start);
+    let mut preference = None;
     match reader.peek() {
         Some(Kind::Sign(';')) => reader.end()?,
         Some(Kind::Sign('{')) => {
-            let rest = reader.at;
-            reader.skip();
-            let span = reader.since(rest);
-            reader.warn(span, "what is set in a route is left out", "metrics can be set in a route-map");
+            reader.block(|reader| {
+                let rest = reader.at;
+                match [reader.peek(), reader.ahead(1), reader.ahead(2), reader.ahead(3)] {
+                    [
+                        Some(Kind::Word("preference")),
+                        Some(Kind::Sign('=')),
+                        Some(Kind::Number(number)),
+                        Some(Kind::Sign(';')),
+                    ] => {
+                        reader.at += 4;
+                        preference = Some(number);
+                    }
+                    _ => {
+                        reader.skip();
+                        let span = reader.since(rest);
+                        let help = "metrics can be set in a route-map";
+                        reader.warn(span, "what is set in a route is left out", help);
+                    }
+                }
+                Ok(())
+            })?;
+            reader.end()?;
         }
         _ => reader.leave_out("this of a route"),
     }
-    protocol.routes.retain(|(other, _)| *other != prefix);
-    protocol.routes.push((prefix, hops));
+    routes.push(StaticRoute { prefix, hops, preference, span });
     Ok(())
 }
 
@@ -442,19 +486,32 @@ fn next_hop(reader: &mut Reader<'_>) -> Option<String> {
 }
 
 /// What may stand behind a next hop.
-fn hop_options(reader: &mut Reader<'_>) {
-    let help = "Coati sends as much to each next hop, and does not ask whether it answers";
+fn hop_options(reader: &mut Reader<'_>) -> Result<(), Diagnostic> {
     loop {
-        let (start, words) = match (reader.peek(), reader.ahead(1)) {
-            (Some(Kind::Word("weight")), Some(Kind::Number(_))) => (reader.at, 2),
-            (Some(Kind::Word("bfd" | "onlink")), Some(Kind::Word("yes" | "no" | "on" | "off"))) => {
-                (reader.at, 2)
+        let start = reader.at;
+        let (message, help) = match (reader.peek(), reader.ahead(1)) {
+            (Some(Kind::Word("weight")), Some(Kind::Number(_))) => {
+                reader.at += 2;
+                ("this weight is left out", "Coati sends as much to each next hop")
             }
-            (Some(Kind::Word("bfd" | "onlink")), _) => (reader.at, 1),
-            _ => return,
+            (Some(Kind::Word(word @ ("bfd" | "onlink"))), next) => {
+                reader.at += 1;
+                if matches!(next, Some(Kind::Word("yes" | "no" | "on" | "off" | "true" | "false")))
+                    && !reader.switch()?
+                {
+                    continue;
+                }
+                if word == "bfd" {
+                    ("`bfd` is left out", "Coati does not ask whether the next hop answers")
+                } else {
+                    let message =
+                        "`onlink` is left out: a gateway outside of all networks of interfaces is not used";
+                    (message, "give the interface an address in the gateway's network")
+                }
+            }
+            _ => return Ok(()),
         };
-        reader.at += words;
-        reader.warn(reader.since(start), "this of a next hop is left out", help);
+        reader.warn(reader.since(start), message, help);
     }
 }
 
@@ -469,7 +526,7 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.parse::<Ipv4Addr>().is_err()
 }
 
-fn kernel(reader: &mut Reader<'_>, name: String, span: Span) -> Result<Option<Kernel>, Diagnostic> {
+fn kernel<'a>(reader: &mut Reader<'a>, name: String, span: Span) -> Result<Option<Kernel<'a>>, Diagnostic> {
     let mut learn = false;
     let mut found = None;
     reader.block(|reader| {
@@ -479,7 +536,14 @@ fn kernel(reader: &mut Reader<'_>, name: String, span: Span) -> Result<Option<Ke
                 learn = reader.accept_words("all") || reader.switch()?;
                 reader.end()?;
             }
-            Some(Kind::Word("ipv4")) => found = Some(channel(reader)?),
+            Some(Kind::Word("ipv4")) => {
+                let channel = channel(reader)?;
+                if channel.preference.is_some() {
+                    let help = "Coati has nothing like it";
+                    reader.warn(channel.span, "the preference of the kernel's routes is left out", help);
+                }
+                found = Some(channel);
+            }
             Some(Kind::Word("persist" | "scan" | "graceful")) => {
                 reader.pass_over("Coati takes its routes back at its end and hears of changes at once");
             }

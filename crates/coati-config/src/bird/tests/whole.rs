@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::{HostInterface, Passwords, import};
 use super::{hosts, imported, read};
-use crate::diagnostic::{Severity, Source};
+use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::ospfd::{AreaType, BfdProfile, NetworkKind, OspfBfd, RouteSource};
 
 const WHOLE: &str = r#"
@@ -123,6 +123,102 @@ fn routes_that_ospf_does_not_export() {
     let conf = read(&text);
     assert_eq!(conf.static_routes.len(), 2, "{text}");
     assert!(text.contains("route-map bird-static\n") && text.contains("permit 10.0.0.0/8\n"), "{text}");
+}
+
+const HEAD: &str = "router id 1.1.1.1; ipv4 table foo; ";
+const OSPF: &str = "protocol ospf { merge external; ipv4 { export all; }; area 0 { interface \"em1\"; }; }";
+
+fn routes_of(text: &str) -> (Vec<String>, Vec<Diagnostic>) {
+    let (text, remarks) = imported(text);
+    let text = text.unwrap();
+    read(&text);
+    let routes = text.lines().filter_map(|line| line.strip_prefix("ip route "));
+    (routes.map(str::to_owned).collect(), remarks)
+}
+
+/// BIRD uses that with the largest preference, be it OSPF's; so do distances.
+#[test]
+fn preferences_become_distances() {
+    let statics = "protocol static backup { ipv4 { preference 50; }; route 10.43.0.0/16 via 192.0.2.3; \
+                   route 10.44.0.0/16 via 192.0.2.3; } \
+                   protocol static main { ipv4; route 10.43.0.0/16 via 192.0.2.2; route 10.44.0.0/16 via 192.0.2.2 via \
+                   192.0.2.3; } \
+                   protocol static other { ipv4 { preference 180; }; route 10.43.0.0/16 blackhole; }";
+    let kernel = "protocol kernel { ipv4 { export all; }; }";
+    let (routes, remarks) = routes_of(&format!("{HEAD}{kernel} {statics} {OSPF}"));
+    let wanted = [
+        "10.43.0.0/16 192.0.2.3 111",
+        "10.43.0.0/16 192.0.2.2",
+        // The better route has the other one's next hop too.
+        "10.44.0.0/16 192.0.2.2",
+        "10.44.0.0/16 192.0.2.3",
+        "10.43.0.0/16 blackhole 2",
+    ];
+    assert_eq!(routes, wanted, "{remarks:?}");
+    assert!(remarks.iter().all(|remark| remark.message.contains("one table")), "{remarks:?}");
+    // Without OSPF nothing is between them.
+    let (routes, _) = routes_of(&format!("{HEAD}{kernel} {statics}"));
+    assert_eq!(
+        (routes[0].as_str(), routes[4].as_str()),
+        ("10.43.0.0/16 192.0.2.3 3", "10.43.0.0/16 blackhole 2")
+    );
+    // OSPF's own preference decides where its routes are.
+    let preferred = OSPF.replace("export all;", "export all; preference 210;");
+    let (routes, _) = routes_of(&format!("{HEAD}{kernel} {statics} {preferred}"));
+    assert_eq!(routes[1], "10.43.0.0/16 192.0.2.2 111");
+}
+
+/// A table that nothing but the static routes is in has no effect; one that the kernel or OSPF has does.
+#[test]
+fn routes_of_other_tables() {
+    let foo = "protocol static s4 { ipv4 { table foo; }; route 10.42.0.0/16 via 192.0.2.2; }";
+    let main = "protocol static { ipv4; route 10.1.0.0/16 via 192.0.2.2; } protocol kernel { ipv4 { export all; }; }";
+    let (routes, remarks) = routes_of(&format!("{HEAD}{foo} {main} {OSPF}"));
+    assert_eq!(routes, ["10.1.0.0/16 192.0.2.2"]);
+    assert!(
+        remarks
+            .iter()
+            .any(|remark| remark.message.contains("neither OSPF nor the kernel has the table `foo`"))
+    );
+    // The kernel's alone: not OSPF's to advertise.
+    let kernel = "protocol kernel { ipv4 { table foo; export all; }; kernel table 100; }";
+    let (text, _) = imported(&format!("{HEAD}{foo} {main} {kernel} {OSPF}"));
+    let conf = read(&text.unwrap());
+    assert_eq!(conf.static_routes.len(), 2);
+    let takes = |network: &str| {
+        conf.route_maps["bird-static"].takes(&conf, &network.parse().unwrap(), "", 0).is_some()
+    };
+    assert!(takes("10.1.0.0/16") && !takes("10.42.0.0/16"));
+    // OSPF's and the kernel's; the main one is nobody's then.
+    let ospf = OSPF.replace("export all;", "table foo; export all;");
+    let one = main.replace("ipv4 { export", "ipv4 { table foo; export");
+    let (routes, remarks) = routes_of(&format!("{HEAD}{foo} {one} {ospf}"));
+    assert_eq!(routes, ["10.42.0.0/16 192.0.2.2"]);
+    assert!(!remarks.iter().any(|remark| remark.message.contains("to itself")), "{remarks:?}");
+}
+
+/// What neither the kernel nor OSPF takes is not lost in silence.
+#[test]
+fn routes_that_nothing_takes() {
+    let kernel = "protocol kernel { ipv4 { export where source = RTS_OSPF; }; }";
+    let quiet = OSPF.replace("export all", "export none");
+    let (routes, remarks) = routes_of(&format!(
+        "{HEAD}{kernel} protocol static s {{ ipv4; route 10.1.0.0/16 blackhole; route 10.2.0.0/16 blackhole; }} {quiet}"
+    ));
+    assert!(routes.is_empty(), "{routes:?}");
+    let said = "routes of `s` are left out, 10.1.0.0/16 and others: neither OSPF";
+    assert!(remarks.iter().any(|remark| remark.message.contains(said)), "{remarks:?}");
+}
+
+/// A filter that cannot be said leaves the route map to somebody, the routes are there.
+#[test]
+fn routes_of_every_protocol_are_written_when_a_filter_cannot_be_said() {
+    let ospf = OSPF.replace("export all", "export where bgp_path.len > 3");
+    let (routes, _) = routes_of(&format!(
+        "{HEAD}protocol static {{ ipv4; route 10.1.0.0/16 blackhole; }} protocol static {{ ipv4; route 10.2.0.0/16 blackhole; }} \
+         {ospf}"
+    ));
+    assert_eq!(routes, ["10.1.0.0/16 blackhole", "10.2.0.0/16 blackhole"]);
 }
 
 #[test]
