@@ -93,9 +93,10 @@ pub fn import(
                 return (Some(format!("{}{routes}!\n", write::HEAD)), reader.remarks.list);
             }
             let whole = reader.remarks.source.beginning();
-            let error = reader
-                .remarks
-                .error(whole, "there is no `protocol ospf` for OSPFv2 here, and no static route");
+            let error = reader.remarks.error(
+                whole,
+                "there is no `protocol ospf` for OSPFv2 here, and no static route that is used",
+            );
             reader.remarks.list.push(error.help("there is nothing else in a bird.conf that Coati does"));
         }
         return (None, reader.remarks.list);

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use coati_sadb::Prefix;
 
@@ -249,8 +250,8 @@ fn usable<'c>(reader: &mut Reader<'_>, conf: &'c BirdConf<'c>, ospf: Option<&Osp
     }
     let ospfs = ospf.map_or(0, |ospf| ospf.channel.preference.unwrap_or(OSPF_PREFERENCE));
     list.sort_by_key(|fixed| {
-        let Prefix { address, length } = fixed.route.prefix;
-        (address, length, Some(fixed.protocol.channel.table) != of_ospf, Reverse(fixed.preference))
+        let is_other = Some(fixed.protocol.channel.table) != of_ospf;
+        (destination(fixed), is_other, Reverse(fixed.preference))
     });
     for same in list.chunk_by_mut(|one, next| one.route.prefix == next.route.prefix) {
         distances(reader, same, ospfs);
@@ -319,6 +320,10 @@ fn distances(reader: &mut Reader<'_>, same: &mut [Fixed<'_>], ospfs: u32) {
     }
 }
 
+fn destination(fixed: &Fixed<'_>) -> (IpAddr, u8) {
+    (fixed.route.prefix.address, fixed.route.prefix.length)
+}
+
 fn write_routes(top: &mut String, routes: &[&Fixed<'_>]) {
     for fixed in routes {
         let distance = if fixed.distance > 1 { format!(" {}", fixed.distance) } else { String::new() };
@@ -360,6 +365,8 @@ fn statics<'a>(
 ) -> Entries<'a> {
     let export = ospf.channel.export;
     let mut exported = Vec::new();
+    let mut advertised: BTreeSet<(IpAddr, u8)> = BTreeSet::new();
+    let mut quiet = Vec::new();
     for (protocol, own) in by_protocol(list) {
         let route = Route { source: "RTS_STATIC", protocol: &protocol.name, interface: None };
         let in_kernel = InKernel::of(reader, conf, protocol);
@@ -378,6 +385,8 @@ fn statics<'a>(
         // What `ip route` says goes to the kernel and, when it is redistributed, to OSPF.
         write_routes(&mut lines.top, &taken);
         write_routes(&mut lines.top, &kept);
+        advertised.extend(taken.iter().map(|fixed| destination(fixed)));
+        quiet.extend(kept);
         if !taken.iter().all(|fixed| in_kernel.has(&fixed.route.prefix)) {
             let message = format!(
                 "routes of `{}` go to the kernel too: `ip route` puts them there, and no `protocol kernel` here does",
@@ -394,6 +403,11 @@ fn statics<'a>(
             reader.note(protocol.span, message);
         }
         exported.push((own, found));
+    }
+    for fixed in quiet.into_iter().filter(|fixed| advertised.contains(&destination(fixed))) {
+        let message = "OSPF does not take this route, but another one to this destination: Coati advertises the \
+                       destination by either";
+        reader.warn(fixed.route.span, message, "let the filter ask for the network, not for the protocol");
     }
     let mut entries = Vec::new();
     let several = exported.len() > 1;

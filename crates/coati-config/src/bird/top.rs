@@ -547,9 +547,17 @@ fn kernel<'a>(reader: &mut Reader<'a>, name: String, span: Span) -> Result<Optio
             Some(Kind::Word("persist" | "scan" | "graceful")) => {
                 reader.pass_over("Coati takes its routes back at its end and hears of changes at once");
             }
-            Some(Kind::Word("kernel" | "metric" | "merge" | "netlink")) => {
-                reader.leave_out("this of the kernel")
+            Some(Kind::Word("kernel")) => {
+                let start = reader.at;
+                reader.skip();
+                let span = reader.since(start);
+                reader.warn(
+                    span,
+                    "this table of the kernel is left out",
+                    "Coati's routes are in the main one",
+                );
             }
+            Some(Kind::Word("metric" | "merge" | "netlink")) => reader.leave_out("this of the kernel"),
             _ => of_any(
                 reader,
                 "kernel",

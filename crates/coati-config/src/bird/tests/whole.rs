@@ -197,6 +197,19 @@ fn routes_of_other_tables() {
     assert!(!remarks.iter().any(|remark| remark.message.contains("to itself")), "{remarks:?}");
 }
 
+/// A route map knows destinations alone.
+#[test]
+fn a_destination_that_is_advertised_by_one_of_its_routes() {
+    let statics = "protocol static main { ipv4; route 10.1.0.0/16 via 192.0.2.2; } protocol static backup { ipv4 { preference \
+                   100; }; route 10.1.0.0/16 via 192.0.2.3; }";
+    let ospf = OSPF.replace("export all", "export where proto = \"main\"");
+    let kernel = "protocol kernel { ipv4 { export all; }; }";
+    let (routes, remarks) = routes_of(&format!("{HEAD}{kernel} {statics} {ospf}"));
+    assert_eq!(routes, ["10.1.0.0/16 192.0.2.2", "10.1.0.0/16 192.0.2.3 111"]);
+    let said = "Coati advertises the destination by either";
+    assert_eq!(remarks.iter().filter(|remark| remark.message.contains(said)).count(), 1, "{remarks:?}");
+}
+
 /// What neither the kernel nor OSPF takes is not lost in silence.
 #[test]
 fn routes_that_nothing_takes() {
