@@ -1,8 +1,9 @@
 //! What is hidden of a text before anything is said about it: keys, as the grammar places them, whatever they look like.
 //!
 //! A mistake may stand anywhere, so this asks for no more than the words around: a word behind an algorithm is a key, and
-//! where options of an SA stand nothing is shown but options, what belongs to them and names of algorithms. What is in
-//! quotes is a key wherever it stands, so is a number longer than any other, and a comment may be a line with keys.
+//! where options of an SA stand nothing is shown but options, what belongs to them and names of algorithms. Elsewhere a word
+//! is shown when it may be what stands there: no command is unlike all commands, no SPI is without a digit. What is in quotes
+//! is a key wherever it stands, so is a number longer than any other, and a comment may be a line with keys.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(super) const SIGNS: &str = ";[]";
 const LONGEST_NUMBER: usize = 10;
 /// Letters of an option that does not exist and is shown all the same.
 const LONGEST_OPTION: usize = 4;
+/// Letters of the longest name without a dot: interfaces, services and protocols have no longer ones.
+const LONGEST_NAME: usize = 15;
 const HOW_TO_WRITE: &str = "keys are written in double quotes, or as 0x and hexadecimal digits";
 /// Source, destination, protocol and SPI.
 const OPERANDS: usize = 4;
@@ -59,19 +62,38 @@ impl Secrets {
     pub(super) fn hide_in(&self, mut remark: Diagnostic) -> Diagnostic {
         let first = self.spans.partition_point(|secret| secret.end <= remark.span.start);
         let behind = self.spans.partition_point(|secret| secret.start < remark.span.end);
+        let piece =
+            |source: &Source, span: Span| source.text.get(span.start..span.end).unwrap_or("").to_owned();
         // It is about the words underlined, or about the word behind them.
         for secret in self.spans.get(first..=behind).or(self.spans.get(first..)).unwrap_or_default() {
-            let piece = |source: &Source| source.text.get(secret.start..secret.end).unwrap_or("").to_owned();
-            let (word, hidden) = (piece(&remark.source), piece(&self.source));
+            let (word, hidden) = (piece(&remark.source, *secret), piece(&self.source, *secret));
             for quoted in [format!("`{word}`"), word].iter().filter(|quoted| quoted.starts_with(['`', '"'])) {
                 if remark.message.contains(quoted) {
                     remark.message = remark.message.replace(quoted, &format!("`{hidden}`"));
                     // Which option or command a key resembles tells of it.
-                    if ["unknown option", "unknown command"].iter().any(|it| remark.message.starts_with(it)) {
+                    if remark.message.starts_with("unknown option") {
                         remark.help = Some(HOW_TO_WRITE.to_owned());
+                    } else if remark.message.starts_with("unknown command") {
+                        remark.help = Some(format!("{HOW_TO_WRITE}; `help` lists the commands"));
                     }
                 }
             }
+            // A rule may be quoted in parts, and elsewhere than where it stands.
+            let (word, hidden) = (piece(&remark.source, *secret), hidden.as_str());
+            for part in word.split('/').filter(|part| !may_be_name(part)).chain([word.as_str()]) {
+                let stars = hidden.get(..part.chars().count()).unwrap_or(hidden);
+                for text in std::iter::once(&mut remark.message).chain(&mut remark.help) {
+                    if part.len() > LONGEST_NUMBER {
+                        *text = text.replace(part, stars);
+                    }
+                }
+            }
+        }
+        // Words underlined together are quoted without the blanks between them.
+        let close = |source: &Source| piece(source, remark.span).split_whitespace().collect::<String>();
+        let (words, hidden) = (close(&remark.source), close(&self.source));
+        if words != hidden {
+            remark.message = remark.message.replace(&format!("`{words}`"), &format!("`{hidden}`"));
         }
         remark.source = self.source.clone();
         remark
@@ -91,19 +113,19 @@ fn comments(between: &str, start: usize, spans: &mut Vec<Span>) {
 
 /// What comes next.
 #[derive(Default)]
-enum Next {
+enum Next<'a> {
     /// Nothing certain.
     #[default]
     Any,
-    /// What belongs to an option that is not about keys.
-    Value,
+    /// What belongs to this option, which is not about keys.
+    Value(&'a str),
     Algorithm,
     Key,
 }
 
 /// What is known of a command while its words are gone through.
 #[derive(Default)]
-struct Walk {
+struct Walk<'a> {
     /// Its first word has been there.
     has_begun: bool,
     /// It is about an SA with its keys.
@@ -116,17 +138,23 @@ struct Walk {
     among_keys: bool,
     /// A key was neither in quotes nor a number, so its end is not known: not even what belongs to options is shown.
     is_loose: bool,
-    next: Next,
+    next: Next<'a>,
     /// A key has ended on this line: what seems to be a command may be its second half.
     is_behind_key: bool,
+    /// The command before has ended where a key had to come: it may stand on another line, until there is a command.
+    lacks_key: bool,
 }
 
-impl Walk {
-    fn hides(&mut self, kind: Kind<'_>, begins_line: bool) -> bool {
+impl<'a> Walk<'a> {
+    fn hides(&mut self, kind: Kind<'a>, begins_line: bool) -> bool {
         self.is_behind_key &= !begins_line;
         match kind {
             Kind::Punctuation(';') => {
-                *self = Self { is_behind_key: self.is_behind_key || self.among_keys, ..Self::default() };
+                *self = Self {
+                    is_behind_key: self.is_behind_key || self.among_keys,
+                    lacks_key: self.lacks_key || matches!(self.next, Next::Key | Next::Algorithm),
+                    ..Self::default()
+                };
                 false
             }
             Kind::Punctuation(sign) => {
@@ -144,26 +172,32 @@ impl Walk {
                     true => self.word(word),
                     false => self.command(word),
                 };
-                is_hidden || digits_of(word).is_some() && word.len() > LONGEST_NUMBER
+                is_hidden
+                    || has_digits_of_a_key(word)
+                    || digits_of(word).is_some() && word.len() > LONGEST_NUMBER
             }
         }
     }
 
     /// The first word of a command.
-    fn command(&mut self, word: &str) -> bool {
-        let is_hidden = self.is_behind_key && !COMMANDS.contains(&word);
-        let meant = nearest(word, &COMMANDS);
+    fn command(&mut self, word: &'a str) -> bool {
+        let is_known = COMMANDS.contains(&word);
+        // None has a digit.
+        let may_be_one = is_known || !word.contains(|c: char| c.is_ascii_digit());
+        let meant = may_be_one.then(|| nearest(&word.to_ascii_lowercase(), &COMMANDS)).flatten();
+        let is_behind_key = self.is_behind_key || self.lacks_key;
         *self = Self {
             has_begun: true,
             may_have_keys: meant.is_some_and(|meant| ["add", "update"].contains(&meant)),
-            among_keys: is_hidden || meant.is_none(),
+            among_keys: is_behind_key && !is_known || meant.is_none(),
             is_behind_key: self.is_behind_key,
+            lacks_key: self.lacks_key && !is_known,
             ..Self::default()
         };
         // An option or an algorithm is the rest of a command that was cut in two.
         match is_algorithm(word) || word.starts_with('-') {
-            true => self.word(word) || is_hidden,
-            false => is_hidden,
+            true => self.word(word) || is_behind_key,
+            false => self.among_keys,
         }
     }
 
@@ -173,7 +207,7 @@ impl Walk {
         true
     }
 
-    fn word(&mut self, word: &str) -> bool {
+    fn word(&mut self, word: &'a str) -> bool {
         let next = std::mem::take(&mut self.next);
         if OPTIONS.contains(&word) {
             let has_algorithm = has_algorithm(word);
@@ -181,12 +215,12 @@ impl Walk {
             self.next = match word {
                 "-esn" => Next::Any,
                 _ if has_algorithm => Next::Algorithm,
-                _ => Next::Value,
+                _ => Next::Value(word),
             };
             return false;
         }
         match next {
-            Next::Value => self.is_loose,
+            Next::Value(option) => self.is_loose || !may_belong_to(option, word),
             // Of -C.
             _ if word == "-R" => false,
             Next::Key => self.key(word),
@@ -211,12 +245,43 @@ impl Walk {
                 let is_early_option = self.operands == 0 && word.starts_with('-');
                 self.operands += usize::from(!self.is_port && !is_early_option);
                 // That of `esp-udp` may have an address behind it.
-                let is_spi = self.operands == OPERANDS && word.parse::<IpAddr>().is_err();
-                self.among_keys = self.may_have_keys && (is_spi || self.operands > OPERANDS);
-                false
+                let is_address = word.parse::<IpAddr>().is_ok();
+                let is_spi = self.operands == OPERANDS && !is_address || self.operands > OPERANDS;
+                self.among_keys = self.may_have_keys && is_spi;
+                match self.among_keys && !self.is_port {
+                    true => !may_be_number(word),
+                    false => !word.split('/').all(|part| may_be_name(part) || part.contains(['.', ':'])),
+                }
             }
         }
     }
+}
+
+/// Whether a word may be a number, or one with a mistake.
+fn may_be_number(word: &str) -> bool {
+    word.len() <= LONGEST_OPTION
+        || word.len() <= LONGEST_NUMBER && word.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a word may be the name of something.
+fn may_be_name(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_hexdigit).count();
+    word.len() <= LONGEST_NAME && digits <= LONGEST_NUMBER
+}
+
+/// Whether a word may be what belongs to an option that is not about keys.
+fn may_belong_to(option: &str, word: &str) -> bool {
+    match option {
+        "-m" | "-f" | "-hwif" | "-ctx" => may_be_name(word),
+        // They may be long, and of decimal digits only.
+        "-bh" | "-bs" if word.len() <= LONGEST_NAME && word.chars().all(|c| c.is_ascii_digit()) => true,
+        _ => may_be_number(word),
+    }
+}
+
+/// Whether more hexadecimal digits stand side by side than in any number that is written in earnest.
+fn has_digits_of_a_key(word: &str) -> bool {
+    word.split(|c: char| !c.is_ascii_hexdigit()).any(|digits| digits.len() > LONGEST_NAME)
 }
 
 /// What follows 0x.

@@ -29,6 +29,7 @@ fn another(key: &str) -> String {
 #[test]
 fn keys_under_a_mistake() {
     let add = "add 192.0.2.1 192.0.2.2 esp 0x1000";
+    let policy = "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec";
     for (wrong, shown) in [
         // Short, with a wrong digit, with a space, in the wrong quotes, in none.
         (format!("{add} -E aes-cbc 0x7q77;"), "-E aes-cbc"),
@@ -56,7 +57,7 @@ fn keys_under_a_mistake() {
         (format!("{add} -u 1 0x7777;"), "-u 1"),
         (format!("{add} -E null 0x7777 0x7777;"), "-E null"),
         ("ad 192.0.2.1 192.0.2.2 esp 0x1000 0x7777;".to_owned(), "192.0.2.2 esp 0x1000"),
-        ("anything 192.0.2.1 192.0.2.2 esp 0x1000 0x7777;".to_owned(), "`anything`"),
+        ("anything 192.0.2.1 192.0.2.2 esp 0x1000 0x7777;".to_owned(), "unknown command `********`"),
         ("add 192.0.2.1 192.0.2.2 ep 0x1000 -E aes-cbc 0x7777;".to_owned(), "`ep`"),
         ("flush add 192.0.2.1 192.0.2.2 esp 0x1000 -E aes-cbc 0x7777;".to_owned(), "`add`"),
         ("get 192.0.2.1 192.0.2.2 esp 0x1000 -E aes-cbc 0x7777;".to_owned(), "-E aes-cbc"),
@@ -64,6 +65,38 @@ fn keys_under_a_mistake() {
         ("add 192.0.2.1[1 192.0.2.2 esp 0x1000 -E aes-cbc 0x7777;".to_owned(), "aes-cbc"),
         (format!("{add};\n-E aes-cbc 0x7777;"), ""),
         (format!("{add} -E;\naes-cbc 0x7777;"), ""),
+        // On another line than the algorithm, behind a semicolon.
+        (format!("{add} -E aes-cbc ;\n  0x7q77 -A hmac-sha1 0x7;"), ""),
+        (format!("{add} -E aes-cbc ;\n;\nq7q7q7 -A hmac-sha1 0x7;"), ""),
+        (format!("{add} -E ;\nflusq7;"), ""),
+        (format!("{add} -E aes-cbc ;\n#\nq7q7q7;\nflus;"), ""),
+        // In place of a command.
+        ("0x7777;".to_owned(), "unknown command `******`"),
+        ("PSK=q7q7;".to_owned(), "unknown command `********`"),
+        ("flush; q7q7;".to_owned(), "flush; ****;"),
+        ("q7q7 -A hmac-sha1 0x7;".to_owned(), "-A hmac-sha1"),
+        ("ad77;".to_owned(), "unknown command `****`"),
+        // Of an option that has no keys.
+        (format!("{add} -r q7q7q7 -A hmac-sha1 0x7;"), "-r ****** -A hmac-sha1"),
+        (format!("{add} -u 77777777777 -A hmac-sha1 0x7;"), "-u *********** -A"),
+        (format!("{add} -lh q7q7q7 -A hmac-sha1 0x7;"), "-lh ******"),
+        (format!("{add} -m q7q7q7q7q7q7q7q7 -A hmac-sha1 0x7;"), "-m ****"),
+        (format!("{add} -f 7777777777a -A hmac-sha1 0x7;"), "-f ****"),
+        (format!("{add} -hwif 7777777777a -q -A hmac-sha1 0x7;"), "-hwif ****"),
+        // In place of an operand.
+        ("add 192.0.2.1 192.0.2.2 esp q7q7q7 -E aes-cbc 0x7;".to_owned(), "`******` is not an SPI"),
+        ("add 192.0.2.1 192.0.2.2 q7q7q7q7q7q7q7q7 0x1000;".to_owned(), "unknown protocol `****"),
+        ("add q7q7q7q7q7q7q7q7 192.0.2.2 esp 0x1000;".to_owned(), "****"),
+        ("add 192.0.2.1[q7q7q7q7q7q7q7q7] 192.0.2.2 esp-udp 0x1000;".to_owned(), "[****"),
+        ("flush 0x77777777777;".to_owned(), "flush ****"),
+        ("get 192.0.2.1 192.0.2.2 77777777777 0x1000;".to_owned(), "get 192.0.2.1 192.0.2.2 ****"),
+        // In a policy.
+        (format!("{policy} esp/transport/0x7777777777777777/require;"), "`****"),
+        (format!("{policy} 77777777777777777/transport//require;"), "unknown protocol `****"),
+        (format!("{policy} esp/77777777777777777/require;"), "unknown mode `****"),
+        (format!("{policy} esp/transport//require/77777777777;"), "`/****"),
+        (format!("{policy} esp/transport//unique:7777777777777777;"), "-P out ipsec ****"),
+        ("spdadd 192.0.2.1 192.0.2.2 icmp aes-cbc q7 q7 -P out none;".to_owned(), "`aes-cbc****`"),
         // The end of a quote, or of a command.
         (format!("{add} -A hmac-sha1 \"7q7;\nflush;"), "-A hmac-sha1"),
         (format!("{add} -E aes-cbc \"7 -A hmac-sha1 \"7q7\";\nflush;"), "-E aes-cbc"),
@@ -79,6 +112,29 @@ fn keys_under_a_mistake() {
         );
         let may_be_left_out = wrong.contains('\n');
         assert!(may_be_left_out || text.contains(shown), "{wrong}\n{text}");
+    }
+}
+
+#[test]
+fn ordinary_mistakes_are_shown() {
+    for (wrong, shown) in [
+        ("sdpadd 192.0.2.1 192.0.2.2 any -P out none;", "unknown command `sdpadd`"),
+        ("spd_add 192.0.2.1 192.0.2.2 any -P out none;", "unknown command `spd_add`"),
+        ("add 192.0.2.1 192.0.2.2 esp-olld 0x1000 -A hmac-sha1 0x7;", "unknown protocol `esp-olld`"),
+        ("add 192.0.2.1 192.0.2.2 esp 4k -A hmac-sha1 0x7;", "`4k` is not an SPI"),
+        ("add 192.0.2.1 192.0.2.2 esp 0x1000 -A hmac-sha2 0x7;", "`hmac-sha2`"),
+        ("add 192.0.2.1 192.0.2.2 esp 0x1000 -m trasnport -A hmac-sha1 0x7;", "`trasnport`"),
+        ("add 192.0.2.1 192.0.2.2 esp 0x1000 -lh 3600s -A hmac-sha1 0x7;", "`3600s`"),
+        ("add 192.0.2.1 192.0.2.2 esp 0x1000 -bh 10737418240 -A hmac-sha1 0x7;", "-bh 10737418240"),
+        ("spdadd 192.0.2.1/33 192.0.2.2 any -P out none;", "192.0.2.1/33"),
+        ("spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transprot//unique;", "`transprot`"),
+        (
+            "spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/tunnel/192.0.2.1_192.0.2.2/unique;",
+            "`192.0.2.1_192.0.2.2`",
+        ),
+    ] {
+        let text = said(wrong, Dialect::IpsecTools);
+        assert!(text.contains(shown), "{wrong}\n{text}");
     }
 }
 
@@ -121,6 +177,46 @@ proptest! {
         };
         let dialect = Dialect::NAMES[dialect].1;
         let (one, other) = (line(&key, &short), line(&another(&key), &another(&short)));
+        prop_assert_eq!(said(&one, dialect), said(&other, dialect), "{}\n{}", one, other);
+    }
+
+    /// Words, semicolons and ends of lines of commands without a mistake are left out, moved, swapped and cut in two.
+    #[test]
+    fn what_is_said_of_words_in_disorder_does_not_depend_on_keys(
+        keys in prop::collection::vec("(0x|)[0-9][a-f][0-9a-f]{30,38}|\"[g-w]{2}[g-w ;]{14}\"", 3),
+        changes in prop::collection::vec((0usize..4, 0usize..40, 0usize..40), 0..5), dialect in 0usize..3,
+    ) {
+        let text = |keys: &[String]| {
+            let mut words: Vec<String> = "flush ;\nadd 192.0.2.1 192.0.2.2 esp 0x1000 -m transport -r 8 -lh 50 -E aes-cbc KEY0 -A hmac-sha1 KEY1 ;\n\
+                add 192.0.2.2 192.0.2.1 ah 0x1001 -u 7 -A hmac-sha1 KEY2 ;\nspdadd 192.0.2.1 192.0.2.2 any -P out none ;\n"
+                .split_inclusive(['\n', ' ']).flat_map(|word| word.strip_suffix('\n').map_or(vec![word], |word| vec![word, "\n"]))
+                .map(str::to_owned).collect();
+            for word in &mut words {
+                for (at, key) in keys.iter().enumerate() {
+                    *word = word.replace(&format!("KEY{at}"), key);
+                }
+            }
+            for (change, at, to) in &changes {
+                let (at, to) = (at % words.len(), to % words.len());
+                match change {
+                    0 => drop(words.remove(at)),
+                    1 => {
+                        let word = words.remove(at);
+                        words.insert(to.min(words.len()), word);
+                    }
+                    2 => words.swap(at, to),
+                    _ => {
+                        let middle = words[at].len() / 2;
+ let half = words[at].split_off(middle);
+                        words.insert(at + 1, [" ", "\n", ";", " ;\n"][to % 4].to_owned() + &half);
+                    }
+                }
+            }
+            words.concat()
+        };
+        let dialect = Dialect::NAMES[dialect].1;
+        let others: Vec<String> = keys.iter().map(|key| another(key)).collect();
+        let (one, other) = (text(&keys), text(&others));
         prop_assert_eq!(said(&one, dialect), said(&other, dialect), "{}\n{}", one, other);
     }
 }
