@@ -182,8 +182,8 @@ impl<'a> Walk<'a> {
     /// The first word of a command.
     fn command(&mut self, word: &'a str) -> bool {
         let is_known = COMMANDS.contains(&word);
-        // None has a digit.
-        let may_be_one = is_known || !word.contains(|c: char| c.is_ascii_digit());
+        // None has a digit, and `?` is near to every letter.
+        let may_be_one = is_known || word.len() > 1 && !word.contains(|c: char| c.is_ascii_digit());
         let meant = may_be_one.then(|| nearest(&word.to_ascii_lowercase(), &COMMANDS)).flatten();
         let is_behind_key = self.is_behind_key || self.lacks_key;
         *self = Self {

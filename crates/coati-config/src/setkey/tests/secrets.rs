@@ -181,9 +181,10 @@ proptest! {
     }
 
     /// Words, semicolons and ends of lines of commands without a mistake are left out, moved, swapped and cut in two.
+    /// A key is cut once: shorter pieces may be names.
     #[test]
     fn what_is_said_of_words_in_disorder_does_not_depend_on_keys(
-        keys in prop::collection::vec("(0x|)[0-9][a-f][0-9a-f]{30,38}|\"[g-w]{2}[g-w ;]{14}\"", 3),
+        keys in prop::collection::vec("(0x|)[0-9][a-f][0-9a-f]{30,38}|\"[gjk]{32}\"", 3),
         changes in prop::collection::vec((0usize..4, 0usize..40, 0usize..40), 0..5), dialect in 0usize..3,
     ) {
         let text = |keys: &[String]| {
@@ -205,6 +206,7 @@ proptest! {
                         words.insert(to.min(words.len()), word);
                     }
                     2 => words.swap(at, to),
+                    _ if (12..=30).contains(&words[at].len()) => {}
                     _ => {
                         let middle = words[at].len() / 2;
  let half = words[at].split_off(middle);
