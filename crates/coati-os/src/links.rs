@@ -19,7 +19,7 @@ pub struct Link {
     pub point_to_point: bool,
     /// Can multicast.
     pub multicast: bool,
-    /// What was written to it, see [`Netlink::set_alias`]; empty when nothing was.
+    /// What was written to it, see `Netlink::set_alias`; empty when nothing was.
     pub alias: String,
 }
 
