@@ -738,7 +738,7 @@ mod tests {
         let text = "ip route 10.0.0.0/8 192.0.2.1\nip route 10.0.0.0/8 192.0.2.2 7\nip route 10.1.0.0/16 gre0\ninterface em0\n ip \
                     ospf cost 5\nno ip route 10.0.0.0/8 192.0.2.1\nno ip route 10.2.0.0/16 gre0\nip route 10.1.0.0/16 gre0 \
                     9\nip route 127.0.0.0/8 gre0\nipv6 route 2001:db8::/32 fe80::1\nno route-map X\nno ip forwarding\nip rout \
-                    10.9.0.0/16 gre0\nno ip route 10.0.0.0/8 192.0.2.2 9\n";
+                    10.9.0.0/16 gre0\nno ip route 10.0.0.0/8 192.0.2.2 9 tag 4\n";
         let (conf, remarks) = parse(&Source::new("frr.conf", text));
         let brief = |route: &StaticRoute| format!("{} {}", route.prefix, route.distance);
         let routes: Vec<_> = conf.static_routes.iter().map(brief).collect();
@@ -751,7 +751,7 @@ mod tests {
             "frr.conf:10:1: warning: static routes of IPv6 are not supported yet: this line has no effect",
             "frr.conf:11:1: warning: what is before this line stays: here `no` takes back static routes only",
             "frr.conf:13:4: warning: unknown statement of `ip` `rout`",
-            "frr.conf:14:1: warning: there is no static route to 10.0.0.0/8 of this distance before this line",
+            "frr.conf:14:1: warning: there is no such static route to 10.0.0.0/8 before this line",
         ];
         assert_eq!(told, expected);
     }

@@ -71,18 +71,13 @@ pub(super) fn change(
     texts: &[&str],
 ) -> Result<(), Diagnostic> {
     let (removes, front) = if texts.first() == Some(&"no") { (true, 3) } else { (false, 2) };
-    let route = fixed(line, texts.get(front..).unwrap_or(&[]), front)?;
+    let (route, has_distance) = fixed(line, texts.get(front..).unwrap_or(&[]), front)?;
     let is_same = |other: &StaticRoute| other.prefix == route.prefix && other.hop == route.hop;
+    // Of another distance it is another route.
+    let is_meant =
+        |other: &StaticRoute| is_same(other) && (!has_distance || other.distance == route.distance);
     match removes {
-        // Of another distance it is another route.
-        true if routes.iter().any(|other| is_same(other) && other.distance != route.distance)
-            && says_distance(texts) =>
-        {
-            let message =
-                format!("there is no static route to {} of this distance before this line", route.prefix);
-            line.remarks.warn(line.span(0), message, "this line has no effect");
-        }
-        true if routes.iter().any(is_same) => routes.retain(|other| !is_same(other)),
+        true if routes.iter().any(is_meant) => routes.retain(|other| !is_meant(other)),
         true => {
             let message = format!("there is no such static route to {} before this line", route.prefix);
             line.remarks.warn(line.span(0), message, "this line has no effect");
@@ -102,8 +97,8 @@ pub(super) fn change(
     Ok(())
 }
 
-/// What follows `ip route`, the word at `front` and those behind it.
-fn fixed(line: &Line<'_, '_>, rest: &[&str], front: usize) -> Result<StaticRoute, Diagnostic> {
+/// What follows `ip route`, the word at `front` and those behind it; whether the distance is said.
+fn fixed(line: &Line<'_, '_>, rest: &[&str], front: usize) -> Result<(StaticRoute, bool), Diagnostic> {
     // The place of a word of `rest` in the line.
     let place = |index: usize| index + front;
     let mut next = 1;
@@ -174,12 +169,7 @@ fn fixed(line: &Line<'_, '_>, rest: &[&str], front: usize) -> Result<StaticRoute
             _ => return Err(line.unknown(place(next), "word after `ip route`", &OPTIONS)),
         }
     }
-    Ok(route)
-}
-
-/// Whether a line ends with a distance.
-fn says_distance(texts: &[&str]) -> bool {
-    matches!(texts, [.., before, last] if *before != "tag" && last.parse::<u32>().is_ok())
+    Ok((route, has_distance))
 }
 
 const OPTIONS: [&str; 1] = ["tag"];

@@ -569,7 +569,7 @@ fn routes_of_others(port: u32) -> [SockFilter; 7] {
     ]
 }
 
-fn borrowed(socket: &Socket) -> BorrowedFd<'_> {
+pub(super) fn borrowed(socket: &Socket) -> BorrowedFd<'_> {
     // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
     unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
 }

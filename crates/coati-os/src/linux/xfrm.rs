@@ -1,8 +1,9 @@
 //! Netlink sockets for XFRM: one that asks, one that hears what the kernel says unasked.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
+use super::netlink::borrowed;
 use coati_wire::xfrm::{Body, HEADER_LEN, messages};
 use netlink_sys::{Socket, SocketAddr};
 use zeroize::Zeroizing;
@@ -43,23 +44,17 @@ impl XfrmSockets {
 
     /// The kernel's number of an interface.
     pub fn interface(&self, name: &str) -> Option<u32> {
-        rustix::net::netdevice::name_to_index(self.asks_descriptor(), name).ok()
+        rustix::net::netdevice::name_to_index(borrowed(&self.asks), name).ok()
     }
 
     /// The interface of this number.
     pub fn interface_name(&self, number: u32) -> Option<String> {
-        rustix::net::netdevice::index_to_name(self.asks_descriptor(), number).ok()
-    }
-
-    fn asks_descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.asks.as_raw_fd()) }
+        rustix::net::netdevice::index_to_name(borrowed(&self.asks), number).ok()
     }
 
     /// A descriptor that can be read when the kernel has said something.
     pub fn news(&self) -> io::Result<OwnedFd> {
-        // SAFETY: the descriptor belongs to the socket, which lives as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.hears.as_raw_fd()) }.as_fd().try_clone_to_owned()
+        borrowed(&self.hears).try_clone_to_owned()
     }
 
     /// Sends a request that is to be answered in any case, and gives the datagrams of its answer, all of them.

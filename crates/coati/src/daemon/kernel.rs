@@ -23,8 +23,8 @@ const ROUTE_METRIC: u32 = 20;
 const INSIDE_METRIC: u32 = 10;
 /// Packets of one interface that are taken in one go.
 const BURST: usize = 64;
-/// Between two times that routes which others remove are put there again.
-const PUT_AGAIN_EVERY: Duration = Duration::from_secs(1);
+/// Between two times that something is done which others may cause again and again.
+const PACE: Duration = Duration::from_secs(1);
 /// Whose routes OSPF does not advertise with `redistribute kernel`: redirects' (RTPROT_REDIRECT), the kernel's own to
 /// networks of interfaces (RTPROT_KERNEL), and ours.
 const NOT_OTHERS: [u8; 5] = [1, 2, PROTOCOL_OSPF, PROTOCOL_FILE, PROTOCOL_IPSEC];
@@ -58,10 +58,11 @@ pub struct Kernel {
     installed: BTreeMap<Destination, (u8, Hops)>,
     /// What the kernel does not take, and why.
     refused: BTreeMap<Destination, String>,
-    /// What others have removed from the table, when ours are to be put there, and when that was done last.
+    /// What others have removed from the table, and when ours are to be put there.
     removed: BTreeSet<Destination>,
-    put_again_at: Option<Instant>,
-    put_again: Option<Instant>,
+    put_again: Paced,
+    /// When the routes of others are to be read again.
+    read_others: Paced,
     /// What is put there even if it should be there already.
     anew: BTreeSet<Destination>,
     /// How fast interfaces say to be, by index and name; asked once.
@@ -138,8 +139,8 @@ impl Kernel {
             installed,
             refused: BTreeMap::new(),
             removed: BTreeSet::new(),
-            put_again_at: None,
-            put_again: None,
+            put_again: Paced::default(),
+            read_others: Paced::default(),
             anew: BTreeSet::new(),
             speeds,
             inside,
@@ -396,25 +397,29 @@ impl Kernel {
             self.removed.extend(without_way.map(|(destination, _)| *destination));
         }
         if !self.removed.is_empty() {
-            let now = Instant::now();
-            let soon = self.put_again.map_or(now, |last| last + PUT_AGAIN_EVERY);
-            self.put_again_at.get_or_insert(now.max(soon));
+            self.put_again.ask();
+        }
+        if news.iter().any(|news| !NOT_OTHERS.contains(&news.route.protocol)) {
+            self.read_others.ask();
         }
     }
 
-    /// When [`Self::take_removed`] has some.
-    pub fn put_again_at(&self) -> Option<Instant> {
-        self.put_again_at
+    /// Whether others have changed routes that OSPF may advertise.
+    pub fn has_news_of_others(&mut self) -> bool {
+        self.read_others.is_due()
+    }
+
+    /// When [`Self::take_removed`] has some, or there is news of others.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.put_again.due.into_iter().chain(self.read_others.due).min()
     }
 
     /// Which routes [`Self::change_routes`] should put there, and how many of them others have removed. Not more often than
     /// once in a while: they may do it again.
     pub fn take_removed(&mut self) -> (Vec<Destination>, usize) {
-        let now = Instant::now();
-        if self.put_again_at.is_none_or(|at| at > now) {
+        if !self.put_again.is_due() {
             return (Vec::new(), 0);
         }
-        (self.put_again_at, self.put_again) = (None, Some(now));
         self.anew = std::mem::take(&mut self.removed);
         let ours = self.anew.iter().filter(|destination| !self.refused.contains_key(destination)).count();
         (self.anew.iter().copied().collect(), ours)
@@ -483,9 +488,28 @@ impl Kernel {
 /// Why a route is not put into the kernel's table where there is one of somebody else's.
 const IN_ITS_PLACE: &str = "somebody else's has the same metric, and stays";
 
-/// Whether these are about routes that OSPF may advertise.
-pub fn is_about_others(news: &[RouteNews]) -> bool {
-    news.iter().any(|news| !NOT_OTHERS.contains(&news.route.protocol))
+/// Something that is done at once, and then not more often than the pace allows.
+#[derive(Debug, Default)]
+struct Paced {
+    due: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Paced {
+    fn ask(&mut self) {
+        let now = Instant::now();
+        self.due.get_or_insert(self.last.map_or(now, |last| now.max(last + PACE)));
+    }
+
+    /// Once for all that have asked.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.due.take_if(|due| *due <= now).is_some();
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
 }
 
 fn destination(route: &Route) -> Destination {

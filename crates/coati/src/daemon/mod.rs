@@ -13,6 +13,7 @@ mod logins;
 mod memory;
 mod racoon;
 mod reload;
+mod routing;
 mod run;
 mod threads;
 mod trial;

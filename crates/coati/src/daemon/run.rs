@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender};
@@ -13,7 +13,6 @@ use coati_config::racoon::ScriptEvent;
 use coati_config::site::Site;
 use coati_ike::{EndReason, Event, Job, Settings};
 use coati_ipsec::{NON_IKE_MARKER, Packet};
-use coati_os::netlink::News;
 use coati_os::process::{give_back_memory, wait_readable};
 use coati_os::raw::Wire;
 use coati_os::tun::TunWriter;
@@ -30,7 +29,7 @@ use super::Start;
 use super::admin::AdminServer;
 use super::debug_keys::DebugKeys;
 use super::hooks::{Hook, Hooks};
-use super::kernel::{Kernel, is_about_others};
+use super::kernel::Kernel;
 use super::kernel_home::GreTunnels;
 use super::log::{Level, Log};
 use super::logins::{Logins, Verdict};
@@ -67,9 +66,8 @@ struct Ready {
     home: bool,
 }
 
-/// When so many routes have changed at once, or somebody is Full, memory was needed that is not any more some time later.
-const MANY_ROUTES: usize = 1000;
-const CALM: Duration = Duration::from_secs(1);
+/// So long after many routes have changed at once, or somebody is Full, memory that was needed is not any more.
+pub(super) const CALM: Duration = Duration::from_secs(1);
 
 /// One turn of those.
 struct Turn(Instant);
@@ -98,13 +96,13 @@ pub struct Daemon {
     kernel_news: Option<OwnedFd>,
     pub(super) ike: Vec<UdpSocket>,
     /// For what comes to those.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// For sending only where this program carries packets: their thread receives, since ESP comes there too.
     natt: Vec<UdpSocket>,
     jobs: Sender<Job>,
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
     /// Whether the kernel's routes may be others than what OSPF was last asked for.
-    routes_unsure: bool,
+    pub(super) routes_unsure: bool,
     admin: AdminServer,
     hooks: Hooks,
     logins: Logins,
@@ -121,12 +119,12 @@ pub struct Daemon {
     pub(super) log: Log,
     _pid_file: Option<PidFile>,
     debug_keys: Option<DebugKeys>,
-    memory: MemoryFile,
+    pub(super) memory: MemoryFile,
     /// It does not have the last neighbours yet; when it was written last.
     memory_stale: bool,
     memory_kept: Option<Instant>,
     /// When memory goes back to the system.
-    give_back_at: Option<Instant>,
+    pub(super) give_back_at: Option<Instant>,
 }
 
 /// The control thread's part in carrying packets.
@@ -248,7 +246,7 @@ impl Daemon {
         let mut ready = Ready { threads: true, ike: true, kernel: true, admin: true, home: true };
         loop {
             let has_more = self.work(ready);
-            let own = self.give_back_at.into_iter().chain(self.kernel.put_again_at());
+            let own = self.give_back_at.into_iter().chain(self.kernel.next_timeout());
             let next = self.control.next_timeout().into_iter().chain(own).min();
             let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match (has_more, self.admin.is_behind()) {
@@ -340,67 +338,6 @@ impl Daemon {
         let _ = wait_readable(&descriptors, Some(Duration::from_millis(20)));
     }
 
-    pub(super) fn look_at_interfaces(&mut self) {
-        self.routes_unsure = true;
-        if self.kernel.installed() > 0
-            && let Err(error) = self.kernel.look_at_routes()
-        {
-            self.log.line(Level::Error, &format!("reading the kernel's routes: {error}"));
-        }
-        match self.kernel.links() {
-            Ok(links) => self.control.handle_interfaces(now(), links),
-            Err(error) => self.log.line(Level::Error, &format!("reading the interfaces: {error}")),
-        }
-        // Counted before the first packet that says so leaves.
-        if self.control.memory().boot_count != self.memory.kept().boot_count {
-            self.keep_memory();
-        }
-        self.look_at_routes_of_others();
-        if self.control.knows_its_routes() {
-            self.change_routes(&[]);
-        }
-        for error in self.kernel.speak_on(self.control.ospf_links()) {
-            self.log.line(Level::Error, &error.to_string());
-        }
-    }
-
-    fn look_at_routes_of_others(&mut self) {
-        if self.control.wants_kernel_routes() {
-            match self.kernel.routes_of_others() {
-                Ok(routes) => self.control.handle_kernel_routes(now(), routes),
-                Err(error) => self.log.line(Level::Error, &format!("reading the kernel's routes: {error}")),
-            }
-        }
-    }
-
-    /// What interfaces do, and what others do to routes.
-    fn hear_kernel(&mut self, news: &News) {
-        if news.lost {
-            self.log.line(
-                Level::Info,
-                "what the kernel said of routes and interfaces was lost: all is looked at",
-            );
-        }
-        self.kernel.hear_routes(&news.routes);
-        if news.interfaces || news.lost {
-            self.look_at_interfaces();
-        } else if is_about_others(&news.routes) {
-            self.look_at_routes_of_others();
-        }
-        self.control.handle_refused_routes(now(), self.kernel.refused());
-    }
-
-    fn put_routes_again(&mut self) {
-        let (again, removed) = self.kernel.take_removed();
-        if removed > 0 {
-            let text = format!("somebody has removed {removed} of our routes: they are put there again");
-            self.log.line(Level::Info, &text);
-        }
-        if !again.is_empty() {
-            self.change_routes(&again);
-        }
-    }
-
     /// What is there to do now; whether the threads may have more to say. Of that it takes a bounded number, as of
     /// datagrams: timers wait no longer than these take.
     fn work(&mut self, ready: Ready) -> bool {
@@ -429,6 +366,9 @@ impl Daemon {
             self.control.handle_timeout(now);
         }
         self.put_routes_again();
+        if self.kernel.has_news_of_others() {
+            self.look_at_routes_of_others();
+        }
     }
 
     /// Whether they may have more to say.
@@ -444,22 +384,6 @@ impl Daemon {
             self.handle_thread(message);
         }
         !turn.goes_on(heard)
-    }
-
-    /// Packets of OSPF and BFD, and news of interfaces.
-    fn receive_routing(&mut self) {
-        let ready = self.kernel.ready();
-        // Before interfaces are looked at, which may open and close sockets.
-        let packets = self.kernel.receive(&ready, &mut self.buffer);
-        self.hear_kernel(&ready.news);
-        if !packets.is_empty() {
-            let packets = packets.iter().map(|(interface, packet)| (*interface, packet.as_slice()));
-            self.control.handle_ospf_together(now(), packets);
-        }
-        for (interface, source, ttl, payload) in self.kernel.receive_bfd(&ready) {
-            let input = coati_bfd::Input { interface, source, ttl, payload: &payload };
-            self.control.handle_bfd(now(), &input);
-        }
     }
 
     fn handle_thread(&mut self, message: FromThreads) {
@@ -602,7 +526,7 @@ impl Daemon {
     }
 
     /// Writes down what OSPF has to know after a restart.
-    fn keep_memory(&mut self) {
+    pub(super) fn keep_memory(&mut self) {
         (self.memory_stale, self.memory_kept) = (false, Some(Instant::now()));
         self.control.remember_numbers();
         if let Err(error) = self.memory.keep(self.control.memory()) {
@@ -623,45 +547,6 @@ impl Daemon {
         failed.extend(goes_on.iter().filter_map(|transmit| self.kernel.send_bfd(transmit).err()));
         for error in failed {
             self.log.line(Level::Debug, &format!("BFD: sending failed: {error}"));
-        }
-    }
-
-    /// Brings the kernel's table up to OSPF's where that has changed; all of it after a start, or when interfaces may be
-    /// others.
-    fn change_routes(&mut self, moved: &[(Ipv4Addr, u8)]) {
-        let route = |(network, prefix_len): &(Ipv4Addr, u8)| {
-            let route = self.control.kernel_route(*network, *prefix_len);
-            ((*network, *prefix_len), route)
-        };
-        let errors = match std::mem::take(&mut self.routes_unsure) {
-            true => self.kernel.set_routes(self.control.kernel_routes()),
-            false => self.kernel.change_routes(moved.iter().map(route)),
-        };
-        for error in errors {
-            self.log.line(Level::Error, &error.to_string());
-        }
-        self.control.handle_refused_routes(now(), self.kernel.refused());
-        if moved.len() > MANY_ROUTES {
-            self.give_back_at = Some(Instant::now() + CALM);
-        }
-        if self.kernel.installed() > 0 {
-            self.reached(Milestone::Routes);
-        }
-    }
-
-    /// Routes to the interface for policies in tunnel mode, as the policies are now.
-    fn set_inside_routes(&mut self) {
-        let own = self.kernel.own_addresses();
-        let (routes, mut problems) = coati_router::inside_routes(&self.control.plane().policies(), &own);
-        if !self.kernel.has_inside() {
-            if !routes.is_empty() {
-                problems.push(format!("no {INSIDE} for policies in tunnel mode: only a restart makes it"));
-            }
-        } else {
-            problems.extend(self.kernel.set_inside_routes(&routes).iter().map(ToString::to_string));
-        }
-        for problem in problems {
-            self.log.line(Level::Error, &problem);
         }
     }
 
@@ -747,7 +632,7 @@ impl Daemon {
     }
 
     /// Remembers when something happened first.
-    fn reached(&mut self, what: Milestone) {
+    pub(super) fn reached(&mut self, what: Milestone) {
         if !self.milestones.iter().any(|milestone| milestone.what == what) {
             self.milestones.push(MilestoneStatus { what, at: unix_micros() });
         }
